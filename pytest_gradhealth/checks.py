@@ -1,0 +1,404 @@
+"""The one path from a model to a verdict: measure, judge, look again where needed, show.
+
+Needs no pytest session: the ``gradhealth`` fixture is a :class:`GradHealth` whose settings and hooks come from pytest.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import pluggy
+
+from pytest_gradhealth import hookspecs
+from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
+from pytest_gradhealth.judge.arrivals import with_arrivals
+from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.judge.passes import verdict
+from pytest_gradhealth.judge.rules import designed, judge, remarks
+from pytest_gradhealth.record import Check, Finding, GradientRecord
+from pytest_gradhealth.report.table import render, render_failure
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pytest_gradhealth.measure.rehearsal import Rehearsal
+    from pytest_gradhealth.measure.watch import Watch
+
+__tracebackhide__ = True
+
+__all__ = ["GradHealth", "Measurement", "Settings", "check_gradients", "plugins"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NOTHING_TRAINED = (
+    "nothing was trained: no backward pass went through a model. Call loss.backward(), "
+    "or use the fixture: gradhealth.check(model, batches, loss=...)"
+)
+GIVEN_AS_NONE: dict[str, Any] = {
+    "cause": "its gradient is None: nothing on the way to the loss depends on it",
+    "remedy": "use it in the forward pass, leave it out of what is trained, or list it in ignore=[...]",
+}
+DEVICES = r"auto|all|cpu|mps|(cuda|xpu)(:\d+)?"
+OTHER_SEEDS = (1, 2, 3)
+"""Added to the seed where a gradient is missing: layers may be dropped, and tokens routed, at random."""
+LATER_STEPS = (1, 2, 4, 8)
+"""Optimiser steps after which the second look measures; it stops at the first that redeems the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How models are measured and judged.
+
+    Raises:
+        ConfigurationError: a value is impossible.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, ``xpu`` or ``all``."""
+    device_from: str = "device"
+    """Where the device was chosen, for the error where it is not there."""
+    seed: int = 0
+    """Seed of every random number generator while measuring."""
+    max_batches: int = 4
+    """Batches taken from an iterable at most."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
+            raise ConfigurationError(f"device={self.device!r} must be one of auto, all, cpu, cuda, cuda:N, mps, xpu")
+        _require_int("seed", self.seed, low=0, high=2**64 - 1)
+        _require_int("max_batches", self.max_batches, low=1)
+
+
+class Measurement(GradientRecord):
+    """A record that prints as its table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return render(Check(name=self.model, record=self, judged=False))
+
+
+def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
+    """Show the user's own line under an error about what they gave, not how the package came to see it."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        __tracebackhide__ = True
+        try:
+            return method(*args, **kwargs)
+        except (ConfigurationError, GradientHealthError, MeasurementError) as error:
+            problem = error
+        raise problem.with_traceback(None)
+
+    return call
+
+
+class _Plugins(pluggy.PluginManager):
+    """Finds hooks by their name, as pytest does."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is None and name.startswith("pytest_gradhealth_"):
+            return cast("pluggy.HookimplOpts", {})
+        return options
+
+
+@cache
+def plugins() -> pluggy.PluginManager:
+    """The extension points outside a pytest session: register an object with ``pytest_gradhealth_*`` hooks."""
+    manager = _Plugins("pytest")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+class GradHealth:
+    """Measures and judges models."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        sink: Callable[[Check], None] | None = None,
+        hook: pluggy.HookRelay | None = None,
+        show: Callable[[Check], str] = render_failure,
+        compare: Callable[[Check], tuple[tuple[Finding, ...], tuple[str, ...]]] | None = None,
+        progress: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._sink = sink or (lambda check: None)
+        self._hook = hook or plugins().hook
+        self._show, self._compare, self._progress = show, compare, progress
+        self._names: dict[tuple[str, str, str], int] = {}
+
+    @_without_our_frames
+    def check(
+        self,
+        model: nn.Module | Callable[[], nn.Module],
+        batches: Any,
+        loss: Callable[..., Any] | None = None,
+        step: Callable[..., Any] | None = None,
+        *,
+        name: str | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+        max_batches: int | None = None,
+        **limits: Any,
+    ) -> Measurement:
+        """Send batches through a model, judge every layer's gradient, and return the record.
+
+        Args:
+            model: the model, or a function without arguments that makes one.
+            batches: one batch (tensor, ``(inputs..., target)``, dict, dataclass) or an iterable of them.
+            loss: ``loss(output, target)``; without it the model's own loss is used.
+            step: ``step(model, batch)`` returning the loss, for everything else.
+            name: what the check is called in reports; by default the model's class.
+            device: overrides the configured device.
+            seed: overrides the configured seed.
+            max_batches: overrides how many batches are taken.
+            **limits: override single limits, as in ``max_ratio=1e4``.
+
+        Raises:
+            GradientHealthError: a limit is broken; the message is the verdict and the table.
+            MeasurementError: there is nothing to measure with what was given.
+        """
+        settings = self._with(device, seed, max_batches, limits)
+        checks = [
+            self._examined(rehearsal, settings, name)
+            for rehearsal in self._rehearsals(settings, model, batches, loss, step)
+        ]
+        for check in checks:
+            self._raise_if_sick(check)
+        return _as_measurement(checks[0].record)
+
+    @_without_our_frames
+    def measure(
+        self,
+        model: nn.Module | Callable[[], nn.Module],
+        batches: Any,
+        loss: Callable[..., Any] | None = None,
+        step: Callable[..., Any] | None = None,
+        *,
+        device: str | None = None,
+        seed: int | None = None,
+        max_batches: int | None = None,
+    ) -> Measurement:
+        """Like :meth:`check`, without a verdict."""
+        settings = self._with(device, seed, max_batches, {})
+        rehearsals = self._rehearsals(settings, model, batches, loss, step)
+        records = [rehearsal.measure() for rehearsal in rehearsals]
+        for record in records:
+            self._keep(Check(name=self._unique(record.model, record), record=record, judged=False))
+        return _as_measurement(records[0])
+
+    @_without_our_frames
+    def check_gradients(
+        self,
+        gradients: Any,
+        weights: Any = None,
+        *,
+        loss: float | None = None,
+        name: str = "gradients",
+        **limits: Any,
+    ) -> Measurement:
+        """Judge gradients that come from anywhere: NumPy, JAX, TensorFlow or torch. Imports none of them but NumPy.
+
+        Without weights layers are compared by their gradients' norms alone. What only modules show (signals, dead
+        units, the second look) is not judged.
+
+        Args:
+            gradients: arrays by name in forward order, nested as you like; None: that parameter got no gradient.
+            weights: the parameters, under the same names; where they are given, their order counts.
+            loss: the loss that the gradients are of; without it their absolute size is not judged.
+            name: what the check is called in reports.
+            **limits: override single limits, as in ``max_ratio=1e4``.
+
+        Raises:
+            GradientHealthError: a limit is broken; the message is the verdict and the table.
+            MeasurementError: these are no gradients.
+        """
+        from pytest_gradhealth.measure.arrays import record_of
+
+        allowed = self._with(None, None, None, limits).limits
+        record, findings = verdict([record_of(gradients, weights, loss=loss, name=name)], allowed)
+        told = tuple(replace(f, **GIVEN_AS_NONE) if f.kind == "missing" else f for f in findings)
+        check = self.conclude(record, (*told, *self._own_findings(record, allowed)), allowed, name)
+        self._raise_if_sick(check)
+        return _as_measurement(check.record)
+
+    @contextmanager
+    def watch(self, model: nn.Module | None = None, *, name: str | None = None, **limits: Any) -> Iterator[None]:
+        """Measure and judge what trains inside the block: this model, or every model that is found.
+
+        Args:
+            model: the model, whichever of its parts is called; by default whatever a backward pass goes through.
+            name: what the check is called in reports; by default the model's class.
+            **limits: override single limits, as in ``max_ratio=1e4``.
+
+        Raises:
+            GradientHealthError: a limit is broken, at the end of the block.
+            MeasurementError: no backward pass went through the model inside the block.
+        """
+        __tracebackhide__ = True
+        from pytest_gradhealth.measure.watch import Watch
+
+        settings = self._with(None, None, None, limits)
+        with Watch(model) as watch:
+            yield
+        checks = self.judged_passes(watch, settings, name)
+        if not checks:
+            raise MeasurementError(NOTHING_TRAINED)
+        for check in checks:
+            self._raise_if_sick(check)
+
+    def judged_passes(self, watch: Watch, settings: Settings | None = None, name: str | None = None) -> list[Check]:
+        """A check for every model that a watch has seen trained."""
+        limits = (settings or self._settings).limits
+        checks = []
+        for passes in watch.passes():
+            record, findings = verdict(passes, limits)
+            own = self._own_findings(record, limits)
+            checks.append(self.conclude(record, findings + own, limits, name))
+        return checks
+
+    @property
+    def count(self) -> int:
+        """How many checks were made so far."""
+        return sum(self._names.values())
+
+    def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: dict[str, Any]) -> Settings:
+        for limit in limits:
+            if limit not in Limits.__dataclass_fields__:
+                raise ConfigurationError(f"there is no limit {unknown(limit, Limits.__dataclass_fields__)}")
+        given = {"device": device, "seed": seed, "max_batches": max_batches}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if device is not None:
+            changes["device_from"] = "device"
+        return replace(self._settings, limits=replace(self._settings.limits, **limits), **changes)
+
+    def _rehearsals(
+        self,
+        settings: Settings,
+        model: nn.Module | Callable[[], nn.Module],
+        batches: Any,
+        loss: Callable[..., Any] | None,
+        step: Callable[..., Any] | None,
+    ) -> list[Rehearsal]:
+        from pytest_gradhealth.measure.batches import as_batches
+        from pytest_gradhealth.measure.devices import resolve_devices
+        from pytest_gradhealth.measure.rehearsal import Rehearsal
+        from pytest_gradhealth.measure.state import isolated_rng
+
+        devices = resolve_devices(settings.device, settings.device_from)
+        with isolated_rng(settings.seed):  # shuffling and augmentation draw numbers too
+            taken = as_batches(batches, settings.max_batches)
+        return [
+            Rehearsal(
+                model,
+                taken,
+                loss=loss,
+                step=step,
+                extension=self._hook.pytest_gradhealth_step,
+                device=device,
+                seed=settings.seed,
+                progress=self._progress,
+            )
+            for device in devices
+        ]
+
+    def _examined(self, rehearsal: Rehearsal, settings: Settings, name: str | None) -> Check:
+        limits = settings.limits
+        record = self._traced(rehearsal, rehearsal.measure(), limits)
+        if any(finding.kind == "missing" for finding in self._judged(record, limits)):
+            others = [rehearsal.measure(settings.seed + other) for other in OTHER_SEEDS]
+            record = with_arrivals(record, others)
+        if _undecided(self._judged(record, limits)):
+            later = rehearsal.look_again(LATER_STEPS, lambda seen: not _undecided(self._judged(seen, limits)))
+            record = replace(record, later=replace(later, operations=record.operations))
+        self._progress("")
+        return self.conclude(record, self._judged(record, limits), limits, name)
+
+    def _traced(self, rehearsal: Rehearsal, record: GradientRecord, limits: Limits) -> GradientRecord:
+        """With the operations that can stop a gradient, where one was stopped or left out."""
+        if self._judged(record, limits) or any(layer.missing for layer in record):
+            return replace(record, operations=rehearsal.trace())
+        return record
+
+    def _judged(self, record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
+        return judge(record, limits) + self._own_findings(record, limits)
+
+    def _own_findings(self, record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
+        """What extensions find."""
+        found = self._hook.pytest_gradhealth_rules(record=record, limits=limits)
+        return tuple(finding for findings in found for finding in findings)
+
+    def conclude(
+        self, record: GradientRecord, findings: tuple[Finding, ...], limits: Limits, name: str | None
+    ) -> Check:
+        """Make a check of a judged record, with what extensions add, and keep it."""
+        record = replace(record, notes=record.notes + remarks(record, limits))
+        columns = self._hook.pytest_gradhealth_columns(record=record)
+        check = Check(
+            name=self._unique(name or record.model, record),
+            record=record,
+            findings=findings,
+            limits=limits.to_dict(),
+            designed=designed(record, limits),
+            columns={
+                str(title): {str(layer): str(text) for layer, text in cells.items()}
+                for found in columns
+                for title, cells in found.items()
+            },
+        )
+        check = self._compared(check)
+        facts: list[Mapping[str, Any]] = self._hook.pytest_gradhealth_metadata(check=check)
+        return self._keep(replace(check, metadata={key: value for found in facts for key, value in found.items()}))
+
+    def _compared(self, check: Check) -> Check:
+        """With what differs from the baseline."""
+        if self._compare is None:
+            return check
+        findings, notes = self._compare(check)
+        record = replace(check.record, notes=(*check.record.notes, *notes))
+        return replace(check, record=record, findings=(*check.findings, *findings))
+
+    def _keep(self, check: Check) -> Check:
+        self._sink(check)
+        return check
+
+    def _unique(self, name: str, record: GradientRecord) -> str:
+        """Numbered where a name comes again on the same device in the same precision."""
+        key = (name, record.device, record.precision)
+        self._names[key] = self._names.get(key, 0) + 1
+        return name if self._names[key] == 1 else f"{name} #{self._names[key]}"
+
+    def _raise_if_sick(self, check: Check) -> None:
+        if not check.healthy:
+            raise GradientHealthError(self._show(check), check)
+
+
+def check_gradients(gradients: Any, weights: Any = None, **options: Any) -> Measurement:
+    """:meth:`GradHealth.check_gradients` with the default settings, outside a pytest session too."""
+    return GradHealth().check_gradients(gradients, weights, **options)
+
+
+def _require_int(name: str, value: object, low: int, high: float = math.inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of at least {low}")
+    if value > high:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of at most {high}")
+
+
+def _undecided(findings: tuple[Finding, ...]) -> bool:
+    return any(finding.gate for finding in findings)
+
+
+def _as_measurement(record: GradientRecord) -> Measurement:
+    return Measurement(**{f.name: getattr(record, f.name) for f in fields(record)})

@@ -1,0 +1,283 @@
+"""A finding's cause and remedy, one sentence each, from what the record shows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypedDict
+
+from pytest_gradhealth.judge import localise
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import LayerGradient, Operation, Signal
+
+__all__ = [
+    "Explanation",
+    "collapse",
+    "cut",
+    "dead_end",
+    "dead_units",
+    "dim",
+    "exploding",
+    "faint",
+    "forgetting",
+    "non_finite",
+    "unused",
+    "vanishing",
+]
+
+SLOPES = {"Sigmoid": "0.25", "Hardsigmoid": "0.17", "Softmax": "0.25"}
+"""Largest slope of activations that shrink every signal."""
+SHRINKING = ("Sigmoid", "Hardsigmoid", "Tanh", "Hardtanh", "Softsign", "Softmax")
+SATURATED = 0.5
+"""Share of flat outputs from which saturation is a cause."""
+SILENT = 0.99
+"""Share of zero outputs from which a rectifier is dead."""
+STEPS = ("round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__")
+INITIALISE = "initialise with He (ReLU) or Xavier (tanh) scale"
+REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
+SKIP = "add a normalisation or skip connections"
+TINY = 1e-3
+"""Largest input from which it is the input that is too small."""
+
+
+class Explanation(TypedDict):
+    """Why, and what to do."""
+
+    cause: str
+    remedy: str
+
+
+def non_finite(view: View, culprit: str) -> Explanation:
+    """Overflow forward, or an infinite slope."""
+    signal, record = view.signal(culprit), view.record
+    if signal is not None and signal.bad_input and signal is view.leaves[0]:
+        return Explanation(cause="the batch itself holds NaN or infinity", remedy="clean or normalise the input")
+    broken = next((layer.name for layer in record if not math.isfinite(layer.weight_norm)), None)
+    if broken is not None:
+        cause = f"the weights of {broken!r} hold NaN or infinity already: an earlier step was too large"
+        return Explanation(cause=cause, remedy="lower the learning rate, clip the gradient norm, or warm up")
+    if record.precision == "float16":
+        cause = "float16 holds nothing beyond 65504"
+        return Explanation(cause=cause, remedy="compute the large step in float32, or train in bfloat16")
+    if record.loss is not None and math.isfinite(record.loss):
+        cause = "some slope is infinite at the value it is taken at: sqrt, norm or a power at 0, log or division near 0"
+        return Explanation(
+            cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)"
+        )
+    cause = (
+        "an operation left its domain or the range of numbers: log or sqrt of a negative, division by 0, exp of a large"
+    )
+    return Explanation(
+        cause=cause, remedy="clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
+    )
+
+
+def cut(view: View, culprit: str) -> Explanation:
+    """The operation that ended the graph, with the line of code where it was seen."""
+    found = _cutting(view, culprit)
+    signal = view.signal(culprit)
+    if signal is not None and not signal.attached and (found is None or found.name == "no_grad"):
+        place = f" ({found.where})" if found and found.where else ""
+        cause = (
+            f"{culprit!r} runs under torch.no_grad(){place}, or on detached weights, though its parameters ask to train"
+        )
+        return Explanation(cause=cause, remedy="remove no_grad there, or freeze the layer with requires_grad_(False)")
+    if found is None:
+        return Explanation(
+            cause=f"the graph ends right behind {culprit!r}",
+            remedy="look for detach(), .data, .item(), NumPy or an index such as argmax between it and the loss",
+        )
+    place = f" at {found.where}" if found.where else ""
+    if found.name in (
+        "argmax",
+        "argmin",
+        "argsort",
+        "topk",
+        "item",
+        "tolist",
+        "numpy",
+        "long",
+        "to",
+        "int",
+        "bucketize",
+    ):
+        cause = f"{found.name}(){place} turns values into something without a slope"
+        return Explanation(
+            cause=cause, remedy="use a soft form (softmax, Gumbel-softmax) or a straight-through estimator"
+        )
+    cause = f"{found.name}(){place} takes the signal out of the graph"
+    return Explanation(cause=cause, remedy=f"remove {found.name}() there, or freeze the layers in front of it")
+
+
+def _cutting(view: View, culprit: str) -> Operation | None:
+    signal = view.signal(culprit)
+    order = -1 if signal is None else signal.order
+    cutting = [operation for operation in view.record.operations if operation.cuts]
+    exact = (operation for operation in cutting if culprit in operation.behind)
+    return next(exact, None) or next((operation for operation in cutting if operation.order >= order), None)
+
+
+def unused(view: View, layer: LayerGradient) -> Explanation:
+    """Never called, or called for nothing."""
+    name = layer.name or "the model"
+    if view.signal(layer.name) is None:
+        cause = f"{name!r} is never called in the forward pass"
+        return Explanation(cause=cause, remedy="call it, or remove it from the model; or list it in ignore=[...]")
+    if localise.is_alive(view, layer):
+        cause = f"{name!r} runs, but its parameters {', '.join(layer.missing)} take no part in it"
+        return Explanation(cause=cause, remedy="use them in forward, or remove them; or list the layer in ignore=[...]")
+    cause = f"{name!r} is called, but nothing on the way to the loss uses its output"
+    return Explanation(cause=cause, remedy="use its output, or do not compute it; or list it in ignore=[...]")
+
+
+def dead_end(view: View, culprit: str) -> Explanation:
+    """What sends back nothing: a rectifier that is always off, a flat step, a factor of zero."""
+    following = view.following(culprit)
+    end = following.name if following else None
+    for operation in view.operations(culprit, end):
+        if operation.flat >= SILENT:
+            return _flat_operation(operation)
+    for signal in view.between(culprit, end) if end else view.leaves[-2:]:
+        if signal.zeros >= SILENT and signal.kind != "Dropout":
+            cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
+            return Explanation(cause=cause, remedy=REVIVE)
+        if signal.zeros >= SILENT:
+            return Explanation(cause=f"{signal.name!r} drops everything", remedy="lower its probability p")
+    if following is not None and following.closed:
+        cause = f"the weights of {following.name!r} behind it are all zero, and stay so"
+        return Explanation(
+            cause=cause, remedy="start one of two factors away from zero: a product of two zeros never moves"
+        )
+    cause = "something between it and the loss has slope zero: a saturated activation, a clamp, a mask or a factor of 0"
+    return Explanation(cause=cause, remedy="look at what is applied to its output")
+
+
+def _flat_operation(operation: Operation) -> Explanation:
+    place = f" at {operation.where}" if operation.where else ""
+    if operation.name.rstrip("_") in STEPS:
+        cause = f"{operation.name}(){place} has slope zero everywhere"
+        return Explanation(cause=cause, remedy="use a straight-through estimator: x + (round(x) - x).detach()")
+    cause = f"{operation.flat:.0%} of the values of {operation.name}(){place} lie where its slope is zero"
+    return Explanation(
+        cause=cause, remedy="bring its input into range: smaller weights, a normalisation, a wider clamp"
+    )
+
+
+def dead_units(view: View, layer: LayerGradient) -> Explanation:
+    """Units that no sample activates."""
+    following = view.following(layer.name)
+    activations = view.between(layer.name, following.name) if following else []
+    zeros = max((signal.zeros for signal in activations), default=0.0)
+    kind = next((signal.kind for signal in activations if signal.zeros == zeros and zeros), "the activation")
+    cause = f"{kind} behind it is zero for every sample in those units" + (
+        f" ({zeros:.0%} of all outputs)" if zeros else ""
+    )
+    return Explanation(cause=cause, remedy=REVIVE)
+
+
+def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
+    """The rate at which the signal shrinks, and the activation that shrinks it."""
+    gains = [g for name in stretch if (g := view.record[name].gain)]
+    rate = _geometric_mean([1 / gain for gain in gains])
+    culprits = _activations(view, stretch)
+    kind, count = (culprits.most_common(1) or [("", 0)])[0]
+    where = f"through {count} {kind} layers" if count > 1 else f"at {stretch[0]!r}"
+    cause = f"the signal shrinks {_factor(rate)} per layer {where}" if rate > 1 else f"the signal is lost {where}"
+    if kind in SLOPES:
+        cause += f"; {kind.lower()}'s slope is at most {SLOPES[kind]}"
+    if kind in SHRINKING:
+        return Explanation(cause=cause, remedy=f"use ReLU or GELU with He initialisation, or {SKIP}")
+    if len(stretch) == 1:
+        remedy = f"look at the weights of {stretch[0]!r}: {INITIALISE}"
+        return Explanation(cause=cause, remedy=remedy)
+    remedy = f"{INITIALISE}, or {SKIP}"
+    return Explanation(cause=cause, remedy=remedy)
+
+
+def forgetting(signal: Signal) -> Explanation:
+    """The factor per step, multiplied once for each."""
+    rate = (signal.carry or 0.0) ** (1 / (0.75 * signal.steps))
+    cause = f"each step multiplies the gradient by about {rate:.2f}"
+    if signal.kind in ("RNN", "RNNCell"):
+        remedy = "use an LSTM or GRU with a forget bias of 1 or more, orthogonal recurrent weights, or attention"
+    else:
+        remedy = "start the forget gate open (bias 1 or more, longer for longer sequences), or pool over all steps"
+    return Explanation(cause=cause, remedy=remedy)
+
+
+def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
+    """Averaging over tokens, or biases that outweigh the signal."""
+    if what == "tokens":
+        cause = (
+            "attention averages over positions until they are alike: without a skip connection nothing keeps them apart"
+        )
+        return Explanation(cause=cause, remedy="add the skip connection: x + attention(x) (Dong et al., 2021)")
+    kinds = _activations(view, stretch)
+    kind = next((kind for kind in kinds if kind in SHRINKING), "")
+    if kind:
+        cause = f"{kind} layers add the same constant to every sample while they shrink what differs"
+        return Explanation(cause=cause, remedy=f"use ReLU or GELU, or {SKIP}")
+    cause = "each layer shrinks what differs between samples more than what they share"
+    return Explanation(cause=cause, remedy=f"{INITIALISE}, or {SKIP}")
+
+
+def exploding(view: View, stretch: Sequence[str]) -> Explanation:
+    """Weights too large, or input out of scale."""
+    first = view.leaves[0] if view.leaves else None
+    if first is not None and max(abs(first.low or 0.0), abs(first.high or 0.0)) > 50:
+        cause = f"the input reaches {max(abs(first.low or 0), abs(first.high or 0)):.0f}"
+        return Explanation(cause=cause, remedy="scale the input to mean 0 and deviation 1 (or 0..1)")
+    gains = [g for name in stretch if (g := view.record[name].gain) and math.isfinite(g)]
+    rate = _geometric_mean(gains)
+    flat = [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
+    cause = (
+        f"the signal grows {_factor(rate)} per layer on its way back"
+        if rate > 1
+        else f"{stretch[0]!r} is far too steep"
+    )
+    if flat:
+        cause += f"; {len(flat)} {flat[0].kind} layers are saturated"
+    remedy = f"{INITIALISE}, add a normalisation, and clip the gradient norm"
+    return Explanation(cause=cause, remedy=remedy)
+
+
+def dim(view: View, stretch: Sequence[str]) -> Explanation:
+    """Weights too small, or input out of scale."""
+    first = view.leaves[0]
+    given = max(abs(first.low or 0.0), abs(first.high or 0.0))
+    if first.low is not None and given < TINY:
+        return Explanation(cause=f"the input reaches {given:.0e} at most", remedy="scale the input to deviation 1")
+    where = f"over {len(stretch)} layers" if len(stretch) > 1 else f"at {stretch[0]!r}"
+    return Explanation(cause=f"weights shrink the signal {where}", remedy=f"{INITIALISE}, or {SKIP}")
+
+
+def faint(view: View) -> Explanation:
+    """The output hardly depends on the weights."""
+    flat = [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
+    if flat:
+        cause = f"{flat[-1].name!r} ({flat[-1].kind}) is saturated"
+        return Explanation(cause=cause, remedy="feed logits to the loss, without an activation in between")
+    cause = "the output, and with it the loss, hardly depends on the weights"
+    return Explanation(cause=cause, remedy="check how the loss is scaled and what it is computed from")
+
+
+def _activations(view: View, stretch: Sequence[str]) -> Counter[str]:
+    """Kinds of parameterless modules next to the layers of a stretch; where there are none, functions called there."""
+    owners = set(view.record.names)
+    orders = [signal.order for name in stretch if (signal := view.signal(name))]
+    if not orders:
+        return Counter()
+    first, last = min(orders) - 2, max(orders) + 1
+    modules = [s.kind for s in view.leaves if first <= s.order <= last and s.name not in owners]
+    called = [o.name.rstrip("_").title() for o in view.record.operations if first <= o.order <= last]
+    return Counter(kind for kind in modules or called if kind not in ("Dropout", "Identity", "Flatten"))
+
+
+def _factor(rate: float) -> str:
+    return f"{rate:.1f}x" if rate < 1000 else f"{rate:.0e} times"
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    positive = [value for value in values if value > 0]
+    return math.exp(sum(map(math.log, positive)) / len(positive)) if positive else 1.0

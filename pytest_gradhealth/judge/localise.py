@@ -1,0 +1,203 @@
+"""Where it is lost: the layer or the stretch of layers to look at, not every layer behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import LayerGradient, Signal
+
+__all__ = [
+    "collapse_stretch",
+    "cut_site",
+    "dead_end",
+    "dimming_stretch",
+    "exploding_stretch",
+    "families",
+    "first_nonfinite",
+    "growing_stretch",
+    "is_alive",
+    "is_cut",
+    "is_inside",
+    "span",
+    "vanishing_stretch",
+]
+
+LOSSY = 0.8
+"""A gain below this loses signal; a gain above its inverse amplifies it."""
+ALONE = 0.5
+"""One layer that accounts for so large a share of the lost decades is the culprit alone."""
+
+
+def span(view: View, layers: Sequence[str]) -> str:
+    """A stretch of layers in words: the culprit alone, or its ends in forward order."""
+    if len(layers) == 1:
+        return f"at {layers[0]!r}"
+    ordered = [name for name in view.record.names if name in layers]
+    return f"over {len(layers)} layers from {ordered[0]!r} to {ordered[-1]!r}"
+
+
+def vanishing_stretch(view: View) -> list[str]:
+    """Layers at which the returning signal shrinks, the sharpest first."""
+    gains = {layer.name: layer.gain for layer in view.trained if layer.gain is not None and layer.gain > 0}
+    lossy = {name: -math.log10(gain) for name, gain in gains.items() if gain < LOSSY}
+    return _sharpest(lossy) or [view.front[-1].name]
+
+
+def exploding_stretch(view: View) -> list[str]:
+    """Layers at which the returning signal grows, the sharpest first; else the steepest layer."""
+    gains = {layer.name: layer.gain for layer in view.trained if layer.gain and math.isfinite(layer.gain)}
+    growing = {name: math.log10(gain) for name, gain in gains.items() if gain > 1 / LOSSY}
+    return _sharpest(growing) or [max(view.trained, key=lambda layer: layer.sensitivity).name]
+
+
+def growing_stretch(view: View) -> list[str]:
+    """Layers behind which the signal is larger than behind the layer before, the sharpest first."""
+    growth = _steps(view, lambda signal: signal.rms)
+    growing = {name: math.log10(factor) for name, factor in growth.items() if factor > 1 / LOSSY}
+    return _sharpest(growing) or [view.trained[-1].name]
+
+
+def collapse_stretch(view: View, what: str) -> list[str]:
+    """Layers behind which samples (or tokens) differ less than behind the layer before, the sharpest first."""
+    factors = _steps(view, lambda signal: getattr(signal, what) or 0.0)
+    shrinking = {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
+    return _sharpest(shrinking) or [view.back[0].name]
+
+
+def dimming_stretch(view: View) -> list[str]:
+    """Layers behind which the signal is smaller than behind the layer before, the sharpest first."""
+    factors = _steps(view, lambda signal: signal.amplitude or 0.0)
+    shrinking = {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
+    return _sharpest(shrinking) or [view.record[0].name]
+
+
+def dead_end(view: View, silent: Sequence[LayerGradient]) -> str:
+    """The last silent layer in forward order, behind which the gradient is still alive.
+
+    A layer that is given nothing but zeros is silent only because of the one before it.
+    """
+    ordered = sorted(silent, key=lambda layer: -1 if layer.order is None else layer.order)
+    while len(ordered) > 1 and view.is_given_nothing(ordered[-1]):
+        ordered.pop()
+    return ordered[-1].name
+
+
+def is_cut(view: View, layer: LayerGradient) -> bool:
+    """Whether a layer that was called lost its way to the loss, rather than nobody using what it gives."""
+    signal = view.signal(layer.name)
+    if signal is None:
+        return False
+    if view.record.loss is not None and not view.trained:
+        return True  # nothing at all is trained: the loss itself has no graph
+    if not signal.attached:
+        return True  # computed without a graph although its parameters ask for one
+    if any(layer.name in operation.behind for operation in view.record.operations):
+        return True
+    later = (other for other in view.leaves if other.order > signal.order and not is_inside(other.name, layer.name))
+    return any(other.fed is False and other.gradient is not None for other in later)
+
+
+def cut_site(view: View, cut: Sequence[LayerGradient]) -> str:
+    """The last layer that is cut off: the graph ends right behind it."""
+    return max(cut, key=lambda layer: -1 if layer.order is None else layer.order).name
+
+
+def is_inside(name: str, layer: str) -> bool:
+    """Whether a module is a part of another."""
+    return name.startswith(f"{layer}." if layer else "") and name != layer
+
+
+def is_alive(view: View, layer: LayerGradient) -> bool:
+    """Whether a layer, or a part of it, receives a gradient."""
+    return layer.norm is not None or any(is_inside(other.name, layer.name) for other in view.trained)
+
+
+def families(layers: Iterable[LayerGradient]) -> Iterator[list[LayerGradient]]:
+    """Layers without a gradient, grouped by the module that was left out as a whole."""
+    group: list[LayerGradient] = []
+    for layer in layers:
+        if group and (
+            layer.norm is not None or _parent(layer.name) != _parent(group[0].name) or not _parent(layer.name)
+        ):
+            yield group
+            group = []
+        group.append(layer)
+    if group:
+        yield group
+
+
+def first_nonfinite(view: View) -> tuple[str, str]:
+    """The module where NaN or infinity first arises, and how to say it."""
+    forward = _first_bad_forward(view)
+    if forward is not None:
+        return forward
+    loss = view.record.loss
+    if loss is not None and not math.isfinite(loss):
+        name = view.leaves[-1].name if view.leaves else ""
+        return name, f"the loss is {loss}, though every module's output behind it is finite"
+    return _first_bad_backward(view)
+
+
+def _first_bad_forward(view: View) -> tuple[str, str] | None:
+    """Outputs are judged only where the fault went on to the loss: masked logits stay where they are."""
+    loss = view.record.loss
+    if loss is not None and math.isfinite(loss):
+        return None
+    for signal in view.leaves:
+        if signal.bad_input:
+            return signal.name, f"NaN or infinity arises in front of {signal.name!r} ({signal.bad_input} values)"
+        if signal.bad:
+            return signal.name, f"NaN or infinity arises in {signal.name!r} ({signal.bad} values of its output)"
+    return None
+
+
+def _first_bad_backward(view: View) -> tuple[str, str]:
+    """Gradients flow from the last module to the first: the last bad one is where it began."""
+    for signal in reversed(view.leaves):
+        if signal.bad_gradient:
+            return (
+                signal.name,
+                f"the loss is finite, but its gradient turns NaN or infinite right behind {signal.name!r}",
+            )
+        if signal.bad_return:
+            return signal.name, f"the loss is finite, but its gradient turns NaN or infinite inside {signal.name!r}"
+    sick = [layer for layer in view.judged if layer.nan or layer.inf]
+    return sick[-1].name, f"the gradient of {sick[-1].name!r} is NaN or infinite"
+
+
+def _steps(view: View, quantity: Callable[[Signal], float]) -> dict[str, float]:
+    """For each layer, a quantity behind it (its activation included) over the quantity behind the layer before."""
+    called = [layer for layer in view.record if layer.order is not None]
+    values = [_behind(view, layer, following, quantity) for layer, following in _pairs(called)]
+    return {
+        layer.name: value / before
+        for layer, value, before in zip(called[1:], values[1:], values, strict=False)
+        if before and value
+    }
+
+
+def _behind(
+    view: View, layer: LayerGradient, following: LayerGradient | None, quantity: Callable[[Signal], float]
+) -> float:
+    stop = math.inf if following is None or following.order is None else following.order
+    block: list[Signal] = [s for s in view.leaves if (layer.order or 0) <= s.order < stop]
+    return float(quantity(block[-1])) if block else 0.0
+
+
+def _pairs(layers: Sequence[LayerGradient]) -> Iterator[tuple[LayerGradient, LayerGradient | None]]:
+    yield from zip(layers, [*layers[1:], None], strict=True)
+
+
+def _sharpest(decades: dict[str, float]) -> list[str]:
+    """The layer with the most lost decades first; alone where it accounts for most of them."""
+    if not decades:
+        return []
+    ordered = sorted(decades, key=lambda name: -decades[name])
+    alone = decades[ordered[0]] >= ALONE * sum(decades.values())
+    return ordered[:1] if alone else ordered
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]

@@ -1,0 +1,128 @@
+"""The verdict on a test that trains by itself: its first measured pass, its last, and what lies between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pytest_gradhealth.judge.arrivals import with_arrivals
+from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.judge.rules import judge
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
+
+__all__ = ["combined", "judge_passes", "verdict"]
+
+GATE = 1e-2
+"""Root mean square of weights that multiply a branch, below which the branch is as good as closed."""
+ALIKE = 1e-6
+"""Difference between samples behind the first module, relative to the signal, up to which they were given alike."""
+EXACT = 1e-4
+"""Relative distance within which the gradient at the output is that of a plain sum or mean."""
+SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "faint", "symmetric"})
+"""Kinds that ask how large something is."""
+
+
+def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientRecord, tuple[Finding, ...]]:
+    """The record of a watched model and what is found in it; no error of ours fails a test that asked for nothing."""
+    try:
+        return combined(passes), judge_passes(passes, limits)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        note = f"could not be judged ({type(error).__name__}: {error}); please report this"
+        return replace(passes[0], notes=(*passes[0].notes, note)), ()
+
+
+def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
+    """One record of several passes: the first, with the last as its second look."""
+    first = with_arrivals(passes[0], passes[1:])
+    notes = tuple(toy.note for toy in _toys(first))
+    return replace(first, notes=(*first.notes, *notes), later=passes[-1] if len(passes) > 1 else None)
+
+
+def judge_passes(passes: Sequence[GradientRecord], limits: Limits) -> tuple[Finding, ...]:
+    """What the first pass shows and the last has not redeemed, and what only the last shows.
+
+    A single pass has no second look: there a finding that a closed gate could explain stands only where no gate
+    is to be seen. In the last pass gradients fade because the model has learnt, so that only what is exactly zero
+    or not finite counts there.
+    """
+    record = combined(passes)
+    findings = _telling(record, judge(record, limits), limits)
+    if record.later is None:
+        return tuple(f for f in findings if not (f.gate and has_closed_gate(record)))
+    last = _telling(record.later, judge(record.later, limits), limits)
+    kinds = {finding.kind for finding in last}
+    redeemed = tuple(f for f in findings if f.kind != "non-finite" or f.kind in kinds)
+    known = {finding.kind for finding in redeemed}
+    alive = any(layer.norm for layer in record.later)
+    new = (f for f in last if f.kind not in known and (f.kind == "non-finite" or (f.kind == "dead" and alive)))
+    return (*redeemed, *new)
+
+
+def has_closed_gate(record: GradientRecord) -> bool:
+    """Whether a layer that multiplies a branch stands at (almost) zero and receives the gradient to open it."""
+    return any(layer.norm and _is_gate(layer) for layer in record)
+
+
+class _Toy:
+    """What makes a pass say nothing about some faults of the model: a loss or a batch made up for a test."""
+
+    def __init__(self, note: str, kinds: frozenset[str], limit_name: str = "") -> None:
+        self.note, self._kinds, self._limit_name = note, kinds, limit_name
+
+    def explains(self, finding: Finding) -> bool:
+        """Whether the finding is none, on such a pass."""
+        if finding.kind == "vanishing" and self._limit_name == "min_variation":  # half of its evidence may be this
+            return finding.value is not None and finding.limit is not None and finding.value >= finding.limit
+        return finding.kind in self._kinds and self._limit_name in ("", finding.limit_name)
+
+
+def _telling(record: GradientRecord, findings: tuple[Finding, ...], limits: Limits) -> tuple[Finding, ...]:
+    """Findings that no toy explains, and those that break a limit which the user has set."""
+    toys = list(_toys(record))
+    return tuple(f for f in findings if _is_set(limits, f.limit_name) or not any(toy.explains(f) for toy in toys))
+
+
+def _is_set(limits: Limits, name: str) -> bool:
+    return bool(name) and getattr(limits, name, None) != getattr(Limits(), name, None)
+
+
+def _toys(record: GradientRecord) -> Iterator[_Toy]:
+    leaves = View(record, Limits()).leaves
+    if record.loss == 0 and not any(layer.norm for layer in record):
+        yield _Toy(
+            "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault", SIZES
+        )
+    if leaves and leaves[0].low == leaves[0].high == 0:
+        yield _Toy("the input is all zeros: what its gradients lack is no fault of the model", SIZES)
+    if _is_alike([signal.samples for signal in leaves]):
+        note = "all samples of the batch are alike: whether the model tells samples apart was not judged"
+        yield _Toy(note, frozenset({"collapse"}), "min_variation")
+    if _is_alike([signal.tokens for signal in leaves]):
+        note = "all positions of the input are alike: whether the model tells positions apart was not judged"
+        yield _Toy(note, frozenset({"collapse"}), "min_token_variation")
+    if _is_plain_sum(record):
+        note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
+        yield _Toy(note, frozenset({"faint"}), "min_elasticity")
+
+
+def _is_alike(differences: Sequence[float | None]) -> bool:
+    """Whether the first module that can tell was already given no differences."""
+    first = next((difference for difference in differences if difference is not None), None)
+    return first is not None and first < ALIKE
+
+
+def _is_plain_sum(record: GradientRecord) -> bool:
+    output = next((signal for signal in record.signals if not signal.name), None)
+    if output is None or not output.gradient or output.size < 2:
+        return False
+    root = math.sqrt(output.size)
+    return any(math.isclose(output.gradient, size, rel_tol=EXACT) for size in (root, 1 / root))
+
+
+def _is_gate(layer: LayerGradient) -> bool:
+    if any("bias" not in name for name in layer.closed):
+        return True
+    scale = layer.weight_norm / layer.trainable**0.5 if layer.trainable else 1.0
+    return len(layer.shape) < 2 and 0 < scale < GATE

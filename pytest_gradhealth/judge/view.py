@@ -1,0 +1,162 @@
+"""A record as the rules look at it: the layers that count, the modules in between, and where a layer stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+
+from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal
+
+__all__ = ["View"]
+
+QUARTER = 4
+"""The front and the back of a network are its first and last quarter."""
+NOISE = 1e-4
+"""Share of the gradient at a normalisation's output below which its input's is rounding noise."""
+SATURATED = 0.5
+"""Share of flat outputs from which a softmax is saturated."""
+SAME = 1e-6
+"""Variation below which samples are one and the same, but for rounding."""
+BACK = 2
+"""The back holds at least so many modules: the last one alone may be a constant by design (a bias, a scale)."""
+
+
+class View:
+    """A record under its limits."""
+
+    def __init__(self, record: GradientRecord, limits: Limits) -> None:
+        self.record, self.limits = record, limits
+
+    @cached_property
+    def judged(self) -> list[LayerGradient]:
+        """Layers that can train and are not ignored, in forward order."""
+        return [layer for layer in self.record if layer.trainable and self.limits.judges(layer.name)]
+
+    @cached_property
+    def trained(self) -> list[LayerGradient]:
+        """Judged layers that received a finite gradient."""
+        return [layer for layer in self.judged if layer.norm is not None and math.isfinite(layer.norm)]
+
+    @cached_property
+    def leaves(self) -> list[Signal]:
+        """Modules without executed children, in forward order."""
+        parents = {_parent(signal.name) for signal in self.record.signals if signal.name}
+        return [signal for signal in self.record.signals if signal.name not in parents]
+
+    @cached_property
+    def front(self) -> list[LayerGradient]:
+        """The first quarter of the layers that were called."""
+        called = [layer for layer in self.trained if layer.order is not None]
+        return called[: math.ceil(len(called) / QUARTER)]
+
+    @cached_property
+    def back(self) -> list[Signal]:
+        """The last quarter of the modules, and at least ``BACK`` of them."""
+        return self.leaves[-max(BACK, math.ceil(len(self.leaves) / QUARTER)) :]
+
+    @cached_property
+    def strongest(self) -> float:
+        """The largest sensitivity of any layer."""
+        return max((layer.sensitivity for layer in self.trained), default=0.0)
+
+    @cached_property
+    def largest_norm(self) -> float:
+        """The largest gradient norm of any layer."""
+        return max((layer.norm or 0.0 for layer in self.trained), default=0.0)
+
+    @cached_property
+    def loss_scale(self) -> float:
+        """What a change of the loss is compared with.
+
+        Its size, or where terms of either sign cancel (a critic's score, a policy gradient), the first-order change
+        for a relative change of the last output.
+        """
+        last = next((signal for signal in reversed(self.leaves) if signal.gradient), None)
+        output = 0.0 if last is None else (last.gradient or 0.0) * last.rms * last.size**0.5
+        return max(abs(self.record.loss or 0.0), output)
+
+    @cached_property
+    def silencing(self) -> Signal | None:
+        """A normalisation whose output the loss depends on only in ways that do not depend on its input.
+
+        The plain sum of a normalised output is a constant, and two values normalise to plus and minus one whatever
+        they were: the gradient of what lies in front is rounding noise and says nothing about the model.
+        """
+        return next((signal for signal in self.leaves if _silences(signal)), None)
+
+    @cached_property
+    def samples_differ(self) -> bool:
+        """Whether the batch holds different samples: what is given alike (``torch.ones``) cannot be told apart."""
+        return not self.leaves or _differ(self.leaves[0])
+
+    @cached_property
+    def tokens_differ(self) -> bool:
+        """Whether the positions of the sequences differ."""
+        first = next((signal.tokens for signal in self.leaves if signal.tokens is not None), None)
+        return first is None or first >= SAME
+
+    def is_given_nothing(self, layer: LayerGradient) -> bool:
+        """Whether a layer's input is all zeros, so that its weights can have no gradient."""
+        signal = self.signal(layer.name)
+        return signal is not None and signal.low == 0 and signal.high == 0
+
+    def signal(self, name: str) -> Signal | None:
+        """What went through a module; None: it was never called."""
+        return self._signals.get(name)
+
+    def between(self, first: str, last: str) -> list[Signal]:
+        """Modules executed behind the first and up to the last of two layers."""
+        start, end = self._order(first), self._order(last)
+        return [signal for signal in self.leaves if start < signal.order <= end]
+
+    def operations(self, first: str, last: str | None) -> list[Operation]:
+        """Noteworthy operations executed behind the first layer and before the last has returned."""
+        start = self._order(first)
+        end = math.inf if last is None else self._order(last)
+        return [operation for operation in self.record.operations if start <= operation.order <= end]
+
+    def following(self, layer: str) -> LayerGradient | None:
+        """The next layer in forward order that was called."""
+        return self._following.get(layer)
+
+    @cached_property
+    def _following(self) -> dict[str, LayerGradient]:
+        called = [layer for layer in self.record if layer.order is not None]
+        return {layer.name: following for layer, following in pairwise(called)}
+
+    def _order(self, name: str) -> int:
+        signal = self._signals.get(name)
+        return -1 if signal is None else signal.order
+
+    @cached_property
+    def _signals(self) -> dict[str, Signal]:
+        return {signal.name: signal for signal in self.record.signals}
+
+
+def highest(values: Sequence[float | None]) -> float | None:
+    """The largest number among those that are defined; None: none is."""
+    defined = [value for value in values if value is not None and not math.isnan(value)]
+    return max(defined, default=None)
+
+
+def _silences(signal: Signal) -> bool:
+    if not ("Norm" in signal.kind or signal.kind == "Softmax") or signal.returned is None or not signal.gradient:
+        return False
+    given = max(abs(signal.low or 0.0), abs(signal.high or 0.0))
+    if not given or (signal.flat or 0.0) > SATURATED:
+        return False  # it was given nothing, or nothing but extremes: that is a fault of what lies in front
+    return signal.returned * given < NOISE * signal.gradient * signal.peak
+
+
+def _differ(first: Signal) -> bool:
+    if first.low is not None and first.low == first.high:
+        return False
+    variation = first.samples if first.low is None else first.given
+    return variation is None or variation >= SAME
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]

@@ -1,0 +1,1 @@
+"""Torch lives here and nowhere else; imported only when something is measured."""

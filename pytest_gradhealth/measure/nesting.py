@@ -1,0 +1,82 @@
+"""Tensors inside tuples, lists, dicts and dataclasses: find them, move them, keep the nesting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__tracebackhide__ = True
+
+__all__ = ["copied", "floating", "map_leaves", "tensors"]
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in a nested value, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from tensors(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from tensors(getattr(value, field.name, None))
+
+
+def floating(value: Any) -> Iterator[Tensor]:
+    """The tensors that can carry a gradient: floating point or complex, with at least one element."""
+    for tensor in tensors(value):
+        if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
+            yield tensor
+
+
+def copied(value: Any, device: torch.device) -> Any:
+    """The same nesting with a copy of every tensor on the device, free of the graph that it came from.
+
+    A model that works in place on its input, or collects the gradient of it, touches nothing of the user's.
+    """
+
+    def copy(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.detach().to(device, copy=True).requires_grad_(leaf.requires_grad)
+        return leaf.to(device) if _moves_itself(leaf) else leaf
+
+    return map_leaves(value, copy)
+
+
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nesting with everything that is no container changed; containers keep their type where they can."""
+    if isinstance(value, Mapping):
+        return _rebuilt(value, {key: map_leaves(item, change) for key, item in value.items()})
+    if isinstance(value, tuple) and hasattr(value, "_fields") and not _moves_itself(value):
+        return type(value)(*(map_leaves(item, change) for item in value))
+    if type(value) in (list, tuple):
+        return type(value)(map_leaves(item, change) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not _moves_itself(value):
+        return _changed_dataclass(value, change)
+    return change(value)
+
+
+def _moves_itself(value: Any) -> bool:
+    """Besides tensors, graph batches and packed sequences know how to move."""
+    return callable(getattr(value, "to", None)) and not isinstance(value, type | nn.Module)
+
+
+def _rebuilt(original: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    if type(original) is dict:
+        return items
+    try:
+        return type(original)(items)  # type: ignore[call-arg]
+    except TypeError:
+        return items
+
+
+def _changed_dataclass(value: Any, change: Callable[[Any], Any]) -> Any:
+    changes = {f.name: map_leaves(getattr(value, f.name), change) for f in dataclasses.fields(value) if f.init}
+    return dataclasses.replace(value, **changes)

@@ -1,0 +1,223 @@
+"""Send batches through a model on a device, look twice where asked, and put everything back as it was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.measure.adam import Adam
+from pytest_gradhealth.measure.batches import sample_count
+from pytest_gradhealth.measure.loss import Step, find_step, require_scalar
+from pytest_gradhealth.measure.nesting import copied, tensors
+from pytest_gradhealth.measure.probe import Pass, Probe
+from pytest_gradhealth.measure.state import isolated_rng, preserved
+from pytest_gradhealth.measure.summary import summarise
+from pytest_gradhealth.measure.trace import Trace
+from pytest_gradhealth.measure.watch import paused
+from pytest_gradhealth.record import GradientRecord, Operation
+
+__tracebackhide__ = True
+
+__all__ = ["Rehearsal"]
+
+LEARNING_RATE = 1e-3
+
+
+class Rehearsal:
+    """One model, its batches and its loss on one device; ``measure`` may be called again after optimiser steps."""
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[[], nn.Module],
+        batches: Sequence[Any],
+        *,
+        loss: Callable[..., Any] | None = None,
+        step: Step | None = None,
+        extension: Callable[..., Any] | None = None,
+        device: torch.device | None = None,
+        seed: int = 0,
+        progress: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._seed, self._batches, self._progress = seed, batches, progress
+        with isolated_rng(seed):
+            self._model = _placed(_build(model), device)
+            self._step = find_step(self._model, loss, step, extension)
+            self._device = device or _device_of(self._model)
+            self._initialise()
+
+    def measure(self, seed: int | None = None) -> GradientRecord:
+        """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
+        with self._session(seed):
+            passes = self._passes()
+        return self._record(passes)
+
+    def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
+        """Measure after so many Adam steps on the same batches, until ``done`` says it has seen enough.
+
+        Adam moves a parameter by about its learning rate whatever the size of its gradient (Kingma and Ba, 2015),
+        so a gate that starts at zero opens in the first step. There is no weight decay: it would move dead
+        parameters too.
+        """
+        with self._session():
+            optimiser = Adam(self._trainable(), LEARNING_RATE)
+            taken = 0
+            for target in steps:
+                while taken < target:
+                    self._progress(f"{type(self._model).__name__}: second look, step {taken + 1} of {steps[-1]}")
+                    self._optimise(optimiser, taken % len(self._batches))
+                    taken += 1
+                record = replace(self._record(self._passes()), steps=taken)
+                if done(record):
+                    break
+        return record
+
+    def trace(self) -> tuple[Operation, ...]:
+        """Operations of one forward pass over the first batch that can stop a gradient."""
+        with self._session(), Trace(self._model) as trace:
+            self._loss(0)
+        return tuple(trace.operations)
+
+    @contextmanager
+    def _session(self, seed: int | None = None) -> Iterator[None]:
+        with paused(), isolated_rng(self._seed if seed is None else seed), preserved(self._model), torch.enable_grad():
+            self._model.train()
+            yield
+
+    def _passes(self) -> list[Pass]:
+        with Probe(self._model, through_time=True) as probe:
+            return [self._one_pass(probe, index) for index in range(len(self._batches))]
+
+    def _initialise(self) -> None:
+        """Run a lazy model once, so that it has the parameters that are to be observed."""
+        if not any(map(nn.parameter.is_lazy, self._model.parameters())):
+            return
+        with self._explained(0), torch.no_grad():
+            self._step(self._model, copied(self._batches[0], self._device))
+        waiting = [name for name, p in self._model.named_parameters() if nn.parameter.is_lazy(p)]
+        if waiting:
+            raise MeasurementError(f"lazy parameters that no forward pass initialises: {', '.join(waiting)}")
+
+    def _one_pass(self, probe: Probe, index: int) -> Pass:
+        name = type(self._model).__name__
+        self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
+        loss = self._backward(index)
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        return probe.take(loss)
+
+    def _backward(self, index: int) -> Tensor:
+        loss = self._loss(index)
+        if loss.requires_grad:
+            with self._explained(index):
+                loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _loss(self, index: int) -> Tensor:
+        with self._explained(index):
+            return require_scalar(self._step(self._model, copied(self._batches[index], self._device)))
+
+    @contextmanager
+    def _explained(self, index: int) -> Iterator[None]:
+        """Add what a reader needs to know to an error that the model itself raises."""
+        try:
+            yield
+        except MeasurementError:
+            raise
+        except Exception as error:
+            name = type(self._model).__name__
+            note = f"gradhealth: raised by {name} on batch {index} of {len(self._batches)}, on {self._device}"
+            # Torch says that two types differ, but not always whose they are.
+            error.add_note(f"{note}; {self._types(index)}" if "type" in str(error) else note)
+            if "through the graph a second time" in str(error):
+                error.add_note("gradhealth: a step must return the loss and leave loss.backward() to the plugin")
+            raise
+
+    def _types(self, index: int) -> str:
+        given, own = _types(tensors(self._batches[index])), _types(self._model.parameters())
+        return f"the batch is {given} and the model {own}: convert one of them"
+
+    def _optimise(self, optimiser: Adam, index: int) -> None:
+        optimiser.zero_grad()
+        if self._backward(index).requires_grad:
+            optimiser.step()
+        optimiser.zero_grad()
+
+    def _trainable(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+
+    def _record(self, passes: Sequence[Pass]) -> GradientRecord:
+        counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
+        return summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed)
+
+
+def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        if not callable(model):
+            raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {model!r}")
+        made = model()
+        if not isinstance(made, nn.Module):
+            raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")
+        model = made
+    model = getattr(model, "_orig_mod", model)  # torch.compile fuses hooks away: judge the eager module
+    if isinstance(model, torch.jit.ScriptModule):
+        raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
+    _require_trainable(model)
+    return model
+
+
+def _require_trainable(model: nn.Module) -> None:
+    name, parameters = type(model).__name__, list(model.parameters())
+    if not parameters:
+        raise MeasurementError(f"{name} has no parameters: there is no gradient to measure")
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise MeasurementError(f"every parameter of {name} is frozen: set requires_grad on what should train")
+
+
+def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:
+    """The model itself where it can stay; a copy where measuring would have to move or initialise it."""
+    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
+    if not (lazy or (device is not None and _is_elsewhere(model, device))):
+        return model
+    placed = _copy(model)
+    return placed.to(device) if device is not None else placed
+
+
+def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
+    """A model spread over devices of the kind that was asked for stays as its owner placed it."""
+    homes = {parameter.device for parameter in model.parameters()}
+    if {home.type for home in homes} != {device.type}:
+        return True
+    return device.index is not None and device not in homes
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """A deep copy, also of what torch refuses to copy: lazy buffers, and results of a computation kept by a module."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for buffer in module.buffers(recurse=False):
+            if nn.parameter.is_lazy(buffer):
+                memo[id(buffer)] = _lazy_buffer(buffer)
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
+
+
+def _lazy_buffer(like: Tensor) -> Tensor:
+    made: Callable[..., Tensor] = nn.parameter.UninitializedBuffer
+    return made(dtype=like.dtype, device=like.device)
+
+
+def _types(found: Iterable[Tensor]) -> str:
+    return ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in found}))
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

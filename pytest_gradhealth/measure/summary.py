@@ -1,0 +1,283 @@
+"""Passes of one model, as the record that everything else speaks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_gradhealth.measure import statistics
+from pytest_gradhealth.measure.origin import is_installed, source_of
+from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
+
+__all__ = ["summarise"]
+
+
+def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, seed: int | None) -> GradientRecord:
+    """Combine passes by their median.
+
+    Args:
+        model: the model that was observed, with the parameters it was observed with.
+        passes: at least one.
+        samples: samples in the smallest batch.
+        seed: what the random number generators were seeded with.
+    """
+    signals = _signals(passes)
+    layers = _with_reach(_with_gain(_ordered(_layers(model, passes, signals)), signals))
+    first = next(model.parameters(), None)
+    return GradientRecord(
+        model=type(model).__name__,
+        source=source_of(model),
+        device=str(first.device) if first is not None else "cpu",
+        precision=str(first.dtype).removeprefix("torch.") if first is not None else "float32",
+        seed=seed,
+        torch=torch.__version__,
+        batches=len(passes),
+        samples=samples,
+        loss=_median([p.loss for p in passes]),
+        layers=layers,
+        signals=signals,
+    )
+
+
+def _signals(passes: Sequence[Pass]) -> tuple[Signal, ...]:
+    names = dict.fromkeys(name for p in passes for name in p.modules)
+    seen = {name: [p.modules[name] for p in passes if name in p.modules] for name in names}
+    signals = [_signal(name, modules) for name, modules in seen.items()]
+    starts = _starts(signals)
+    signals.sort(key=lambda signal: (starts[signal.name], len(_path(signal.name))))
+    return tuple(replace(signal, order=order) for order, signal in enumerate(signals))
+
+
+def _starts(signals: Iterable[Signal]) -> dict[str, int]:
+    """Modules are seen when they return; a parent begins where the first of its children does."""
+    starts: dict[str, int] = {}
+    for signal in signals:
+        path = _path(signal.name)
+        for depth in range(len(path) + 1):
+            parent = ".".join(path[:depth])
+            starts[parent] = min(signal.order, starts.get(parent, signal.order))
+    return starts
+
+
+def _path(name: str) -> list[str]:
+    return name.split(".") if name else []
+
+
+def _signal(name: str, modules: Sequence[ModulePass]) -> Signal:
+    def median(key: str) -> float | None:
+        return _median([m.numbers.get(key) for m in modules])
+
+    def most(key: str) -> int:
+        return int(max((m.numbers.get(key, 0.0) for m in modules), default=0.0))
+
+    fed = [m.fed for m in modules if m.fed is not None]
+    low, high = median("low"), median("high")
+    return Signal(
+        name=name,
+        kind=modules[0].kind,
+        order=int(modules[0].order),
+        calls=modules[0].calls,
+        gradient=median("gradient"),
+        returned=median("returned"),
+        attached=any(m.attached for m in modules),
+        fed=any(fed) if fed else None,
+        rms=median("rms") or 0.0,
+        peak=max(abs(low or 0.0), abs(high or 0.0)),
+        samples=_known(median("samples")),
+        tokens=_known(median("tokens")),
+        flat=median("flat"),
+        zeros=median("zeros") or 0.0,
+        low=median("input_low"),
+        high=median("input_high"),
+        given=_known(median("input_samples")),
+        steps=most("steps"),
+        carry=_carry(median("early"), median("late")),
+        size=most("size"),
+        bad=most("bad"),
+        bad_input=most("input_bad"),
+        bad_gradient=most("bad_gradient"),
+        bad_return=most("bad_return"),
+    )
+
+
+def _carry(early: float | None, late: float | None) -> float | None:
+    return None if early is None or not late else early / late
+
+
+def _layers(model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal]) -> list[LayerGradient]:
+    by_name = {signal.name: signal for signal in signals}
+    owners, taken = _owners(model), set[int]()
+    dimensions = unit_dimensions(model)
+    layers, modules = [], dict(model.named_modules())
+    for name, module in modules.items():
+        own = {local: p for local, p in module.named_parameters(recurse=False) if id(p) not in taken}
+        if any(p.numel() for p in own.values()):
+            tied = tuple(dict.fromkeys(other for p in own.values() for other in owners[id(p)] if other != name))
+            layers.append(_layer(name, module, own, passes, by_name, tied, dimensions, modules))
+        taken |= {id(p) for p in own.values()}
+    return layers
+
+
+def _owners(model: nn.Module) -> dict[int, list[str]]:
+    """Every layer that holds a parameter, by the parameter's identity."""
+    owners: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append(name)
+    return owners
+
+
+def _layer(
+    name: str,
+    module: nn.Module,
+    own: dict[str, nn.Parameter],
+    passes: Sequence[Pass],
+    signals: dict[str, Signal],
+    tied: tuple[str, ...],
+    dimensions: dict[str, int],
+    modules: dict[str, nn.Module],
+) -> LayerGradient:
+    full = {local: f"{name}.{local}" if name else local for local in own}
+    trainable = {local: p for local, p in own.items() if p.requires_grad and p.numel()}
+    gradients = {
+        local: [p.parameters[full[local]] for p in passes if full[local] in p.parameters] for local in trainable
+    }
+    found = [[p.parameters[full[local]] for local in trainable if full[local] in p.parameters] for p in passes]
+    norms = [math.hypot(*(gradient.norm for gradient in each)) for each in found if each]
+    signal = signals.get(name)
+    sizes = {local: _number(statistics.norm(p)) for local, p in trainable.items()}
+    norm, weight_norm = _median(norms), math.hypot(*sizes.values())
+    biggest = max(own.values(), key=lambda p: p.numel())
+    units = {full[local]: [g.alive for g in gradients[local] if g.alive is not None] for local in trainable}
+    dead, count = _dead(units, dimensions)
+    return LayerGradient(
+        name=name,
+        kind=type(module).__name__,
+        order=None if signal is None else signal.order,
+        parameters=sum(p.numel() for p in own.values()),
+        trainable=sum(p.numel() for p in trainable.values()),
+        shape=tuple(biggest.shape),
+        norm=norm,
+        lowest=min(norms, default=None),
+        highest=max(norms, default=None),
+        weight_norm=weight_norm,
+        sensitivity=(norm or 0.0) * weight_norm,
+        signal=signal.gradient if signal else None,
+        dead=dead,
+        units=count,
+        alike=any(_is_alike(p, dimensions[full[local]]) for local, p in trainable.items() if full[local] in dimensions),
+        nan=max((sum(gradient.nan for gradient in each) for each in found), default=0),
+        inf=max((sum(gradient.inf for gradient in each) for each in found), default=0),
+        missing=tuple(local for local, seen in gradients.items() if not seen),
+        zero=tuple(local for local, seen in gradients.items() if seen and all(g.norm == 0 for g in seen)),
+        closed=tuple(local for local, size in sizes.items() if size == 0),
+        tied=tied,
+        installed=_is_installed(name, modules),
+    )
+
+
+def _dead(alive: dict[str, list[np.ndarray]], dimensions: dict[str, int]) -> tuple[float, int]:
+    """Share of units without any gradient in any batch, and their number.
+
+    Weights with as many units feed the same ones (the input and the recurrent weight of an RNN); where they differ,
+    those of the weight with the most units are taken.
+    """
+    masks = [np.logical_or.reduce(found) for name, found in alive.items() if found and name in dimensions]
+    if not masks:
+        return 0.0, 0
+    count = max(map(len, masks))
+    mask = np.logical_or.reduce([mask for mask in masks if len(mask) == count])
+    return float(1 - mask.mean()), count
+
+
+def _is_alike(weight: Tensor, dimension: int) -> bool:
+    """Whether all units hold the same weights; two of them tell for almost every layer."""
+    units = weight.detach().movedim(dimension, 0)
+    return len(units) > 1 and torch.equal(units[0], units[1]) and bool((units == units[:1]).all() and units[0].any())
+
+
+def _ordered(layers: list[LayerGradient]) -> list[LayerGradient]:
+    """Forward order; a layer that is never called itself (its parent uses its weights) stands behind its parent."""
+    placed: list[LayerGradient] = sorted((x for x in layers if x.order is not None), key=lambda x: x.order or 0)
+    for layer in (x for x in layers if x.order is None):
+        family = [i for i, other in enumerate(placed) if _parent(layer.name) in (other.name, _parent(other.name))]
+        placed.insert(family[-1] + 1 if family else len(placed), layer)
+    return placed
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _with_gain(layers: list[LayerGradient], signals: Sequence[Signal]) -> list[LayerGradient]:
+    """Each layer's gain reaches back to the output of the layer before it; the first one's to the model's input.
+
+    Left out: layers that are not called or get no gradient, parents of other layers (their output lies behind those),
+    and parametrisations (their output is a weight, not the signal).
+    """
+    returned = {signal.name: signal.returned for signal in signals}
+    parents = _parents(layer.name for layer in layers if layer.order is not None)
+    before: float | None = None
+    gained, first = [], True
+    for layer in layers:
+        gain = None
+        if layer.signal is not None and layer.name not in parents and not _makes_weights(layer.name):
+            before = returned.get(layer.name) if first else before
+            gain = before / layer.signal if before is not None and layer.signal else None
+            before, first = layer.signal, False
+        gained.append(replace(layer, gain=gain))
+    return gained
+
+
+def _parents(names: Iterable[str]) -> set[str]:
+    """Every module with a layer of the signal's path below it."""
+    paths = [_path(name) for name in names if not _makes_weights(name)]
+    return {".".join(path[:depth]) for path in paths for depth in range(len(path))}
+
+
+def _makes_weights(name: str) -> bool:
+    return "parametrizations" in _path(name)
+
+
+def _with_reach(layers: list[LayerGradient]) -> tuple[LayerGradient, ...]:
+    finite = [layer.sensitivity if math.isfinite(layer.sensitivity) else 0.0 for layer in layers]
+    strongest, running, reached = max(finite, default=0.0), 0.0, []
+    for layer, sensitivity in zip(layers, finite, strict=True):
+        running = max(running, sensitivity)
+        reached.append(replace(layer, reach=running / strongest if strongest else 0.0))
+    return tuple(reached)
+
+
+def _is_installed(name: str, modules: dict[str, nn.Module]) -> bool:
+    """Whether the class that should use a layer comes with an installed library: torch's own are anybody's bricks."""
+    while _is_brick(modules[name]) and name:
+        name = _parent(name)
+    return not _is_brick(modules[name]) and is_installed(source_of(modules[name]))
+
+
+def _is_brick(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.")
+
+
+def _number(scalar: Tensor) -> float:
+    return float(scalar.item())
+
+
+def _known(share: float | None) -> float | None:
+    """None where it was zero over zero: an output of zeros, or a non-finite one."""
+    return None if share is None or math.isnan(share) else share
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    if len(present) == 1:  # NumPy takes its time, and a watched pass is one alone
+        return float(present[0])
+    if len(present) == 1:  # most often, and NumPy's median is slow to start
+        return present[0]
+    return float(np.median(present)) if present else None

@@ -1,0 +1,181 @@
+"""Find the operations that can stop a gradient, and the line of the user's code that calls them.
+
+A module hook cannot see ``x.detach()`` or ``torch.round(x)``; a function mode sees every call on a tensor. It slows a
+pass down several times, so it runs only where something was found.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from pytest_gradhealth.measure.nesting import floating, tensors
+from pytest_gradhealth.measure.origin import is_installed
+from pytest_gradhealth.record import Operation
+
+__all__ = ["Trace"]
+
+STEPS = frozenset(
+    {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
+)
+"""Functions whose slope is zero almost everywhere."""
+CLAMPS = frozenset({"clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6", "hardsigmoid", "relu", "threshold"})
+SATURATING: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda y: 4 * y * (1 - y),
+    "tanh": lambda y: 1 - y * y,
+    "softmax": lambda y: 1 - y.amax(dim=-1),
+}
+SLOPE = 0.01
+"""As in ``statistics``: flat is a slope below this share of the largest."""
+TORCH = os.path.dirname(torch.__file__)
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+NOT_VALUES = frozenset(
+    {"size", "dim", "stride", "numel", "data_ptr", "__len__", "is_floating_point", "storage_offset", "grad"}
+)
+"""Questions about a tensor that give no tensor and are no loss to the graph."""
+
+
+class Trace(TorchFunctionMode):
+    """A context that notes operations while the model runs forward."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._names = {module: name for name, module in model.named_modules()}
+        self._owners = {id(p): name for module, name in self._names.items() for p in module.parameters(recurse=False)}
+        self._walked: set[Any] = set()
+        self._begun: dict[str, int] = {}
+        self._active: list[str] = []
+        self._handles: list[RemovableHandle] = []
+        self.operations: list[Operation] = []
+
+    def __enter__(self) -> Trace:
+        for module, name in self._names.items():
+            self._handles.append(module.register_forward_pre_hook(self._entering(name)))
+            self._handles.append(module.register_forward_hook(self._leaving))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        for handle in self._handles:
+            handle.remove()
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        name = _name_of(function) if torch.is_grad_enabled() else "no_grad"
+        if name not in NOT_VALUES:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                self._note(name, args, result)
+        return result
+
+    def _note(self, name: str, args: tuple[Any, ...], result: Any) -> None:
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        cuts = _cuts(name, args, result)
+        flat = 0.0 if cuts or first is None else _flat(name, first, result)
+        if not cuts and not flat and name.rstrip("_") not in SATURATING:
+            return
+        where, installed = _caller()
+        self.operations.append(
+            Operation(
+                name=name,
+                order=len(self._begun) - 1,
+                module=self._active[-1] if self._active else "",
+                where=where,
+                installed=installed,
+                cuts=cuts,
+                flat=flat,
+                behind=tuple(dict.fromkeys(self._behind(args))) if cuts else (),
+            )
+        )
+
+    def _behind(self, given: Any) -> Iterable[str]:
+        """Owners of the parameters in the graphs of tensors; no graph is walked twice."""
+        tensors = list(floating(given))
+        yield from (self._owners[id(tensor)] for tensor in tensors if id(tensor) in self._owners)
+        waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+        while waiting:
+            node = waiting.pop()
+            if node in self._walked:
+                continue
+            self._walked.add(node)
+            owner = self._owners.get(id(getattr(node, "variable", None)))
+            if owner is not None:
+                yield owner
+            waiting += [following for following, _ in node.next_functions if following is not None]
+
+    def _entering(self, name: str) -> Callable[..., None]:
+        def enter(module: nn.Module, args: Any) -> None:
+            self._begun.setdefault(name, len(self._begun))
+            self._active.append(name)
+
+        return enter
+
+    def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._active:
+            self._active.pop()
+
+
+def _cuts(name: str, args: tuple[Any, ...], result: Any) -> bool:
+    """Whether values went on without their graph; masks and shapes are not values."""
+    if not any(tensor.requires_grad for tensor in floating(args)):
+        return False
+    if name in ("item", "tolist", "numpy", "__array__"):
+        return True
+    results = [tensor for tensor in tensors(result) if tensor.dtype != torch.bool]
+    return bool(results) and not any(_carries_on(tensor, args) for tensor in results)
+
+
+def _carries_on(result: Tensor, args: tuple[Any, ...]) -> bool:
+    """A result that asks for a gradient of its own, but has no history, begins a new graph."""
+    return result.requires_grad and (result.grad_fn is not None or any(result is given for given in floating(args)))
+
+
+def _flat(name: str, given: Tensor, result: Any) -> float:
+    if not isinstance(result, Tensor) or not result.numel():
+        return 0.0
+    base = name.rstrip("_")
+    if base in STEPS or name in STEPS:
+        return 1.0
+    if base in CLAMPS and given.shape == result.shape and base != name:
+        return _share(result.eq(result.min()) | result.eq(result.max()))
+    if base in CLAMPS and given.shape == result.shape:
+        return _share(
+            given.ne(result) | (result.eq(0) if base == "relu" else torch.zeros_like(result, dtype=torch.bool))
+        )
+    slope = SATURATING.get(base)
+    return _share(slope(result).lt(SLOPE)) if slope else 0.0
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.float().mean())
+
+
+def _name_of(function: Any) -> str:
+    name = str(getattr(function, "__name__", function))
+    owner = getattr(function, "__self__", None)
+    return str(getattr(owner, "__name__", name)) if name == "__get__" else name
+
+
+def _caller() -> tuple[str, bool]:
+    """The innermost frame outside torch and this package, as ``file.py:12``, and whether it is a library's."""
+    for frame in _frames(sys._getframe(1)):
+        file = frame.f_code.co_filename
+        if not file.startswith((TORCH, PACKAGE)):
+            return f"{os.path.basename(file)}:{frame.f_lineno}", is_installed(file)
+    return "", False
+
+
+def _frames(frame: FrameType | None) -> Iterable[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

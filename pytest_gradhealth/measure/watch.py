@@ -1,0 +1,302 @@
+"""Find the models that a test trains by itself, without changing a number.
+
+While a watch is open, ``nn.Module.__call__`` and the start of the autograd engine are wrapped: a module called from
+outside any other is a model, or a part of one. Global module hooks would tell the same, but torch.compile recompiles
+for them and warns of them. Nothing is hooked on a module: a test may copy, pickle, script or inspect it at any time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Self
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
+
+from pytest_gradhealth.measure.watched import OuterCall, Watched
+from pytest_gradhealth.record import GradientRecord
+
+__all__ = ["Watch", "paused"]
+
+__tracebackhide__ = True
+
+
+class _Here(threading.local):
+    inside = False
+    """Whether a module is being called in this thread."""
+    outer: OuterCall | None = None
+    """The outermost call, where it is measured."""
+    paused = False
+
+
+_here = _Here()
+_active: list[Watch] = []
+"""Watches may be nested: what the inner one sees is not the outer one's."""
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Passes in this context are nobody's test."""
+    before, _here.paused = _here.paused, True
+    try:
+        yield
+    finally:
+        _here.paused = before
+
+
+class Watch:
+    """A context in which every model that a backward pass goes through is measured.
+
+    Args:
+        model: watch this one only, whichever of its parts is called; by default whatever is called.
+    """
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._entries: list[Watched] = []
+        self._by_module: MutableMapping[nn.Module, Watched] = _WeakIdKeys()
+        self._only = model is not None
+        self._scales: MutableMapping[Tensor, float] = _WeakIdKeys()
+        self._scale = 1.0
+        self.backwards = 0
+        """Backward passes that ran, whatever they went through."""
+        if model is not None:
+            entry = self._add(_unwrapped(model))
+            for part in model.modules():
+                self._by_module[part] = entry
+
+    def __enter__(self) -> Self:
+        if not _active:
+            _patch()
+        _active.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _active.remove(self)
+        if not _active:
+            _unpatch()
+        for entry in self._entries:
+            entry.close()
+
+    def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
+        """For each model that received gradients, in order of first use, the records of its measured passes."""
+        for entry in self._entries:
+            yield from entry.passes()
+
+    def problems(self) -> Iterator[str]:
+        """Why models that were called could not be measured."""
+        for entry in self._entries:
+            if entry.problem:
+                yield f"{entry.name}: {entry.problem}"
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
+        """A module is called from outside any other. None: nothing of this call is measured."""
+        if not _is_trained(module):
+            return None
+        model = _unwrapped(module)
+        entry = self._by_module.get(model) or self._found(model)
+        return entry.forward_begins(module, model, args, kwargs) if entry else None
+
+    def _found(self, model: nn.Module) -> Watched | None:
+        if self._only:
+            return None
+        owner, whole = _owner(model)  # a forward method called from outside is as good as a call
+        entry = self._by_module.get(owner) or self._add(owner)
+        entry.whole = entry.whole or whole
+        self._by_module[owner] = self._by_module[model] = entry
+        return entry
+
+    def _add(self, module: nn.Module) -> Watched:
+        self._entries.append(Watched(module))
+        return self._entries[-1]
+
+    def backward_begins(self) -> None:
+        """Tell what comes now from what an earlier backward brought."""
+        for entry in list(self._entries):
+            entry.backward_begins()
+
+    def backward_done(self, outputs: tuple[Any, ...]) -> None:
+        """Measure the passes that a backward went through."""
+        self.backwards += 1
+        loss = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].numel() == 1 else None
+        scale = self._scale if loss is None else self._scales.get(loss, self._scale)
+        self._scale = 1.0
+        for entry in list(self._entries):
+            entry.backward_done(loss, scale)
+
+    def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
+        """A gradient scaler has made a loss larger."""
+        if any(entry.armed for entry in self._entries):
+            self._scale = float(scaler.get_scale())
+            if isinstance(loss, Tensor):
+                self._scales[loss] = self._scale
+
+
+def _called(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for ``nn.Module.__call__``."""
+    __tracebackhide__ = True
+    if torch.compiler.is_compiling():
+        return _module_call(module, *args, **kwargs)
+    if not _here.inside:
+        return _called_from_outside(module, args, kwargs)
+    output = _module_call(module, *args, **kwargs)
+    if _here.outer is not None:
+        _here.outer.inner_returned(module, args, kwargs, output)
+    return output
+
+
+def _called_from_outside(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    __tracebackhide__ = True
+    outer = _begun(module, args, kwargs)
+    _here.inside, _here.outer = True, outer
+    try:
+        output = _module_call(module, *args, **kwargs)
+    finally:
+        _here.inside, _here.outer = False, None
+    if outer is not None:
+        outer.returned(module, args, kwargs, output)
+    return output
+
+
+def _begun(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
+    try:
+        with torch._C.DisableTorchFunction():
+            return _active[-1].begin(module, args, kwargs) if _active else None
+    except Exception:  # a module or arguments of a kind not thought of: the test goes on unwatched
+        return None
+
+
+def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for what ``backward`` and ``grad`` call, so that early imports of them are seen too."""
+    __tracebackhide__ = True
+    nested = torch._C._current_graph_task_id() != -1  # reentrant checkpoints run one inside another
+    watches = [] if nested or _here.paused or torch.compiler.is_compiling() else list(_active)
+    for watch in watches:
+        watch.backward_begins()
+    result = _engine_run(outputs, *args, **kwargs)
+    with torch._C.DisableTorchFunction():
+        for watch in watches:
+            watch.backward_done((outputs,) if isinstance(outputs, Tensor) else tuple(outputs))
+    return result
+
+
+def _scaled(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
+    """Stands in for ``GradScaler.scale``."""
+    __tracebackhide__ = True
+    result = _scale(scaler, outputs)
+    if _active and scaler.is_enabled():
+        _active[-1].scaled(result, scaler)
+    return result
+
+
+_PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    (nn.Module, "__call__", _called),
+    (torch.autograd, "_engine_run_backward", _ran_backward),
+    (torch.amp.GradScaler, "scale", _scaled),
+)
+_module_call: Callable[..., Any] = nn.Module.__call__
+_engine_run: Callable[..., Any] = torch.autograd._engine_run_backward  # type: ignore[attr-defined]
+_scale: Callable[..., Any] = torch.amp.GradScaler.scale
+
+
+def _patch() -> None:
+    """Take what is there now: others may have put their own in place."""
+    global _module_call, _engine_run, _scale
+    before = (_module_call, _engine_run, _scale)
+    found = [getattr(owner, name) for owner, name, _ in _PATCHES]
+    # A test's monkeypatch, undone behind our back, puts ours in place again.
+    _module_call, _engine_run, _scale = (
+        old if new is ours else new for old, new, (_, _, ours) in zip(before, found, _PATCHES, strict=True)
+    )
+    for owner, name, ours in _PATCHES:
+        setattr(owner, name, ours)
+
+
+def _unpatch() -> None:
+    """What a test has put over ours stays; ours does nothing while no watch is open."""
+    for (owner, name, ours), original in zip(_PATCHES, (_module_call, _engine_run, _scale), strict=True):
+        if getattr(owner, name) is ours:
+            setattr(owner, name, original)
+
+
+def _hide_from_dynamo(code: CodeType, *, callees: bool) -> None:
+    """Let torch.compile neither compile a function of ours nor count it; with ``callees`` neither what it calls."""
+    try:
+        frames: Any = torch._C._dynamo.eval_frame
+        skip, default = frames._FrameAction.SKIP, frames._FrameAction.DEFAULT
+        frames.set_code_exec_strategy(code, frames._FrameExecStrategy(skip, skip if callees else default))
+    except AttributeError:  # before torch 2.8
+        torch._C._dynamo.eval_frame.skip_code(code)  # type: ignore[attr-defined]
+
+
+_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _scaled)
+_OURS: tuple[Any, ...] = (
+    _begun,
+    OuterCall.inner_returned,
+    OuterCall.returned,
+    Watch.backward_begins,
+    Watch.backward_done,
+    Watch.scaled,
+)
+for _function in _WRAPPERS + _OURS:
+    _hide_from_dynamo(_function.__code__, callees=_function in _OURS)
+
+
+def _is_trained(module: nn.Module) -> bool:
+    """Whether a call from outside may be the beginning of a training pass that can be measured."""
+    return (
+        torch.is_grad_enabled()
+        and not _here.paused
+        and not torch._C._is_tracing()
+        and not torch.fx._symbolic_trace.is_fx_symbolic_tracing()
+        and not torch._C._autograd._profiler_enabled()  # whoever counts operations shall not count ours
+        and torch._C._current_graph_task_id() == -1  # recomputed inside a backward pass
+        and torch._C._functorch.peek_interpreter_stack() is None  # inside torch.func transforms
+        and torch._C._len_torch_dispatch_stack() == 0  # the test itself counts operations, or runs on fakes
+        and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
+    )
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The model itself, without what compiles it or spreads it over devices."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def _owner(model: nn.Module) -> tuple[nn.Module, bool]:
+    """The module that a part belongs to, where one of its methods is calling; and whether that is ``forward``."""
+    owner, whole = model, False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        found = _self_of(frame)
+        found = _unwrapped(found) if isinstance(found, nn.Module) else None  # torch.compile's wrapper calls too
+        if found is not None and (found is owner or any(part is owner for part in found.modules())):
+            method = frame.f_code.co_name == "forward"
+            owner, whole = found, method if found is not owner else whole or method
+        frame = frame.f_back
+    return owner, whole
+
+
+def _self_of(frame: FrameType) -> Any:
+    """The object whose method a frame runs."""
+    code = frame.f_code
+    if not (code.co_argcount and code.co_varnames[0] == "self" and code.co_flags & inspect.CO_OPTIMIZED):
+        return None
+    names = frame.f_locals
+    found = names.get("self")
+    if type(names) is dict and sys.getrefcount(names) <= 3:
+        names.clear()  # until Python 3.13 a copy that the frame would keep, and with it what the test has deleted
+    return found

@@ -1,0 +1,395 @@
+"""One model under watch: its passes, of which the 1st, 2nd, 8th, 32nd, 128th, ... are measured.
+
+A pass begins with the first forward call and holds every forward and backward until the forward call that follows
+a backward. What cannot be measured is not measured: no error of ours may end a test.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradhealth.measure.batches import sample_count
+from pytest_gradhealth.measure.keras import as_torch, leaves
+from pytest_gradhealth.measure.nesting import floating
+from pytest_gradhealth.measure.probe import Pass, Probe, _ParameterHook, _Seen
+from pytest_gradhealth.measure.summary import _with_reach, summarise
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
+
+__all__ = ["OuterCall", "Watched"]
+
+FORWARDS = 16
+"""Forward calls of one pass in which modules are observed; of more, as many again from 32, 64, ... on."""
+OVERFLOWS = 16
+"""Scaled passes in a row that may overflow before the model is at fault: a scaler starts at 2**16 and halves."""
+COMPILED = (
+    "compiled: layers stand in the order in which the model lists them, and what happens between them inside the "
+    "compiled graph was not observed"
+)
+WHOLE = ("",)
+BATCHED: Any = torch._C._dispatch_key_parse("Batched")
+
+Records = dict[tuple[str, ...], GradientRecord]
+"""By the names of the parts that were called from outside and form one chain."""
+
+
+class Watched:
+    """One model and the records of its measured passes; it does not keep the model alive."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.name, self.whole = type(model).__name__, False
+        self._records: dict[tuple[str, ...], list[GradientRecord]] = {}
+        self._model = weakref.ref(model)
+        self._held: nn.Module | None = None
+        """The model until its backward: it may be used in passing, as in ``Net()(x).sum().backward()``."""
+        self._probe: QuietProbe | None = None
+        self._current: Records = {}
+        self._roots: dict[str, bool] = {}
+        self._failed = self._scaled_away = ""
+        self._passes = self._forwards = self._overflows = 0
+        self._finished = True
+        self._samples: int | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether the pass at hand is measured."""
+        return self._probe is not None
+
+    @property
+    def problem(self) -> str:
+        """Why it could not be measured; empty: it could, or nothing was there to measure."""
+        return self._failed or ("" if self._records else self._scaled_away)
+
+    def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
+        """The records of each chain of parts."""
+        for records in self._records.values():
+            yield tuple(records)
+
+    def forward_begins(
+        self, called: nn.Module, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> OuterCall | None:
+        """A new pass where the last one had its backward; else one more forward call of the same.
+
+        ``called`` is the root itself or what wraps it.
+        """
+        if self._finished:
+            self._begin_pass()
+        self._forwards += 1
+        samples = sample_count((args, kwargs))
+        self._samples = samples if self._samples is None else min(samples or self._samples, self._samples)
+        if self._probe is None or self._failed or not _is_observed(self._forwards):
+            return None
+        if self._forwards > FORWARDS and _is_power_of_two(self._forwards):
+            self._probe.forget_modules()  # what comes now is nearer to the backward
+            self._roots.clear()
+        model = self._model()
+        if model is None:
+            return None
+        view = as_torch(model)
+        self._probe.observe(view, model)
+        self._probe.compiled = any(_is_compiled(module) for module in (*called.modules(), *model.modules()))
+        name = self._probe.known_name_of(root) or ""
+        fed = any(tensor.requires_grad for tensor in floating((args, kwargs)))
+        self._roots.setdefault(name, fed)
+        return OuterCall(self._probe, name, view)
+
+    def _begin_pass(self) -> None:
+        self.close()
+        self._passes += 1
+        self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
+        model = self._model()
+        if model is not None and not self._failed and (_is_due(self._passes) or self._overflows):
+            self._probe, self._held = QuietProbe(model), model
+
+    def backward_begins(self) -> None:
+        """What comes from now on belongs to this backward."""
+        if self._probe is not None:
+            self._probe.mark()
+
+    def backward_done(self, loss: Tensor | None, scale: float) -> None:
+        """Measure what has come so far; a further backward of the same pass measures again."""
+        if self._probe is None:
+            self._finished = True
+        elif self._probe.came:
+            self._finished = True
+            self._measure(loss, scale)
+            self._held = None
+        else:
+            self._probe.back_to_mark()  # gradients of inputs alone: a penalty, forces
+
+    def close(self) -> None:
+        """End the pass at hand."""
+        if self._probe is not None:
+            if not self._finished and self._probe.received:
+                self._measure(None, 1.0)  # a backward that went past what is wrapped
+            self._probe.close()
+            self._failed = self._failed or self._probe.problem
+        for roots, record in self._current.items():
+            self._records.setdefault(roots, []).append(record)
+        self._probe, self._held, self._current = None, None, {}
+
+    def _measure(self, loss: Tensor | None, scale: float) -> None:
+        model, probe = self._model(), self._probe
+        if model is None or probe is None or probe.problem:
+            return
+        try:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                record = summarise(
+                    as_torch(model), [_unscaled(probe.read(loss), scale)], samples=self._samples, seed=None
+                )
+            self._current = self._judgeable(record, probe, scale)
+        except Exception as error:  # a test's tensors may be of any kind
+            self._failed = _description(error)
+
+    def _judgeable(self, record: GradientRecord, probe: QuietProbe, scale: float) -> Records:
+        """What of a record says something about the model."""
+        self._overflows = self._overflows + 1 if scale != 1.0 and _has_overflowed(record) else 0
+        if 0 < self._overflows < OVERFLOWS:
+            self._scaled_away = f"every measured gradient overflowed under a loss scale of {scale:g}; train more steps"
+            return {}
+        if probe.compiled:
+            layers = tuple(replace(layer, order=order) for order, layer in enumerate(record))
+            record = replace(record, layers=layers, notes=(*record.notes, COMPILED))
+        if probe.offers_more(self._roots):
+            record = _without_unused(record)
+        record = replace(record, steps=self._passes - 1)
+        parts = {roots: self._part(record, roots) for roots in self._chains()}
+        return {roots: part for roots, part in parts.items() if any(layer.arrived for layer in part)}
+
+    def _chains(self) -> list[tuple[str, ...]]:
+        """Parts called from outside; in one chain where one was given what another had made."""
+        chains: list[list[str]] = []
+        for root, fed in self._roots.items():
+            if chains and fed:
+                chains[-1].append(root)
+            else:
+                chains.append([root])
+        if self.whole or not chains:
+            return [WHOLE]
+        return [tuple(chain) for chain in chains]
+
+    def _part(self, record: GradientRecord, roots: tuple[str, ...]) -> GradientRecord:
+        """The record of some parts of the model."""
+        if "" in roots:
+            return record
+        strays = roots[0] == next(iter(self._roots))  # the first also has what belongs to no part but was trained
+        layers = [
+            x for x in record if _is_in(x.name, roots) or (strays and x.arrived and not _is_in(x.name, self._roots))
+        ]
+        signals = tuple(signal for signal in record.signals if _is_in(signal.name, roots))
+        name = next((signal.kind for signal in signals if signal.name == roots[0]), record.model)
+        return replace(
+            record, model=name if len(roots) == 1 else record.model, layers=_with_reach(layers), signals=signals
+        )
+
+
+class OuterCall:
+    """A call of a model from outside, in a pass that is measured."""
+
+    def __init__(self, probe: QuietProbe, root: str, view: nn.Module) -> None:
+        self._probe, self._root, self._view, self._root_seen = probe, root, view, False
+
+    def inner_returned(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Note a module that was called inside."""
+        name = self._probe.known_name_of(module)
+        if name is not None:
+            self._root_seen = self._root_seen or name == self._root
+            self._probe.note(name, module, args, kwargs, output)
+
+    def returned(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """The model itself has returned, and has made the last of its parameters if it is lazy."""
+        if not self._root_seen:  # where the model was wrapped, it was called inside
+            self._probe.note(self._root, module, args, kwargs, output)
+        with torch._C.DisableTorchFunction():
+            attached = any(tensor.requires_grad for tensor in floating(output))
+        if attached:
+            self._probe.hook_parameters()
+
+
+class QuietProbe(Probe):
+    """A probe that is told of calls, raises nothing, and is not seen by those who count a test's operations."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.problem, self.came = "", False
+        self._recent: list[_Seen] = []
+        super().__init__(model)
+        self._hooked_ids: set[int] = set()
+        self._names: dict[int, str] = {}
+        self.compiled = False
+
+    def observe(self, view: nn.Module, model: nn.Module) -> None:
+        """The model is about to be called; it may have got new parts since the last call."""
+        self._model = weakref.ref(view)
+        named = view.named_modules() if view is model else [("", model), *leaves(model)]
+        self._names = {id(module): name for name, module in named}
+
+    def known_name_of(self, module: nn.Module) -> str | None:
+        """Name of a module of the model; None: it is none of it."""
+        return self._names.get(id(module))
+
+    def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """One call of a module has returned."""
+        self._quietly(self.module_returned, name, type(module).__name__, args, kwargs, output)
+
+    def hook_parameters(self) -> None:
+        """Observe the gradients of parameters that are there by now."""
+        self._quietly(self._hook_new_parameters)
+
+    def _hook_new_parameters(self) -> None:
+        model = self._model()
+        for name, parameter in model.named_parameters() if model is not None else ():
+            if (
+                parameter.requires_grad
+                and id(parameter) not in self._hooked_ids
+                and not nn.parameter.is_lazy(parameter)
+            ):
+                hook = _ParameterHook(self, name, parameter)
+                self._parameter_handles.append(parameter.register_hook(hook))  # type: ignore[no-untyped-call]
+                self._hooked.append(weakref.ref(parameter))
+                self._hooked_ids.add(id(parameter))
+
+    def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
+        """Note one contribution to a parameter's gradient."""
+        if _is_ordinary(gradient):
+            self.came = True
+            self._quietly(super().gradient_came, name, collected, gradient)
+
+    def forget_modules(self) -> None:
+        """Begin again with the modules; gradients of parameters may still come."""
+        self._release()
+        self._traces, self._seen = {}, {}
+
+    def mark(self) -> None:
+        """Remember where the gradients of one backward begin."""
+        self.came = False
+        self._recent.clear()
+
+    def back_to_mark(self) -> None:
+        """Forget the gradients of one backward."""
+        for seen in self._recent:
+            seen.gradients.pop()
+            seen.nonfinite.pop()
+        self._recent.clear()
+
+    def signal_came(self, seen: _Seen, gradient: Tensor | None) -> None:
+        """A gradient came to what a module has returned."""
+        if _is_ordinary(gradient) and self._quietly(_Seen._on_gradient, seen, gradient):
+            self._recent.append(seen)
+
+    def offers_more(self, roots: dict[str, bool]) -> bool:
+        """Whether the model returned values of which this backward used some only."""
+        traces = [self._traces[root] for root in roots if root in self._traces]
+        offered = [bool(seen.gradients) for trace in traces for seen in trace.outputs if seen._handle is not None]
+        return any(offered) and not all(offered)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._quietly(self.unhook_parameters)
+
+    def _see(self, tensor: Tensor) -> _Seen:
+        seen = self._seen.get(id(tensor))
+        if seen is None or not seen.is_of(tensor):
+            seen = self._seen[id(tensor)] = _QuietSeen(tensor, seen, self)
+        return seen
+
+    def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
+        if self.problem:
+            return False
+        if torch._C._len_torch_dispatch_stack() or torch._C._autograd._profiler_enabled():
+            self.problem = "the test itself looks at every operation, and would have seen ours"
+            return False
+        try:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                action(*args)
+        except Exception as error:
+            self.problem = _description(error)
+            return False
+        return True
+
+
+class _QuietSeen(_Seen):
+    def __init__(self, tensor: Tensor, earlier: _Seen | None, probe: QuietProbe) -> None:
+        self._probe = weakref.ref(probe)
+        super().__init__(tensor, earlier)
+
+    def _on_gradient(self, gradient: Tensor | None) -> None:
+        probe = self._probe()
+        if probe is not None:
+            probe.signal_came(self, gradient)
+
+
+def _is_due(number: int) -> bool:
+    """1, 2, 8, 32, ...: a pass that is measured takes about twice its time, and those are 4 % of a hundred."""
+    return number == 1 or (_is_power_of_two(number) and number.bit_length() % 2 == 0)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
+
+
+def _is_observed(forward: int) -> bool:
+    window = 1 << (forward.bit_length() - 1)
+    return forward <= FORWARDS or (window > FORWARDS and forward - window < FORWARDS)
+
+
+def _is_ordinary(gradient: Tensor | None) -> bool:
+    """False for many backward passes at once (``is_grads_batched``), and where torch tests a function with None."""
+    if gradient is None or torch._C._functorch.is_functorch_wrapped_tensor(gradient):
+        return False
+    return not torch._C._dispatch_keys(gradient).has(BATCHED)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return isinstance(getattr(module, "_orig_mod", None), nn.Module) or module._compiled_call_impl is not None
+
+
+def _is_in(name: str, roots: tuple[str, ...] | dict[str, bool]) -> bool:
+    return any(root in ("", name) or name.startswith(f"{root}.") for root in roots)
+
+
+def _has_overflowed(record: GradientRecord) -> bool:
+    loss = record.loss
+    return (loss is None or math.isfinite(loss)) and any(layer.nan or layer.inf for layer in record)
+
+
+def _without_unused(record: GradientRecord) -> GradientRecord:
+    """Leave out layers that feed only what the model offers beside what this test's loss uses."""
+    signals = {signal.name: signal for signal in record.signals}
+    cuts = [signal.order for signal in record.signals if signal.fed is False and signal.gradient is not None]
+
+    def unused(layer: LayerGradient) -> bool:
+        signal: Signal | None = signals.get(layer.name)
+        if layer.arrived or layer.frozen or signal is None or not signal.attached:
+            return False
+        return not any(order > signal.order for order in cuts)
+
+    left_out = [layer.name for layer in record if unused(layer)]
+    if not left_out:
+        return record
+    note = f"only a part of what the model returns is used here: {', '.join(left_out)} not judged"
+    kept = tuple(layer for layer in record if layer.name not in left_out)
+    return replace(record, layers=kept, notes=(*record.notes, note))
+
+
+def _unscaled(measured: Pass, scale: float) -> Pass:
+    """What the loss alone produced, without the factor of a gradient scaler."""
+    if scale == 1.0:
+        return measured
+    parameters = {name: replace(p, norm=p.norm / scale) for name, p in measured.parameters.items()}
+    modules = {
+        name: replace(
+            m, numbers=m.numbers | {k: v / scale for k, v in m.numbers.items() if k in ("gradient", "returned")}
+        )
+        for name, m in measured.modules.items()
+    }
+    return Pass(modules, parameters, None if measured.loss is None else measured.loss / scale)
+
+
+def _description(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"

@@ -1,0 +1,160 @@
+"""pytest's hooks and fixtures.
+
+Loaded in every session, so whatever is not needed to start is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_gradhealth.session import options
+
+if TYPE_CHECKING:
+    from pytest_gradhealth.checks import GradHealth, Settings
+    from pytest_gradhealth.record import Check
+
+MARKER = (
+    "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
+    "min_variation=1e-3, min_token_variation=1e-5, max_elasticity=1e3, min_elasticity=1e-5, max_growth=1e3, "
+    "min_carry=1e-6, min_amplitude=1e-4, "
+    "ignore=(), layers={}, device='auto', seed=0, max_batches=4): measure the gradient of every layer of the models "
+    "that this test trains; fail when gradients vanish, explode, die or never arrive."
+)
+BASE = pytest.StashKey["Settings"]()
+"""The session's settings, read once."""
+SETTINGS = pytest.StashKey["Settings | None"]()
+"""The settings of a test; None where it opted out."""
+CHECKS = pytest.StashKey[list[dict[str, Any]]]()
+"""What a test measured so far, in its present run, as the plain data that reports carry."""
+HEALTH = pytest.StashKey["GradHealth"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register options."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register extension points."""
+    from pytest_gradhealth import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, settle how tables look, and refuse impossible options before anything runs."""
+    config.addinivalue_line("markers", MARKER)
+    if any(options.given(config, option.name)[0] is not None for option in options.OPTIONS):
+        from pytest_gradhealth.session import baselines, outputs
+
+        config.stash[BASE] = options.read_settings(config)
+        outputs.require_writable(config)
+        baselines.accepted_of(config)
+    from pytest_gradhealth.session import looks
+
+    looks.settle(config, ascii_only=bool(options.given(config, "ascii")[0]))
+    if not hasattr(config, "workerinput"):
+        from pytest_gradhealth.session.collector import Collector
+
+        config.pluginmanager.register(Collector(config), "gradhealth-collector")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist how tables look: it has no terminal."""
+    from pytest_gradhealth.session import looks
+
+    looks.send(node.config, node.workerinput)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Validate the markers of a test that has any; a wrong one is an error of that test alone."""
+    item.stash[CHECKS] = []
+    if HEALTH in item.stash:  # an earlier run of the same test
+        del item.stash[HEALTH]
+    if item.get_closest_marker("gradhealth") is None:
+        return
+    from pytest_gradhealth.errors import ConfigurationError
+    from pytest_gradhealth.session.marker import apply_markers
+
+    try:
+        item.stash[SETTINGS] = apply_markers(item, _base(item.config))
+        return
+    except ConfigurationError as error:
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch what a marked test trains, and with ``--gradhealth`` what any test trains; judge it when it has passed."""
+    settings = item.stash[SETTINGS] if SETTINGS in item.stash else _watch_all(item.config)
+    if settings is None:
+        return (yield)
+    from pytest_gradhealth.session.watching import watched
+
+    with watched(item, _health(item, settings)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the checks travel as plain data on the teardown report."""
+    report = yield
+    checks = item.stash.get(CHECKS, None)
+    if report.when == "teardown" and checks:
+        from pytest_gradhealth.session.collector import attach
+
+        attach(report, checks)
+    return report
+
+
+@pytest.fixture
+def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
+    """Measure a model's gradients with ``check``, ``measure`` or ``watch``."""
+    item = cast(pytest.Item, request.node)
+    return _health(item, item.stash.get(SETTINGS, None) or _base(request.config))
+
+
+def _health(item: pytest.Item, settings: Settings) -> GradHealth:
+    """One for each run of a test, so that names stay unique within it."""
+    from functools import partial
+
+    from pytest_gradhealth.checks import GradHealth
+    from pytest_gradhealth.session import baselines, looks, progress
+
+    if HEALTH not in item.stash:
+        accepted = baselines.accepted_of(item.config)
+        item.stash[HEALTH] = GradHealth(
+            settings,
+            sink=partial(_keep, item),
+            hook=item.config.hook,
+            show=partial(looks.shown, item.config, indent=looks.error_indent(item)),
+            progress=progress.progress_of(item.config),
+            compare=partial(accepted.compare, item.nodeid) if accepted else None,
+        )
+    return item.stash[HEALTH]
+
+
+def _keep(item: pytest.Item, check: Check) -> None:
+    # What an extension adds may not be plain: find out here, as an error of the test.
+    item.stash[CHECKS].append(check.to_dict())
+    if options.given(item.config, "junit")[0]:
+        from pytest_gradhealth.report.junit import properties
+
+        item.user_properties.extend(properties(check))
+
+
+def _watch_all(config: pytest.Config) -> Settings | None:
+    """The settings of a test without a marker; None: the suite as a whole is not watched."""
+    return _base(config) if options.given(config, "")[0] else None
+
+
+def _base(config: pytest.Config) -> Settings:
+    if BASE not in config.stash:
+        config.stash[BASE] = options.read_settings(config)
+    return config.stash[BASE]

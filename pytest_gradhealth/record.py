@@ -1,0 +1,359 @@
+"""What was measured and what was found: plain, frozen, JSON-safe data that everything else speaks.
+
+This is the one place where numbers become Python floats, so that a record can cross a process boundary
+(xdist serialises plain scalars only) and be written as JSON without a tensor or a NumPy scalar in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any, Self, overload
+
+__all__ = ["Check", "Finding", "GradientRecord", "LayerGradient", "Operation", "Signal"]
+
+
+class _Plain:
+    """A dataclass that turns into JSON-safe data and back, field by field."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers; what equals its default is left out.
+
+        Floats keep six significant digits; non-finite ones become the strings ``nan``, ``inf`` and ``-inf``,
+        since JSON has no word for them.
+        """
+        kind: Any = type(self)
+        defaults = _defaults(kind)
+        values = {name: getattr(self, name) for name in defaults}
+        return {name: _encode(value) for name, value in values.items() if value != defaults[name]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`; unknown keys are ignored, missing ones take their default."""
+        kind: Any = cls
+        decoders = _decoders(kind)
+        return cls(**{name: decoders[name](value) for name, value in data.items() if name in decoders})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGradient(_Plain):
+    """The gradient of one layer: a module that directly owns parameters. Numbers are medians over the batches."""
+
+    name: str
+    """Path in ``named_modules()``; the empty string is the model itself."""
+    kind: str
+    """Class name of the module."""
+    order: int | None
+    """Position of its first execution in the forward pass; None: it was never called."""
+    parameters: int
+    """Number of elements of its own parameters."""
+    trainable: int
+    """Number of those elements with ``requires_grad``."""
+    shape: tuple[int, ...] = ()
+    """Shape of its largest parameter."""
+    norm: float | None
+    """L2 norm of dLoss/dW over its trainable parameters; None: no gradient came."""
+    lowest: float | None = None
+    """The smallest norm over the batches."""
+    highest: float | None = None
+    """The largest norm over the batches."""
+    weight_norm: float = 0.0
+    """L2 norm of its trainable parameters."""
+    sensitivity: float = 0.0
+    """``norm * weight_norm``: first-order change of the loss for a relative change of the weights."""
+    reach: float = 0.0
+    """Largest sensitivity at or before this layer, divided by the model's largest (0 to 1)."""
+    signal: float | None = None
+    """L2 norm of dLoss/d(output); None: the output received no gradient."""
+    gain: float | None = None
+    """Signal at the layer before it over its own: the factor by which the signal changes on its way back through
+    this layer and what lies between the two (an activation, a normalisation). The product of all gains is the
+    signal's change over the whole network."""
+    dead: float = 0.0
+    """Share (0 to 1) of its units whose weights received an exactly zero gradient in every batch."""
+    units: int = 0
+    """Number of units (output features) that ``dead`` is a share of; 0: the notion does not apply."""
+    alike: bool = False
+    """Whether all its units hold the same weights, not all zero."""
+    nan: int = 0
+    """NaN values in its gradient, the most in one batch."""
+    inf: int = 0
+    """Infinite values in its gradient, the most in one batch."""
+    missing: tuple[str, ...] = ()
+    """Names of its trainable parameters that received no gradient in any batch."""
+    zero: tuple[str, ...] = ()
+    """Names of its trainable parameters whose gradient was exactly zero in every batch."""
+    closed: tuple[str, ...] = ()
+    """Names of its trainable parameters whose every element is exactly zero."""
+    tied: tuple[str, ...] = ()
+    """Other layers that own the same parameter; its gradient counts once, at the first of them."""
+    histogram: tuple[float, ...] = ()
+    """Distribution of its gradient's elements: smallest, largest, then counts in even bins; empty: not asked for."""
+    installed: bool = False
+    """Whether the class that should use its parameters comes with an installed library."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in this layer can train."""
+        return self.trainable == 0
+
+    @property
+    def arrived(self) -> bool:
+        """Whether any gradient came."""
+        return self.norm is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal(_Plain):
+    """What went forward through one module, and came back to its output. Medians over the batches."""
+
+    name: str
+    kind: str
+    order: int
+    calls: int = 1
+    """Number of calls in one pass."""
+    gradient: float | None = None
+    """L2 norm of dLoss/d(output); None: no gradient came back."""
+    returned: float | None = None
+    """L2 norm of dLoss/d(input), for layers; None: no gradient went on."""
+    attached: bool = True
+    """Whether the output carried a graph to differentiate."""
+    fed: bool | None = None
+    """Whether a floating-point input carried a graph; None: it had no floating-point input."""
+    rms: float = 0.0
+    """Root mean square of the output."""
+    peak: float = 0.0
+    """Largest absolute value of the output."""
+    samples: float | None = None
+    """Root mean square of the difference between the samples of a batch over ``rms``; None: not defined."""
+    tokens: float | None = None
+    """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
+    flat: float | None = None
+    """Share (0 to 1) of a saturating activation's outputs where its slope is below 1 % of its largest."""
+    zeros: float = 0.0
+    """Share (0 to 1) of outputs that are exactly zero."""
+    low: float | None = None
+    """Smallest value of its first floating-point input; None: it had none."""
+    high: float | None = None
+    """Largest value of its first floating-point input."""
+    given: float | None = None
+    """As ``samples``, of its first floating-point input."""
+    steps: int = 0
+    """Time steps of a recurrent module, or calls of a cell; 0: fewer than tell anything."""
+    carry: float | None = None
+    """Gradient at the first quarter of the steps over that at the last quarter; None: not measured."""
+    size: int = 0
+    """Number of elements of the output, the most in one call; 0: nothing came through."""
+    bad: int = 0
+    """NaN and infinite values in the output."""
+    bad_input: int = 0
+    """NaN and infinite values in its floating-point inputs."""
+    bad_gradient: int = 0
+    """NaN and infinite values in dLoss/d(output)."""
+    bad_return: int = 0
+    """NaN and infinite values in dLoss/d(input)."""
+
+    @property
+    def amplitude(self) -> float | None:
+        """Root mean square of what differs between samples; None: not defined."""
+        return None if self.samples is None else self.samples * self.rms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(_Plain):
+    """A tensor operation in the forward pass that can stop a gradient."""
+
+    name: str
+    """As in ``detach``, ``argmax``, ``round``, ``sigmoid``."""
+    order: int
+    """Position among the modules: executed behind the last module that began before it."""
+    module: str = ""
+    """The module whose forward called it."""
+    where: str = ""
+    """File and line of the call; empty: inside torch."""
+    installed: bool = False
+    """Whether that line belongs to an installed library."""
+    cuts: bool = False
+    """Whether its input carried a graph and its output does not."""
+    behind: tuple[str, ...] = ()
+    """Layers whose parameters lie in the graph that it cuts off, each at the first operation that does."""
+    flat: float = 0.0
+    """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientRecord(_Plain):
+    """One measurement of one model: indexable by layer name, iterable over its layers in forward order."""
+
+    model: str
+    """Class name of the model."""
+    source: str = ""
+    """File in which the model's class is defined; empty: unknown."""
+    device: str = "cpu"
+    precision: str = "float32"
+    seed: int | None = None
+    torch: str = ""
+    """Version of torch; empty: measured elsewhere."""
+    batches: int = 1
+    samples: int | None = None
+    """Samples in the smallest batch; None: unknown."""
+    loss: float | None = None
+    """Median loss over the batches; None: unknown."""
+    steps: int = 0
+    """Optimiser steps made on a copy before this measurement (0: the model as it was given)."""
+    layers: tuple[LayerGradient, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    """Operations that can stop a gradient; looked for only where something was found."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know about the measurement."""
+    later: GradientRecord | None = None
+    """The second look: the same model after some optimiser steps, or the last pass of a test that trains."""
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names):
+            raise ValueError(f"layer names must be unique, got {sorted(n for n in set(names) if names.count(n) > 1)}")
+
+    @overload
+    def __getitem__(self, key: str) -> LayerGradient: ...
+    @overload
+    def __getitem__(self, key: int) -> LayerGradient: ...
+    def __getitem__(self, key: str | int) -> LayerGradient:
+        """The layer of that name, or at that position in forward order.
+
+        Raises:
+            KeyError: there is no layer of that name; the message lists the nearest ones.
+        """
+        if isinstance(key, int):
+            return self.layers[key]
+        for found in ((x for x in self.layers if key == x.name), (x for x in self.layers if key in x.tied)):
+            for layer in found:
+                return layer
+        raise KeyError(f"no layer {key!r} in {self.model}; its layers are {', '.join(self.names) or 'none'}")
+
+    def __iter__(self) -> Iterator[LayerGradient]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == layer.name or name in layer.tied for layer in self.layers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layer names in forward order."""
+        return tuple(layer.name for layer in self.layers)
+
+    def matching(self, pattern: str) -> tuple[LayerGradient, ...]:
+        """The layers whose name matches a shell-style pattern."""
+        return tuple(layer for layer in self.layers if fnmatchcase(layer.name, pattern))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(_Plain):
+    """One fact that breaks a limit."""
+
+    kind: str
+    """``vanishing``, ``exploding``, ``non-finite``, ``dead``, ``missing``, ``collapse``, ``ratio``, ``drift``, ..."""
+    layers: tuple[str, ...]
+    """The culprit first: where the signal is lost, not every layer behind it."""
+    message: str
+    """The fact in one clause, with its number and the limit."""
+    value: float | None = None
+    limit: float | None = None
+    limit_name: str = ""
+    """Name of the limit that was broken, as in ``min_reach``."""
+    cause: str = ""
+    remedy: str = ""
+    gate: bool = False
+    """Whether a gate that is closed on purpose could explain it, so that it needs the second look."""
+
+    @property
+    def layer(self) -> str:
+        """The culprit's name."""
+        return self.layers[0] if self.layers else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(_Plain):
+    """A record and what was said of it."""
+
+    name: str
+    """What was checked, unique within its test: the model's class name, numbered where there are several."""
+    record: GradientRecord
+    findings: tuple[Finding, ...] = ()
+    designed: Mapping[str, str] = field(default_factory=dict)
+    """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """The limits it was judged by."""
+    judged: bool = True
+    """False: it was only measured."""
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Columns that extensions add to the table: title, layer name, text."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What extensions add; JSON-safe."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+@cache
+def _defaults(cls: Any) -> dict[str, Any]:
+    """Every field with its default; a required field with a value that equals nothing."""
+    fields = dataclasses.fields(cls)
+    made = (f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default for f in fields)
+    return {f.name: default for f, default in zip(fields, made, strict=True)}
+
+
+@cache
+def _decoders(cls: Any) -> dict[str, Callable[[Any], Any]]:
+    hints = typing.get_type_hints(cls)
+    return {name: _decoder(hints[name]) for name in _defaults(cls)}
+
+
+def _decoder(hint: Any) -> Callable[[Any], Any]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = _decoder(next(part for part in arguments if part is not type(None)))
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        item = _decoder(arguments[0])
+        return lambda value: tuple(map(item, value))
+    if isinstance(hint, type) and issubclass(hint, _Plain):
+        return hint.from_dict
+    return float if hint is float else _same
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, _Plain):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{value!r} is neither a number, a string, nor a list or mapping of them")
+    number = float(value)
+    return float(f"{number:.6g}") if math.isfinite(number) else str(number)

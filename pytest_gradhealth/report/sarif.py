@@ -1,0 +1,124 @@
+"""The findings as SARIF 2.1.0, which code scanning shows at the line of the test."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from pytest_gradhealth.record import Finding
+from pytest_gradhealth.report.escape import plain
+from pytest_gradhealth.report.store import Report, StoredCheck
+
+__all__ = ["render_sarif"]
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+HELP = {
+    "vanishing": "The gradient fades on its way back, so the first layers learn slowly or not at all.",
+    "exploding": "The gradient grows on its way back, so a step of the optimiser throws the first layers far off.",
+    "non-finite": "The gradient holds NaN or infinite values, and one step of the optimiser spreads them.",
+    "dead": "Units or layers receive an exactly zero gradient and never change.",
+    "missing": "A trainable parameter receives no gradient: it is detached, unused or behind an operation without one.",
+    "collapse": "All samples look alike after some layer, so nothing is left that the model could tell apart.",
+    "faint": "The loss hardly depends on the weights, or the samples hardly differ any more, so that little is learnt.",
+    "symmetric": "Units hold the same weights, so they receive the same gradient and never become different.",
+    "ratio": "The gradient norms of two layers are further apart than the test allows.",
+    "drift": "The gradients are not what the accepted baseline says.",
+}
+
+
+def render_sarif(report: Report) -> str:
+    """One SARIF run: a rule for each kind of finding, and a result for each finding at its test's file and line."""
+    found = [(stored, finding) for stored in report.checks for finding in stored.check.findings]
+    kinds = sorted({finding.kind for _, finding in found})
+    log = {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": _driver(report.tool, kinds)},
+                "columnKind": "unicodeCodePoints",
+                "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The root of the tests."}}},
+                "results": list(_results(found, kinds)),
+            }
+        ],
+    }
+    return json.dumps(log, indent=1, ensure_ascii=False) + "\n"
+
+
+def _driver(tool: Mapping[str, str], kinds: Sequence[str]) -> dict[str, Any]:
+    name, version = tool.get("name", "pytest-gradhealth"), tool.get("version", "")
+    return {"name": name, **({"version": version} if version else {}), "rules": [_rule(kind) for kind in kinds]}
+
+
+def _rule(kind: str) -> dict[str, Any]:
+    text = HELP.get(kind, f"A rule of this project found {plain(kind)} gradients.")
+    return {
+        "id": _rule_id(kind),
+        "name": "".join(word.capitalize() for word in re.findall(r"\w+", plain(kind))) or "Finding",
+        "shortDescription": {"text": f"{plain(kind).capitalize()} gradient"},
+        "fullDescription": {"text": text},
+        "help": {"text": f"{text} The result's message names the layer, the cause and the remedy."},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["gradients", "training"]},
+    }
+
+
+def _rule_id(kind: str) -> str:
+    return f"gradhealth/{plain(kind)}"
+
+
+def _results(found: Iterable[tuple[StoredCheck, Finding]], kinds: Sequence[str]) -> Iterable[dict[str, Any]]:
+    for stored, finding in found:
+        yield {
+            "ruleId": _rule_id(finding.kind),
+            "ruleIndex": kinds.index(finding.kind),
+            "level": "note" if stored.outcome == "xfailed" else "error",
+            "message": {"text": _message(stored, finding)},
+            "locations": [_location(stored, finding)],
+            "partialFingerprints": {"gradhealth/v1": _fingerprint(stored, finding)},
+            "properties": _properties(stored, finding),
+        }
+
+
+def _message(stored: StoredCheck, finding: Finding) -> str:
+    reasons = (("Cause", finding.cause), ("Remedy", finding.remedy))
+    sentences = [f"{stored.check.name}: {finding.message}", *(f"{name}: {text}" for name, text in reasons if text)]
+    # Brackets would be read as links.
+    return ". ".join(plain(sentence).rstrip(".") for sentence in sentences).translate({91: "\\[", 93: "\\]"}) + "."
+
+
+def _location(stored: StoredCheck, finding: Finding) -> dict[str, Any]:
+    uri = quote(stored.file.encode("utf-8", "surrogatepass"), safe="/-._~")
+    physical: dict[str, Any] = {"artifactLocation": {"uri": uri, "uriBaseId": "SRCROOT"}}
+    if stored.line > 0:
+        physical["region"] = {"startLine": stored.line}
+    names = [stored.test, *finding.layers[:1]]
+    logical = [
+        {"fullyQualifiedName": plain(name), "kind": kind}
+        for name, kind in zip(names, ("function", "member"), strict=False)
+    ]
+    return {"physicalLocation": physical, "logicalLocations": logical}
+
+
+def _fingerprint(stored: StoredCheck, finding: Finding) -> str:
+    """The same finding in the next run, whatever its numbers are."""
+    record = stored.check.record
+    parts = (stored.test, stored.check.name, record.device, record.precision, finding.kind, finding.layer)
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _properties(stored: StoredCheck, finding: Finding) -> dict[str, Any]:
+    record = stored.check.record
+    numbers = {name: value for name, value in finding.to_dict().items() if name in ("value", "limit", "limit_name")}
+    layers = [plain(name) for name in finding.layers]
+    return {
+        "test": plain(stored.test),
+        "device": record.device,
+        "precision": record.precision,
+        "layers": layers,
+        **numbers,
+    }

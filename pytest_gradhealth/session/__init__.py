@@ -1,0 +1,1 @@
+"""The pytest side: settings in, reports out. Besides ``plugin``, the only room that knows pytest."""

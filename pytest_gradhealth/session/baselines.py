@@ -1,0 +1,106 @@
+"""``--gradhealth-baseline``: compare each check with what was accepted, or accept what was measured."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_gradhealth.judge.drift import measure_drift
+from pytest_gradhealth.record import Check, Finding
+from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
+from pytest_gradhealth.report.store import StoredCheck, StoreError
+from pytest_gradhealth.session import options
+
+__all__ = ["Accepted", "accepted_baseline", "accepted_of", "update"]
+
+ACCEPTED = pytest.StashKey["Accepted | None"]()
+DEFAULT_DRIFT = 3.0
+
+
+class Accepted:
+    """The accepted records of a session, and how far a check may be from them."""
+
+    def __init__(self, path: Path, baseline: Baseline, max_drift: float) -> None:
+        self.path, self.baseline, self.max_drift = path, baseline, max_drift
+
+    def compare(self, test: str, check: Check) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+        """Findings and notes: how a check differs from what was accepted for it."""
+        record = self.baseline.find(Key.of(test, check.name, check.record))
+        if record is None:
+            return (self._missing(test, check),), ()
+        drift = measure_drift(check.record, record, self.max_drift)
+        return drift.findings, drift.notes
+
+    def _missing(self, test: str, check: Check) -> Finding:
+        return Finding(
+            kind="drift",
+            layers=(),
+            message=f"{self.path.name} has no entry for {check.name!r} of this test",
+            cause="it was never accepted, or the test or model was renamed",
+            remedy=f"look at the table; to accept it: {accept_command(self.path, test)}",
+        )
+
+
+def accepted_of(config: pytest.Config) -> Accepted | None:
+    """What checks are compared with; None: nothing, or this session accepts what it measures.
+
+    Raises:
+        pytest.UsageError: the file cannot be used, or an update was asked for on CI.
+    """
+    if ACCEPTED not in config.stash:
+        config.stash[ACCEPTED] = _read(config)
+    return config.stash[ACCEPTED]
+
+
+def accepted_baseline(config: pytest.Config) -> Baseline | None:
+    """The accepted records themselves, for a report that draws them."""
+    accepted = accepted_of(config)
+    return None if accepted is None else accepted.baseline
+
+
+def update(config: pytest.Config, checks: Sequence[StoredCheck]) -> str:
+    """Accept what was measured, where this session was asked to; one line about it, or an empty one."""
+    path = _path(config)
+    if path is None or not _updates(config):
+        return ""
+    try:
+        changed = update_baseline(path, [stored for stored in checks if stored.check.judged])
+    except (OSError, StoreError) as error:
+        return f"ERROR: could not write {path}: {error}"
+    return f"gradhealth: {len(changed)} entries accepted into {path}; commit it"
+
+
+def _read(config: pytest.Config) -> Accepted | None:
+    path = _path(config)
+    if path is None:
+        if _updates(config):
+            raise pytest.UsageError("--gradhealth-update needs --gradhealth-baseline=PATH (or gradhealth_baseline)")
+        return None
+    max_drift, source = options.given(config, "max_drift")
+    limit = DEFAULT_DRIFT if max_drift is None else float(max_drift)
+    if not 1 < limit < math.inf:
+        raise pytest.UsageError(f"{source}: max_drift={limit:g} must be a factor above 1")
+    try:
+        baseline = read_baseline(path, missing_ok=True)
+    except StoreError as error:
+        raise pytest.UsageError(str(error)) from None
+    return None if _updates(config) else Accepted(path, baseline, limit)
+
+
+def _path(config: pytest.Config) -> Path | None:
+    value, source = options.given(config, "baseline")
+    return options.path_of(config, value, source) if value else None
+
+
+def _updates(config: pytest.Config) -> bool:
+    forced = bool(options.given(config, "update_on_ci")[0])
+    if options.given(config, "update")[0] and os.environ.get("CI") and not forced:
+        raise pytest.UsageError(
+            "--gradhealth-update is refused because the variable CI is set: a baseline is accepted by a person. "
+            "Run it on your machine, or force it with --gradhealth-update-on-ci"
+        )
+    return forced or bool(options.given(config, "update")[0])

@@ -1,0 +1,127 @@
+"""Controller side: keeps each test's checks as they arrive on reports, and prints the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_gradhealth.record import Check
+    from pytest_gradhealth.report.store import StoredCheck
+
+__all__ = ["ATTRIBUTE", "Collector", "attach"]
+
+ATTRIBUTE = "gradhealth"
+
+
+def attach(report: pytest.TestReport, checks: list[dict[str, Any]]) -> None:
+    """Put a test's checks on its teardown report, the one report that every run of a test makes exactly once."""
+    setattr(report, ATTRIBUTE, checks)
+
+
+class Collector:
+    """The checks of a session by test; the last run of a test counts, so reruns replace what came before."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._raw: dict[str, list[dict[str, Any]]] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        self._outcomes: dict[str, str] = {}
+        self._lines: list[str] = []
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a worker or this process measured."""
+        if report.when == "setup":
+            self._raw.pop(report.nodeid, None)
+        if report.when == "call" or not report.passed:
+            self._outcomes[report.nodeid] = _outcome(report)
+        checks = getattr(report, ATTRIBUTE, None)
+        if report.when == "teardown" and checks is not None:
+            self._raw[report.nodeid] = checks
+            file, line, _ = report.location
+            self._places[report.nodeid] = (PurePath(file).as_posix(), (line or 0) + 1)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write files, once, and only here: a worker never writes."""
+        from pytest_gradhealth.session import options
+
+        asked = (*options.FILES, *options.BASELINE)
+        if not any(options.given(self._config, option.name)[0] for option in asked):
+            return
+        from pytest_gradhealth.session import baselines, outputs
+
+        stored = list(self._stored())
+        lines = [*outputs.write_outputs(self._config, stored), baselines.update(self._config, stored)]
+        self._lines = [line for line in lines if line]
+        if any(line.startswith("ERROR") for line in self._lines):
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print what was asked for; nothing at all where nothing was checked."""
+        from pytest_gradhealth.session.options import given
+
+        verbosity = self._config.get_verbosity("gradhealth")
+        asked = bool(given(self._config, "report")[0])
+        for line in self._lines:
+            terminalreporter.write_line(line, red=line.startswith("ERROR"))
+        if not self._raw or (verbosity < 0 and not asked):
+            return
+        if asked:
+            terminalreporter.section("gradient health")
+            for test, check in self.checks():
+                self._print(terminalreporter, test, check, verbosity)
+        terminalreporter.write_line(self._closing())
+
+    def checks(self) -> Iterator[tuple[str, Check]]:
+        """Every check with its test's node id, in the order of node ids, so that xdist prints the same."""
+        from pytest_gradhealth.record import Check
+
+        for test in sorted(self._raw):
+            for data in self._raw[test]:
+                yield test, Check.from_dict(data)
+
+    def _stored(self) -> Iterator[StoredCheck]:
+        from pytest_gradhealth.report.store import StoredCheck
+
+        for test, check in self.checks():
+            file, line = self._places[test]
+            yield StoredCheck(test=test, file=file, line=line, outcome=self._outcomes.get(test, "passed"), check=check)
+
+    def _print(self, reporter: pytest.TerminalReporter, test: str, check: Check, verbosity: int) -> None:
+        from pytest_gradhealth.report.table import render
+
+        reporter.write_line("")
+        reporter.write_line(test, bold=True)
+        width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
+        colour = {} if not check.judged else {"green": True} if check.healthy else {"red": True}
+        first, *rest = render(check, width=width, ascii_only=ascii_only, verbosity=verbosity).splitlines()
+        reporter.write_line(first, **colour)
+        for line in rest:
+            reporter.write_line(line)
+
+    def _closing(self) -> str:
+        checks = [check for _, check in self.checks()]
+        layers = sum(len(check.record) for check in checks)
+        judged = [check for check in checks if check.judged]
+        sick = sum(not check.healthy for check in judged)
+        measured = f"gradhealth: {_counted(len(checks), 'model')} measured, {_counted(layers, 'layer')}"
+        if not judged:
+            return f"{measured}, none judged"
+        health = f"{sick} sick" if sick else "all healthy"
+        return f"{measured}, {health}{f' of {len(judged)} judged' if len(judged) < len(checks) else ''}"
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return "error" if report.failed and report.when != "call" else str(report.outcome)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"

@@ -1,0 +1,136 @@
+"""Command line and ini file, as settings; every error names the option or file it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_gradhealth.checks import Settings
+
+__all__ = ["add_options", "given", "path_of", "read_settings"]
+
+
+class Option(NamedTuple):  # a dataclass would take a millisecond more to make, in every session
+    """One option: ``--gradhealth-NAME`` on the command line, ``gradhealth_NAME`` in the ini file."""
+
+    name: str
+    type: str
+    help: str
+    metavar: str | None = None
+
+    @property
+    def flag(self) -> str:
+        return "--gradhealth" + (f"-{self.name.replace('_', '-')}" if self.name else "")
+
+    @property
+    def key(self) -> str:
+        return "gradhealth" + (f"_{self.name}" if self.name else "")
+
+
+LIMITS = (
+    Option("max_ratio", "float", "Strongest over weakest layer's gradient norm allowed", "FACTOR"),
+    Option("min_norm", "float", "Smallest gradient norm allowed", "NORM"),
+    Option("max_norm", "float", "Largest gradient norm allowed", "NORM"),
+    Option("min_reach", "float", "Smallest reach of the first quarter of the layers allowed", "SHARE"),
+    Option("max_dead", "float", "Largest share of a layer's units with zero gradient allowed", "SHARE"),
+    Option("min_variation", "float", "Smallest difference between samples allowed, relative to the signal", "SHARE"),
+    Option("min_token_variation", "float", "Smallest difference between the positions of a sequence allowed", "SHARE"),
+    Option("max_elasticity", "float", "Largest relative change of the loss for one of a layer's weights", "FACTOR"),
+    Option("min_elasticity", "float", "Smallest such change for the strongest layer", "FACTOR"),
+    Option("max_growth", "float", "Largest growth of the signal on its way forward allowed", "FACTOR"),
+    Option("min_carry", "float", "Smallest gradient at a recurrence's first steps over that at its last", "SHARE"),
+    Option("min_amplitude", "float", "Smallest difference between samples at the output allowed", "SIZE"),
+)
+MEASURING = (
+    Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),
+    Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
+    Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
+)
+SWITCHES = (
+    Option("", "bool", "Watch every model that any test sends a backward pass through"),
+    Option("report", "bool", "Print every check's table and a closing summary, healthy ones too"),
+    Option("ascii", "bool", "Draw tables with ASCII characters only"),
+)
+FILES = (
+    Option("json", "string", "Write every record and finding as JSON", "PATH"),
+    Option("markdown", "string", "Write a summary as Markdown", "PATH"),
+    Option("html", "string", "Write a page with charts and tables", "PATH"),
+    Option("sarif", "string", "Write the findings as SARIF", "PATH"),
+    Option("tensorboard", "string", "Write scalars and histograms for TensorBoard", "DIR"),
+    Option("junit", "bool", "Add each check's numbers to the test's JUnit properties"),
+)
+BASELINE = (
+    Option("baseline", "string", "Compare every check with the accepted ones in this file", "PATH"),
+    Option("update", "bool", "Accept what is measured now: write it to the baseline"),
+    Option("update_on_ci", "bool", "Accept it even where the variable CI is set"),
+    Option("max_drift", "float", "Factor by which a layer may differ from its baseline. Default: 3.", "FACTOR"),
+)
+OPTIONS = (*SWITCHES, *MEASURING, *LIMITS, *FILES, *BASELINE)
+TYPES = {"float": float, "int": int, "string": str}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option twice: on the command line, where the default must be None, and in the ini file."""
+    group = parser.getgroup("gradhealth", "gradient health of PyTorch models")
+    for option in OPTIONS:
+        if option.type == "bool":
+            group.addoption(option.flag, dest=option.key, action="store_true", default=None, help=option.help)
+        else:
+            kind = TYPES[option.type]
+            group.addoption(
+                option.flag, dest=option.key, type=kind, default=None, metavar=option.metavar, help=option.help
+            )
+        parser.addini(option.key, f"Like {option.flag}", type=option.type, default=None)  # type: ignore[arg-type]
+    parser.addini("verbosity_gradhealth", "Verbosity of gradient tables; 'auto' is that of -v and -q", default="auto")
+
+
+def given(config: pytest.Config, name: str) -> tuple[Any, str]:
+    """The value of an option and where it came from; ``(None, "")`` where it was not set.
+
+    Raises:
+        pytest.UsageError: the ini file holds a value of the wrong type.
+    """
+    option = next(option for option in OPTIONS if option.name == name)
+    value = config.getoption(option.key)
+    if value is not None:
+        return value, option.flag
+    try:
+        value = config.getini(option.key)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise pytest.UsageError(f"{option.key} in {config.inipath} must be of type {option.type}: {error}") from None
+    return value, f"{option.key} in {config.inipath}"
+
+
+def path_of(config: pytest.Config, value: str, source: str) -> Path:
+    """A path from the command line is relative to where pytest was started, one from an ini file to that file."""
+    base = config.invocation_params.dir if source.startswith("--") or config.inipath is None else config.inipath.parent
+    return base / value
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Settings by command line, then ini file, then default.
+
+    Raises:
+        pytest.UsageError: a value is out of range; the message names its source.
+    """
+    from pytest_gradhealth.checks import Settings
+    from pytest_gradhealth.errors import ConfigurationError
+    from pytest_gradhealth.judge.limits import Limits
+
+    limits: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for option in (*LIMITS, *MEASURING):
+        value, source = given(config, option.name)
+        if value is None:
+            continue
+        (limits if option in LIMITS else settings)[option.name] = value
+        if option.name == "device":
+            settings["device_from"] = source
+        try:
+            Settings(limits=Limits(**limits), **settings)
+        except ConfigurationError as error:
+            raise pytest.UsageError(f"{source}: {error}") from None
+    return Settings(limits=Limits(**limits), **settings)

@@ -1,0 +1,74 @@
+"""A test that trains by itself: watched while it runs, judged in its call phase when it has passed."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gradhealth.checks import NOTHING_TRAINED, GradHealth
+from pytest_gradhealth.errors import GradientHealthError, GradientHealthWarning
+from pytest_gradhealth.record import Check
+from pytest_gradhealth.session.looks import shown
+
+if TYPE_CHECKING:
+    from pytest_gradhealth.measure.watch import Watch
+
+__all__ = ["watched"]
+
+UNSEEN = (
+    "nothing was measured: a backward pass ran, but through no module that was called in the test itself. What a "
+    "fixture or another process trains, what torch.func differentiates and what runs inside a compiled function is not "
+    "seen; use the fixture: gradhealth.check(model, batches, loss=...)"
+)
+
+
+class WatchedGradientHealthError(GradientHealthError, pytest.fail.Exception):  # type: ignore[name-defined, misc]
+    """The verdict on a test that has ended: there is no line of it to show, so pytest prints the text alone."""
+
+    __module__, __qualname__ = "builtins", "GradientHealthError"  # what the short summary puts in front of the verdict
+
+    def __init__(self, message: str, check: Check | None = None) -> None:
+        GradientHealthError.__init__(self, message, check)
+        self.msg, self.pytrace = message, False
+
+
+@contextmanager
+def watched(item: pytest.Item, health: GradHealth) -> Iterator[None]:
+    """Watch the models of a test. Its own failure comes first: then nothing is judged.
+
+    Raises:
+        GradientHealthError: a model is sick.
+    """
+    marked = item.get_closest_marker("gradhealth") is not None
+    if not marked and "torch" not in sys.modules:  # a suite without torch does not pay for its import
+        yield
+        return
+    from pytest_gradhealth.measure.watch import Watch
+
+    with Watch() as watch:
+        yield
+    if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
+        return
+    _judge(item, health, watch, marked)
+
+
+def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool) -> None:
+    own = health.count
+    checks = health.judged_passes(watch)
+    problems = list(watch.problems())
+    if marked:
+        for problem in problems:
+            warnings.warn(GradientHealthWarning(f"{item.nodeid}: could not measure {problem}"), stacklevel=2)
+        if not checks and not own and not problems:
+            pytest.fail(UNSEEN if watch.backwards else NOTHING_TRAINED, pytrace=False)
+    elif problems:
+        item.add_report_section("call", "gradhealth", "\n".join(f"could not measure {p}" for p in problems))
+    sick = [check for check in checks if not check.healthy]
+    if sick:
+        text = "\n\n".join(shown(item.config, check) for check in sick)
+        raise WatchedGradientHealthError(text, sick[0])
