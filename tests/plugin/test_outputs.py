@@ -1,0 +1,171 @@
+"""Files and baselines of a session, through real pytest runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_gradhealth.report.store import read_report
+
+SUITE = """
+import pytest, torch, torch.nn as nn, torch.nn.functional as F
+
+SHRINK = {shrink}
+
+def network():
+    layers = [nn.Sequential(nn.Linear(16, 16), nn.ReLU()) for _ in range(6)]
+    with torch.no_grad():
+        layers[3][0].weight.mul_(SHRINK)
+    return nn.Sequential(*layers, nn.Linear(16, 3))
+
+@pytest.fixture
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, 16, generator=generator), torch.randint(3, (8,), generator=generator)) for _ in range(2)]
+
+def test_first(gradhealth, batches):
+    gradhealth.check(network, batches, loss=F.cross_entropy, name="network")
+
+def test_second(gradhealth, batches):
+    gradhealth.check(network, batches, loss=F.cross_entropy, name="network", seed=3)
+"""
+SICK = """
+import torch, torch.nn as nn, torch.nn.functional as F
+
+def test_sick(gradhealth):
+    layers = [part for _ in range(11) for part in (nn.Linear(16, 16), nn.Sigmoid())]
+    network = nn.Sequential(*layers, nn.Linear(16, 3))
+    gradhealth.check(network, (torch.randn(8, 16), torch.randint(3, (8,))), loss=F.cross_entropy)
+"""
+FILES = ("json", "markdown", "html", "sarif")
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> Path:
+    return pytester.makepyfile(test_suite=SUITE.replace("{shrink}", "1.0"))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_every_file_is_written_once_by_the_controller(
+    pytester: pytest.Pytester, suite: Path, workers: tuple[str, ...]
+) -> None:
+    options = [f"--gradhealth-{name}=out/report.{name}" for name in FILES]
+    result = pytester.runpytest_subprocess(*options, "--gradhealth-tensorboard=out/board", *workers)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"gradhealth: {name} written to *" for name in FILES])
+    report = read_report(pytester.path / "out" / "report.json")
+    assert [stored.test for stored in report.checks] == ["test_suite.py::test_first", "test_suite.py::test_second"]
+    assert {(stored.file, stored.outcome) for stored in report.checks} == {("test_suite.py", "passed")}
+    assert list((pytester.path / "out" / "board").glob("**/events.*"))
+
+
+def test_a_failed_test_is_in_the_report_with_its_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_sick=SICK)
+    pytester.runpytest("--gradhealth-json=report.json").assert_outcomes(failed=1)
+    (stored,) = read_report(pytester.path / "report.json").checks
+    assert (stored.line, stored.outcome, stored.check.findings[0].kind) == (3, "failed", "vanishing")
+
+
+def test_a_session_without_checks_still_writes_its_report(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    pytester.runpytest("--gradhealth-json=report.json").assert_outcomes(passed=1)
+    assert read_report(pytester.path / "report.json").checks == ()
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--gradhealth-json=folder", "--gradhealth-json: *folder is a folder"),
+        ("--gradhealth-json=file.txt/report.json", "--gradhealth-json: *is not a writable folder"),
+        ("--gradhealth-tensorboard=file.txt", "--gradhealth-tensorboard: *file.txt is a file"),
+        ("--gradhealth-update", "--gradhealth-update needs --gradhealth-baseline=PATH*"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_at_the_start(
+    pytester: pytest.Pytester, suite: Path, option: str, problem: str
+) -> None:
+    (pytester.path / "folder").mkdir()
+    (pytester.path / "file.txt").touch()
+    result = pytester.runpytest(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {problem}"])
+
+
+def test_junit_properties_only_when_asked_for(pytester: pytest.Pytester, suite: Path) -> None:
+    pytester.runpytest("--junitxml=plain.xml")
+    pytester.runpytest("--junitxml=rich.xml", "--gradhealth-junit")
+    assert "gradhealth" not in (pytester.path / "plain.xml").read_text()
+    assert "gradhealth" in (pytester.path / "rich.xml").read_text()
+
+
+class TestBaseline:
+    """Accept, compare, notice."""
+
+    def accept(self, pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+        return pytester.runpytest("--gradhealth-baseline=base.json", "--gradhealth-update", *args)
+
+    def test_zero_drift_over_twenty_runs(self, pytester: pytest.Pytester, suite: Path) -> None:
+        self.accept(pytester).assert_outcomes(passed=2)
+        for _ in range(19):
+            pytester.runpytest("--gradhealth-baseline=base.json", "--gradhealth-max-drift=1.001").assert_outcomes(
+                passed=2
+            )
+        result = pytester.runpytest_subprocess("--gradhealth-baseline=base.json", "--gradhealth-max-drift=1.001", "-n2")
+        result.assert_outcomes(passed=2)
+
+    def test_a_weakened_block_is_named(self, pytester: pytest.Pytester, suite: Path) -> None:
+        self.accept(pytester)
+        suite.write_text(SUITE.replace("{shrink}", "0.1"))
+        result = pytester.runpytest("--gradhealth-baseline=base.json", "-k", "test_first")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["E*GradientHealthError: drift in network: *around 3.0:*"])
+
+    def test_a_missing_entry_fails_with_the_command_that_accepts_it(
+        self, pytester: pytest.Pytester, suite: Path
+    ) -> None:
+        self.accept(pytester, "-k", "test_first").assert_outcomes(passed=1, deselected=1)
+        result = pytester.runpytest("--gradhealth-baseline=base.json")
+        result.assert_outcomes(passed=1, failed=1)
+        text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
+        assert "--gradhealth-baseline=" in text
+        assert "--gradhealth-update" in text
+
+    def test_an_update_touches_only_what_ran(self, pytester: pytest.Pytester, suite: Path) -> None:
+        self.accept(pytester)
+        before = json.loads((pytester.path / "base.json").read_text())["checks"]
+        suite.write_text(SUITE.replace("{shrink}", "0.1"))
+        self.accept(pytester, "-k", "test_first")
+        after = json.loads((pytester.path / "base.json").read_text())["checks"]
+        assert before["test_suite.py::test_second"] == after["test_suite.py::test_second"]
+        assert before["test_suite.py::test_first"] != after["test_suite.py::test_first"]
+
+    def test_ci_writes_only_when_forced(
+        self, pytester: pytest.Pytester, suite: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CI", "true")
+        result = self.accept(pytester)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: --gradhealth-update is refused because the variable CI is set*"])
+        assert not (pytester.path / "base.json").exists()
+        self.accept(pytester, "--gradhealth-update-on-ci").assert_outcomes(passed=2)
+        assert (pytester.path / "base.json").exists()
+
+    @pytest.mark.parametrize(
+        "content", ["", "{", "<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs\n", "[]", '{"schema": 99, "checks": {}}']
+    )
+    def test_a_broken_baseline_is_a_usage_error_at_the_start(
+        self, pytester: pytest.Pytester, suite: Path, content: str
+    ) -> None:
+        (pytester.path / "base.json").write_text(content)
+        result = pytester.runpytest("--gradhealth-baseline=base.json")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: *base.json*"])
+
+    @pytest.mark.parametrize("factor", ["1", "0.5", "inf", "nan"])
+    def test_an_impossible_factor_names_its_source(self, pytester: pytest.Pytester, suite: Path, factor: str) -> None:
+        result = pytester.runpytest("--gradhealth-baseline=base.json", f"--gradhealth-max-drift={factor}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: --gradhealth-max-drift: max_drift=*"])

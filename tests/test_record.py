@@ -1,0 +1,183 @@
+"""Records are plain data: they cross processes and files whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pytest_gradhealth
+from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient, Signal
+
+
+def layer(name: str = "fc", **fields: Any) -> LayerGradient:
+    return LayerGradient(
+        **{"name": name, "kind": "Linear", "order": 0, "parameters": 6, "trainable": 6, "norm": 1.0, **fields}
+    )
+
+
+def record(*layers: LayerGradient, **fields: Any) -> GradientRecord:
+    return GradientRecord(model="Net", layers=layers, **fields)
+
+
+def test_a_layer_by_name_and_by_place() -> None:
+    found = record(layer("stem"), layer("head"))
+    assert found["head"] is found[1] is found.layers[1]
+    assert [x.name for x in found] == list(found.names) == ["stem", "head"]
+    assert len(found) == 2
+
+
+def test_a_tied_layer_by_either_name_and_its_own_row_first() -> None:
+    found = record(layer("embed", tied=("head", "alias")), layer("head"))
+    assert found["alias"].name == "embed"
+    assert found["head"].name == "head"
+    assert "alias" in found
+    assert "nothing" not in found
+
+
+def test_an_unknown_layer_names_those_there_are() -> None:
+    with pytest.raises(KeyError, match="no layer 'haed' in Net; its layers are stem, head"):
+        record(layer("stem"), layer("head"))["haed"]
+
+
+def test_layers_by_pattern() -> None:
+    found = record(layer("a.conv"), layer("a.norm"), layer("b.conv"))
+    assert [x.name for x in found.matching("*.conv")] == ["a.conv", "b.conv"]
+
+
+def test_two_layers_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"unique, got \['a'\]"):
+        record(layer("a"), layer("a"), layer("b"))
+
+
+def test_records_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layer().norm = 2.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+        (np.float64(0.5), 0.5),
+        (np.float32(0.25), 0.25),
+        (torch.tensor(2.5), 2.5),
+        (1, 1),
+        (1.23456789e-30, 1.23457e-30),
+    ],
+)
+def test_numbers_become_plain_scalars(given: Any, written: Any) -> None:
+    data = layer(weight_norm=given).to_dict()["weight_norm"]
+    assert data == written
+    assert type(data) in (float, int, str)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), True])
+def test_counts_become_plain_integers(value: Any) -> None:
+    data = layer(nan=value).to_dict()["nan"]
+    assert type(data) in (int, bool, float)
+    assert data == value
+
+
+def test_a_string_of_another_type_becomes_plain() -> None:
+    class Name(str):
+        pass
+
+    assert type(layer(name=Name("fc")).to_dict()["name"]) is str
+
+
+def test_what_is_not_data_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"<object object at .*> is neither a number, a string, nor a list or mapping"):
+        Check(name="x", record=record(), metadata={"a": object()}).to_dict()
+
+
+def test_defaults_are_left_out() -> None:
+    assert set(layer(name="a").to_dict()) == {"name", "kind", "order", "parameters", "trainable", "norm"}
+
+
+def test_unknown_keys_are_ignored_and_missing_ones_take_their_default() -> None:
+    data = layer(dead=0.5, units=4).to_dict() | {"invented": 1}
+    del data["units"]
+    assert LayerGradient.from_dict(data) == layer(dead=0.5)
+
+
+number = st.floats(allow_nan=False, width=16)
+layers = st.builds(
+    LayerGradient,
+    name=st.text(),
+    kind=st.text(),
+    order=st.none() | st.integers(0, 99),
+    parameters=st.integers(0, 10**12),
+    trainable=st.integers(0, 10**12),
+    shape=st.lists(st.integers(0, 9)).map(tuple),
+    norm=st.none() | number,
+    signal=st.none() | number,
+    dead=number,
+    nan=st.integers(0, 9),
+    missing=st.lists(st.text()).map(tuple),
+)
+signals = st.builds(Signal, name=st.text(), kind=st.text(), order=st.integers(0, 9), fed=st.none() | st.booleans())
+records = st.builds(
+    GradientRecord,
+    model=st.text(),
+    loss=st.none() | number,
+    layers=st.lists(layers, unique_by=lambda found: found.name, max_size=3).map(tuple),
+    signals=st.lists(signals, max_size=2).map(tuple),
+    notes=st.lists(st.text()).map(tuple),
+)
+names = st.lists(st.text()).map(tuple)
+findings = st.builds(Finding, kind=st.text(), layers=names, message=st.text(), gate=st.booleans())
+checks = st.builds(
+    Check,
+    name=st.text(),
+    record=records.flatmap(lambda first: records.map(lambda later: dataclasses.replace(first, later=later))),
+    findings=st.lists(findings, max_size=2).map(tuple),
+    judged=st.booleans(),
+    metadata=st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.booleans())),
+)
+
+
+@given(checks)
+def test_a_check_survives_json_and_back(check: Check) -> None:
+    text = json.dumps(check.to_dict(), allow_nan=False)
+    again = Check.from_dict(json.loads(text))
+    assert again.to_dict() == check.to_dict()
+    assert (again.name, again.findings, again.record.names) == (check.name, check.findings, check.record.names)
+
+
+def test_nan_survives_json_and_back() -> None:
+    again = LayerGradient.from_dict(json.loads(json.dumps(layer(norm=math.nan, reach=math.inf).to_dict())))
+    assert math.isnan(again.norm or 0.0)
+    assert again.reach == math.inf
+
+
+def test_a_record_can_be_pickled() -> None:
+    found = record(layer(), later=record(layer("other")))
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+@pytest.mark.parametrize("name", [name for name in pytest_gradhealth.__all__ if name != "__version__"])
+def test_public_names_are_there_and_show_the_public_package(name: str) -> None:
+    found = getattr(pytest_gradhealth, name)
+    assert found.__module__.startswith("pytest_gradhealth")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert pytest_gradhealth.__version__ == version("pytest-gradhealth")
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = pytest_gradhealth.Nothing
