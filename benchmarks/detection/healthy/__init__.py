@@ -1,0 +1,23 @@
+"""The healthy half of the detection benchmark: architectures at their own initialisation, none of them tuned."""
+
+from __future__ import annotations
+
+from benchmarks.detection.cases import Case
+from benchmarks.detection.healthy import (
+    adapters,
+    generative,
+    graph,
+    reinforcement,
+    sequence,
+    tabular,
+    torch_nn,
+    transformers_zoo,
+    vision,
+)
+
+MODULES = (torch_nn, vision, generative, sequence, graph, adapters, reinforcement, tabular, transformers_zoo)
+
+
+def healthy_cases() -> list[Case]:
+    """Every healthy case, in a fixed order."""
+    return [case for module in MODULES for case in module.cases()]

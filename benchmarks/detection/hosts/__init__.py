@@ -1,0 +1,210 @@
+"""The hosts: small networks that learn their small task, into which ``faults.py`` puts what can go wrong.
+
+Most hosts have the children ``stem``, ``body`` (an ``nn.Sequential`` of blocks) and ``head``; residual blocks carry a
+``residual`` attribute, activations are modules or the name of a function in an attribute ``function``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..cases import Case
+from . import dense, sequence, tasks, vision
+from .tasks import Task
+
+Build = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """``chain`` names the ``nn.Sequential`` that carries the signal; ``sites`` places early, midway and late in it;
+    ``trunk`` globs everything but the read-out."""
+
+    name: str
+    build: Build
+    task: Task
+    chain: str = "body"
+    sites: tuple[str, ...] = ()
+    trunk: tuple[str, ...] = ("stem*", "body*")
+    steps: int = 160
+    batch_size: int = 8
+    train_batch: int = 48
+
+    def step(self, model: nn.Module, batch: Any) -> Tensor:
+        inputs, target = batch
+        return self.task.loss(model(*inputs), target)
+
+    def places(self) -> tuple[str, ...]:
+        """Early, midway and late in the chain, unless ``sites`` says otherwise."""
+        if self.sites:
+            return self.sites
+        last = blocks(self) - 1
+        return tuple(f"{self.chain}.{i}" for i in sorted({0, last // 2, last}))
+
+
+@cache
+def blocks(host: Host) -> int:
+    """How many blocks the chain has."""
+    with torch.random.fork_rng():
+        return len(host.build().get_submodule(host.chain))  # type: ignore[arg-type]
+
+
+def case(host: Host) -> Case:
+    """The host itself, with nothing wrong."""
+    return Case(
+        name=f"host/{host.name}",
+        host=host.name,
+        build=host.build,
+        batch=host.task.batch,
+        step=host.step,
+        batch_size=host.batch_size,
+    )
+
+
+def _mlps() -> list[Host]:
+    def mlp(name: str, depth: int, act: dense.Activation, init: dense.Init | None) -> Host:
+        return Host(name=name, build=lambda: dense.mlp(depth, act, init), task=tasks.sectors())
+
+    return [
+        mlp("mlp4-relu", 4, nn.ReLU, dense.he),
+        mlp("mlp6-default", 6, nn.ReLU, None),
+        mlp("mlp8-leaky", 8, nn.LeakyReLU, dense.he),
+        mlp("mlp12-gelu", 12, nn.GELU, dense.he),
+        mlp("mlp12-tanh", 12, nn.Tanh, dense.xavier),
+        mlp("mlp12-selu", 12, nn.SELU, dense.lecun),
+        mlp("mlp20-relu", 20, nn.ReLU, dense.he),
+        Host(name="mlp8-functional", build=dense.functional_mlp, task=tasks.sectors()),
+        Host(name="mlp10-batchnorm", build=dense.batchnorm_mlp, task=tasks.sectors(), batch_size=16),
+        Host(name="mlp5-dropout", build=dense.dropout_mlp, task=tasks.sectors()),
+        Host(name="resmlp12", build=dense.residual_mlp, task=tasks.sectors()),
+        Host(name="highway10", build=dense.highway, task=tasks.sectors()),
+    ]
+
+
+def _dense() -> list[Host]:
+    coder = {"chain": "encoder", "sites": ("encoder.0", "bottleneck", "decoder.1")}
+    return [
+        Host(
+            name="discriminator",
+            build=lambda: dense.mlp(4, nn.LeakyReLU, None, inputs=2, outputs=1),
+            task=tasks.real_or_fake(),
+        ),
+        Host(name="dqn", build=lambda: dense.mlp(4, nn.ReLU, dense.he, outputs=3), task=tasks.action_values()),
+        Host(
+            name="autoencoder",
+            build=dense.Autoencoder,
+            task=tasks.regress(tasks.manifold()),
+            trunk=("encoder*", "bottleneck*", "decoder*"),
+            **coder,  # type: ignore[arg-type]
+        ),
+        Host(
+            name="vae",
+            build=dense.Variational,
+            task=tasks.variational(),
+            chain="encoder",
+            sites=("encoder.0", "mean", "decoder.1"),
+            trunk=("encoder*", "mean*", "logvar*", "decoder*"),
+        ),
+        Host(
+            name="multitask",
+            build=dense.MultiTask,
+            task=tasks.two_questions(),
+            chain="trunk",
+            trunk=("trunk*", "tower*"),
+        ),
+        Host(name="moe", build=dense.mixture, task=tasks.sectors()),
+        Host(name="recommender", build=dense.Recommender, task=tasks.ratings(), trunk=("user*", "item*", "body*")),
+        Host(name="pointnet", build=dense.Points, task=tasks.shapes(), trunk=("body*", "post*")),
+        Host(name="deepsets", build=dense.DeepSets, task=tasks.shapes(), trunk=("body*", "post*")),
+        Host(
+            name="gcn",
+            build=dense.GraphNet,
+            task=tasks.neighbourhoods(),
+            chain="",
+            sites=("layers.0", "layers.1", "layers.2"),
+            trunk=("layers*",),
+        ),
+    ]
+
+
+def _vision() -> list[Host]:
+    def net(name: str, build: Build, **more: Any) -> Host:
+        return Host(name=name, build=build, task=tasks.directions(), **{"steps": 100, "train_batch": 32, **more})
+
+    lenet = {"chain": "", "sites": ("conv1", "conv2", "fc2"), "trunk": ("conv*", "fc*")}
+    unet = {"chain": "", "sites": ("down1", "middle", "up1"), "trunk": ("down*", "middle*", "up*")}
+    return [
+        net("vgg-plain", lambda: vision.vgg(False)),
+        net("vgg-bn", lambda: vision.vgg(True)),
+        net("lenet", vision.LeNet, **lenet),
+        net("resnet", vision.resnet),
+        net("preact-resnet", vision.preact),
+        net("se-resnet", lambda: vision.resnet(3, squeeze=True)),
+        net("convnext", vision.convnext),
+        net("mobilenet", vision.mobilenet),
+        net("densenet", vision.densenet),
+        net("normfree", vision.normfree),
+        net("mixer", vision.mixer),
+        net("vit", sequence.vit),
+        Host(name="unet", build=vision.UNet, task=tasks.textures(), steps=100, train_batch=24, **unet),  # type: ignore[arg-type]
+    ]
+
+
+def _recurrent() -> list[Host]:
+    def host(name: str, build: Build) -> Host:
+        parts = ("embed", "rnn")
+        return Host(name=name, build=build, task=tasks.first_token(), chain="", sites=parts, trunk=("embed*", "rnn*"))
+
+    unrolled = Host(
+        name="rnn-unrolled",
+        build=sequence.Unrolled,
+        task=tasks.first_token(),
+        chain="",
+        sites=("embed", "inward", "recur"),
+        trunk=("embed*", "inward*", "recur*"),
+    )
+    return [
+        host("lstm", lambda: sequence.Recurrent(nn.LSTM)),
+        host("gru", lambda: sequence.Recurrent(nn.GRU)),
+        host("rnn", lambda: sequence.Recurrent(nn.RNN)),
+        unrolled,
+        Host(name="tcn", build=sequence.tcn, task=tasks.first_token()),
+    ]
+
+
+def _attention() -> list[Host]:
+    def net(name: str, build: Build, steps: int = 120) -> Host:
+        return Host(name=name, build=build, task=tasks.looked_up(), steps=steps, train_batch=24)
+
+    towers = {
+        "chain": "image",
+        "sites": ("image.0", "image", "text"),
+        "trunk": ("image*", "text*", "join*"),
+    }
+    translator = {
+        "chain": "encoder",
+        "sites": ("source", "encoder.0", "decoder.1"),
+        "trunk": ("source*", "target*", "encoder*", "decoder*", "norm*"),
+    }
+    return [
+        net("encoder4-pre", lambda: sequence.encoder(4)),
+        net("encoder4-post", lambda: sequence.encoder(4, sequence.PostNorm)),
+        net("encoder6-post", lambda: sequence.encoder(6, sequence.PostNorm)),
+        net("encoder12-pre", lambda: sequence.encoder(12), 80),
+        net("encoder24-pre", lambda: sequence.encoder(24), 60),
+        net("encoder3-torch", sequence.torch_encoder),
+        net("lora", sequence.adapted),
+        Host(name="gpt", build=sequence.GPT, task=tasks.echo(), trunk=("stem*", "body*", "norm*")),
+        Host(name="translator", build=sequence.Translator, task=tasks.reversal(), **translator),  # type: ignore[arg-type]
+        Host(name="two-towers", build=sequence.TwoTowers, task=tasks.caption_matches(), **towers),  # type: ignore[arg-type]
+        Host(name="ft-transformer", build=sequence.TableNet, task=tasks.table()),
+    ]
+
+
+HOSTS: dict[str, Host] = {host.name: host for host in [*_mlps(), *_dense(), *_vision(), *_recurrent(), *_attention()]}
