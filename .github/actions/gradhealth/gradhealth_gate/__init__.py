@@ -1,0 +1,1 @@
+"""The gate on pull requests: standard library, plus the pure parts of the package beside it."""
