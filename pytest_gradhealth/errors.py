@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_gradhealth.record import Check
 
-__all__ = ["ConfigurationError", "GradientHealthError", "GradientHealthWarning", "MeasurementError", "unknown"]
+__all__ = [
+    "ConfigurationError",
+    "GradientHealthError",
+    "GradientHealthWarning",
+    "MeasurementError",
+    "counted",
+    "unknown",
+]
 
 
 class GradientHealthError(AssertionError):
@@ -37,6 +44,11 @@ class GradientHealthWarning(UserWarning):
     """A measurement says less than it seems to."""
 
     __module__ = "pytest_gradhealth"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: ``1 layer``, ``2 layers``."""
+    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 def unknown(name: str, allowed: Iterable[str]) -> str:

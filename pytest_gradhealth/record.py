@@ -16,7 +16,13 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Self, overload
 
-__all__ = ["Check", "Finding", "GradientRecord", "LayerGradient", "Operation", "Signal"]
+__all__ = ["STEPS", "Check", "Finding", "GradientRecord", "LayerGradient", "Operation", "Signal", "parent_of"]
+
+
+STEPS = frozenset(
+    {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
+)
+"""Functions whose slope is zero almost everywhere."""
 
 
 class _Plain:
@@ -188,6 +194,11 @@ class Operation(_Plain):
     flat: float = 0.0
     """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
 
+    @property
+    def is_step(self) -> bool:
+        """Whether its slope is zero almost everywhere, whatever it is given."""
+        return self.name in STEPS or self.name.rstrip("_") in STEPS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientRecord(_Plain):
@@ -307,6 +318,11 @@ class Check(_Plain):
     def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+
+def parent_of(name: str) -> str:
+    """Path of the module that a module is a part of; the empty string is the model itself."""
+    return name.rpartition(".")[0]
 
 
 @cache

@@ -51,8 +51,8 @@ def _is_cut_by_user(view: View, layer: LayerGradient) -> bool:
 def _silent_by_design(view: View, layer: LayerGradient) -> str:
     if _is_unrouted_expert(view, layer):
         return "expert not routed to"
-    later = view.record.later
-    if later is not None and layer.name in later and later[layer.name].norm:
+    later = view.later.layer(layer.name) if view.later else None
+    if later is not None and later.norm:
         return "waits for a gate that starts at zero"
     return ""
 

@@ -33,7 +33,6 @@ SATURATED = 0.5
 """Share of flat outputs from which saturation is a cause."""
 SILENT = 0.99
 """Share of zero outputs from which a rectifier is dead."""
-STEPS = ("round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__")
 INITIALISE = "initialise with He (ReLU) or Xavier (tanh) scale"
 REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
 SKIP = "add a normalisation or skip connections"
@@ -155,7 +154,7 @@ def dead_end(view: View, culprit: str) -> Explanation:
 
 def _flat_operation(operation: Operation) -> Explanation:
     place = f" at {operation.where}" if operation.where else ""
-    if operation.name.rstrip("_") in STEPS:
+    if operation.is_step:
         cause = f"{operation.name}(){place} has slope zero everywhere"
         return Explanation(cause=cause, remedy="use a straight-through estimator: x + (round(x) - x).detach()")
     cause = f"{operation.flat:.0%} of the values of {operation.name}(){place} lie where its slope is zero"
@@ -178,7 +177,7 @@ def dead_units(view: View, layer: LayerGradient) -> Explanation:
 
 def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
     """The rate at which the signal shrinks, and the activation that shrinks it."""
-    gains = [g for name in stretch if (g := view.record[name].gain)]
+    gains = _gains(view, stretch)
     rate = _geometric_mean([1 / gain for gain in gains])
     culprits = _activations(view, stretch)
     kind, count = (culprits.most_common(1) or [("", 0)])[0]
@@ -228,8 +227,7 @@ def exploding(view: View, stretch: Sequence[str]) -> Explanation:
     if first is not None and max(abs(first.low or 0.0), abs(first.high or 0.0)) > 50:
         cause = f"the input reaches {max(abs(first.low or 0), abs(first.high or 0)):.0f}"
         return Explanation(cause=cause, remedy="scale the input to mean 0 and deviation 1 (or 0..1)")
-    gains = [g for name in stretch if (g := view.record[name].gain) and math.isfinite(g)]
-    rate = _geometric_mean(gains)
+    rate = _geometric_mean(_gains(view, stretch))
     flat = [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
     cause = (
         f"the signal grows {_factor(rate)} per layer on its way back"
@@ -272,6 +270,11 @@ def _activations(view: View, stretch: Sequence[str]) -> Counter[str]:
     modules = [s.kind for s in view.leaves if first <= s.order <= last and s.name not in owners]
     called = [o.name.rstrip("_").title() for o in view.record.operations if first <= o.order <= last]
     return Counter(kind for kind in modules or called if kind not in ("Dropout", "Identity", "Flatten"))
+
+
+def _gains(view: View, stretch: Sequence[str]) -> list[float]:
+    layers = filter(None, map(view.layer, stretch))
+    return [layer.gain for layer in layers if layer.gain and math.isfinite(layer.gain)]
 
 
 def _factor(rate: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import LayerGradient, Signal
+from pytest_gradhealth.record import LayerGradient, Signal, parent_of
 
 __all__ = [
     "collapse_stretch",
@@ -34,43 +36,34 @@ def span(view: View, layers: Sequence[str]) -> str:
     """A stretch of layers in words: the culprit alone, or its ends in forward order."""
     if len(layers) == 1:
         return f"at {layers[0]!r}"
-    ordered = [name for name in view.record.names if name in layers]
+    within = set(layers)
+    ordered = [name for name in view.record.names if name in within]
     return f"over {len(layers)} layers from {ordered[0]!r} to {ordered[-1]!r}"
 
 
 def vanishing_stretch(view: View) -> list[str]:
     """Layers at which the returning signal shrinks, the sharpest first."""
-    gains = {layer.name: layer.gain for layer in view.trained if layer.gain is not None and layer.gain > 0}
-    lossy = {name: -math.log10(gain) for name, gain in gains.items() if gain < LOSSY}
-    return _sharpest(lossy) or [view.front[-1].name]
+    return _sharpest(_falling(_gains(view))) or [view.front[-1].name]
 
 
 def exploding_stretch(view: View) -> list[str]:
     """Layers at which the returning signal grows, the sharpest first; else the steepest layer."""
-    gains = {layer.name: layer.gain for layer in view.trained if layer.gain and math.isfinite(layer.gain)}
-    growing = {name: math.log10(gain) for name, gain in gains.items() if gain > 1 / LOSSY}
-    return _sharpest(growing) or [max(view.trained, key=lambda layer: layer.sensitivity).name]
+    return _sharpest(_rising(_gains(view))) or [max(view.trained, key=lambda layer: layer.sensitivity).name]
 
 
 def growing_stretch(view: View) -> list[str]:
     """Layers behind which the signal is larger than behind the layer before, the sharpest first."""
-    growth = _steps(view, lambda signal: signal.rms)
-    growing = {name: math.log10(factor) for name, factor in growth.items() if factor > 1 / LOSSY}
-    return _sharpest(growing) or [view.trained[-1].name]
+    return _sharpest(_rising(_steps(view, lambda signal: signal.rms))) or [view.trained[-1].name]
 
 
 def collapse_stretch(view: View, what: str) -> list[str]:
     """Layers behind which samples (or tokens) differ less than behind the layer before, the sharpest first."""
-    factors = _steps(view, lambda signal: getattr(signal, what) or 0.0)
-    shrinking = {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
-    return _sharpest(shrinking) or [view.back[0].name]
+    return _sharpest(_falling(_steps(view, lambda signal: getattr(signal, what) or 0.0))) or [view.back[0].name]
 
 
 def dimming_stretch(view: View) -> list[str]:
     """Layers behind which the signal is smaller than behind the layer before, the sharpest first."""
-    factors = _steps(view, lambda signal: signal.amplitude or 0.0)
-    shrinking = {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
-    return _sharpest(shrinking) or [view.record[0].name]
+    return _sharpest(_falling(_steps(view, lambda signal: signal.amplitude or 0.0))) or [view.record[0].name]
 
 
 def dead_end(view: View, silent: Sequence[LayerGradient]) -> str:
@@ -119,7 +112,7 @@ def families(layers: Iterable[LayerGradient]) -> Iterator[list[LayerGradient]]:
     group: list[LayerGradient] = []
     for layer in layers:
         if group and (
-            layer.norm is not None or _parent(layer.name) != _parent(group[0].name) or not _parent(layer.name)
+            layer.norm is not None or parent_of(layer.name) != parent_of(group[0].name) or not parent_of(layer.name)
         ):
             yield group
             group = []
@@ -167,27 +160,31 @@ def _first_bad_backward(view: View) -> tuple[str, str]:
     return sick[-1].name, f"the gradient of {sick[-1].name!r} is NaN or infinite"
 
 
+def _gains(view: View) -> dict[str, float]:
+    return {layer.name: layer.gain for layer in view.trained if layer.gain and math.isfinite(layer.gain)}
+
+
+def _falling(factors: dict[str, float]) -> dict[str, float]:
+    """Decades lost at each layer that loses."""
+    return {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
+
+
+def _rising(factors: dict[str, float]) -> dict[str, float]:
+    """Decades won at each layer that amplifies."""
+    return {name: math.log10(factor) for name, factor in factors.items() if factor > 1 / LOSSY}
+
+
 def _steps(view: View, quantity: Callable[[Signal], float]) -> dict[str, float]:
     """For each layer, a quantity behind it (its activation included) over the quantity behind the layer before."""
     called = [layer for layer in view.record if layer.order is not None]
-    values = [_behind(view, layer, following, quantity) for layer, following in _pairs(called)]
+    orders = [signal.order for signal in view.leaves]
+    ends = [bisect_left(orders, layer.order or 0) for layer in called] + [len(orders)]
+    values = [float(quantity(view.leaves[end - 1])) if end > start else 0.0 for start, end in pairwise(ends)]
     return {
         layer.name: value / before
         for layer, value, before in zip(called[1:], values[1:], values, strict=False)
         if before and value
     }
-
-
-def _behind(
-    view: View, layer: LayerGradient, following: LayerGradient | None, quantity: Callable[[Signal], float]
-) -> float:
-    stop = math.inf if following is None or following.order is None else following.order
-    block: list[Signal] = [s for s in view.leaves if (layer.order or 0) <= s.order < stop]
-    return float(quantity(block[-1])) if block else 0.0
-
-
-def _pairs(layers: Sequence[LayerGradient]) -> Iterator[tuple[LayerGradient, LayerGradient | None]]:
-    yield from zip(layers, [*layers[1:], None], strict=True)
 
 
 def _sharpest(decades: dict[str, float]) -> list[str]:
@@ -197,7 +194,3 @@ def _sharpest(decades: dict[str, float]) -> list[str]:
     ordered = sorted(decades, key=lambda name: -decades[name])
     alone = decades[ordered[0]] >= ALONE * sum(decades.values())
     return ordered[:1] if alone else ordered
-
-
-def _parent(name: str) -> str:
-    return name.rpartition(".")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import design, explain, localise
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View, highest
@@ -36,10 +37,11 @@ def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     A finding with ``gate`` set could be explained by a gate that is closed on purpose. It stands only where the
     record's second look, if it has one, still shows it.
     """
-    findings = _found(View(record, limits))
-    if record.later is None:
+    view = View(record, limits)
+    findings = _found(view)
+    if view.later is None:
         return findings
-    later = _found(View(record.later, limits))
+    later = _found(view.later)
     still = {finding.kind for finding in later}
     confirmed = (_confirmed(f, later) for f in findings if not f.gate or not _family(f.kind).isdisjoint(still))
     return tuple(dict.fromkeys(confirmed))
@@ -136,11 +138,12 @@ def missing(view: View) -> Iterator[Finding]:
     lost = [layer for layer in view.judged if layer.missing and not design.reason(view, layer)]
     whole = [layer for layer in lost if layer.norm is None]
     cut = [layer for layer in whole if localise.is_cut(view, layer)]
-    unused = [layer for layer in lost if layer not in cut]
+    cut_off = {layer.name for layer in cut}
+    unused = [layer for layer in lost if layer.name not in cut_off]
     if cut:
         culprit = localise.cut_site(view, cut)
         names = [layer.name for layer in cut if layer.name != culprit]
-        behind = f"; neither it nor {_counted(len(names), 'other layer')} can learn" if names else "; it cannot learn"
+        behind = f"; neither it nor {counted(len(names), 'other layer')} can learn" if names else "; it cannot learn"
         yield Finding(
             kind="missing",
             layers=(culprit, *names),
@@ -156,7 +159,7 @@ def _unused(view: View, group: Sequence[LayerGradient]) -> Finding:
     first = group[0]
     whole = len(group) > 1 or not localise.is_alive(view, first)
     what = f"{first.name!r}" if whole else f"parameter {first.missing[0]!r} of {first.name or 'the model'!r}"
-    more = f" (and {_counted(len(group) - 1, 'layer')} with it)" if len(group) > 1 else ""
+    more = f" (and {counted(len(group) - 1, 'layer')} with it)" if len(group) > 1 else ""
     return Finding(
         kind="missing",
         layers=tuple(layer.name for layer in group),
@@ -171,7 +174,7 @@ def dead(view: View) -> Iterator[Finding]:
     if silent:
         culprit = localise.dead_end(view, silent)
         names = [layer.name for layer in silent if layer.name != culprit]
-        more = f", and so is that of {_counted(len(names), 'other layer')}" if names else ""
+        more = f", and so is that of {counted(len(names), 'other layer')}" if names else ""
         yield Finding(
             kind="dead",
             layers=(culprit, *names),
@@ -390,7 +393,7 @@ def symmetric(view: View) -> Iterator[Finding]:
     if not alike:
         return
     first = alike[0]
-    more = f", and {_counted(len(alike) - 1, 'layer')} more" if len(alike) > 1 else ""
+    more = f", and {counted(len(alike) - 1, 'layer')} more" if len(alike) > 1 else ""
     yield Finding(
         kind="symmetric",
         layers=tuple(layer.name for layer in alike),
@@ -442,10 +445,6 @@ def ratio(view: View) -> Iterator[Finding]:
             limit=limit,
             limit_name="max_ratio",
         )
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 RULES: tuple[Rule, ...] = (

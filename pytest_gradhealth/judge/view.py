@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal, parent_of
 
 __all__ = ["View"]
 
@@ -43,7 +43,7 @@ class View:
     @cached_property
     def leaves(self) -> list[Signal]:
         """Modules without executed children, in forward order."""
-        parents = {_parent(signal.name) for signal in self.record.signals if signal.name}
+        parents = {parent_of(signal.name) for signal in self.record.signals if signal.name}
         return [signal for signal in self.record.signals if signal.name not in parents]
 
     @cached_property
@@ -107,6 +107,10 @@ class View:
         """What went through a module; None: it was never called."""
         return self._signals.get(name)
 
+    def layer(self, name: str) -> LayerGradient | None:
+        """A layer of the record by its own name; None: there is none."""
+        return self._layers.get(name)
+
     def between(self, first: str, last: str) -> list[Signal]:
         """Modules executed behind the first and up to the last of two layers."""
         start, end = self._order(first), self._order(last)
@@ -130,6 +134,15 @@ class View:
     def _order(self, name: str) -> int:
         signal = self._signals.get(name)
         return -1 if signal is None else signal.order
+
+    @cached_property
+    def later(self) -> View | None:
+        """The second look under the same limits; None: there was none."""
+        return None if self.record.later is None else View(self.record.later, self.limits)
+
+    @cached_property
+    def _layers(self) -> dict[str, LayerGradient]:
+        return {layer.name: layer for layer in self.record}
 
     @cached_property
     def _signals(self) -> dict[str, Signal]:
@@ -156,7 +169,3 @@ def _differ(first: Signal) -> bool:
         return False
     variation = first.samples if first.low is None else first.given
     return variation is None or variation >= SAME
-
-
-def _parent(name: str) -> str:
-    return name.rpartition(".")[0]

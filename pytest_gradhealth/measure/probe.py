@@ -22,7 +22,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.nesting import floating
 
-__all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "unit_dimensions"]
+__all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Probe:
         self._unit_dimensions = unit_dimensions(model)
         self._module_handles: list[RemovableHandle] = []
         self._parameter_handles: list[RemovableHandle] = []
-        self._hooked: list[weakref.ref[nn.Parameter]] = []
-        self._seen: dict[int, _Seen] = {}
+        self._hooked: dict[int, weakref.ref[nn.Parameter]] = {}
+        self._seen: dict[int, Seen] = {}
         self.reset()
 
     def __enter__(self) -> Self:
@@ -107,20 +107,14 @@ class Probe:
             handle.remove()
         self._module_handles.clear()
 
-    def unhook_children(self) -> None:
-        """The model is about to return: its own hook is still to be called, those of its parts are not."""
-        for handle in self._module_handles[1:]:
-            handle.remove()
-        del self._module_handles[1:]
-
     def hook_parameters(self) -> None:
-        """Observe the gradients of parameters from now on."""
+        """Observe the gradients of parameters from now on; of a lazy model, those that it has by now."""
         model = self._model()
         for name, parameter in model.named_parameters() if model is not None else ():
-            if parameter.requires_grad:
+            if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
                 hook = _ParameterHook(self, name, parameter)
                 self._parameter_handles.append(parameter.register_hook(hook))  # type: ignore[no-untyped-call]
-                self._hooked.append(weakref.ref(parameter))
+                self._hooked[id(parameter)] = weakref.ref(parameter)
 
     def unhook_parameters(self) -> None:
         """The pass is over: leave nothing behind on parameters and on what passed through the model."""
@@ -128,7 +122,7 @@ class Probe:
         for handle in self._parameter_handles:
             handle.remove()
         self._parameter_handles.clear()
-        for reference in self._hooked:
+        for reference in self._hooked.values():
             parameter = reference()
             if parameter is not None and not parameter._backward_hooks:
                 parameter._backward_hooks = None  # a hook leaves its empty container behind
@@ -187,12 +181,15 @@ class Probe:
             trace.flat.append(flat)
         return trace
 
-    def _see(self, tensor: Tensor) -> _Seen:
+    def _see(self, tensor: Tensor) -> Seen:
         """One entry per tensor and version, however many modules it passes through."""
         seen = self._seen.get(id(tensor))
         if seen is None or not seen.is_of(tensor):
-            seen = self._seen[id(tensor)] = _Seen(tensor, seen)
+            seen = self._seen[id(tensor)] = self._entry(tensor, seen)
         return seen
+
+    def _entry(self, tensor: Tensor, earlier: Seen | None) -> Seen:
+        return Seen(tensor, earlier)
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient; several come where a pass has several backward passes."""
@@ -285,10 +282,10 @@ class _ParameterHook:
             probe.gradient_came(self._name, collected, gradient)
 
 
-class _Seen:
+class Seen:
     """One tensor on its way through the model: what it held, and the gradients that came back to it."""
 
-    def __init__(self, tensor: Tensor, earlier: _Seen | None) -> None:
+    def __init__(self, tensor: Tensor, earlier: Seen | None) -> None:
         self._tensor, self._version, self._earlier = weakref.ref(tensor), _version(tensor), earlier
         self.scalar = tensor.ndim == 0
         self.description = {} if self.scalar or tensor.is_complex() else statistics.describe(tensor)
@@ -296,7 +293,12 @@ class _Seen:
         self.nonfinite: list[Tensor] = []
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
-            self._handle = tensor.register_hook(self._on_gradient)  # type: ignore[no-untyped-call]
+            self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
+
+    @property
+    def hooked(self) -> bool:
+        """Whether a gradient can come back."""
+        return self._handle is not None
 
     def release(self) -> None:
         """Take the hook off: parameters, and whatever else the user holds, pass through modules too."""
@@ -306,10 +308,12 @@ class _Seen:
             self._handle.remove()
 
     def is_of(self, tensor: Tensor) -> bool:
+        """Whether it is this tensor at this version."""
         return self._tensor() is tensor and self._version == _version(tensor)
 
     @torch.no_grad()
-    def _on_gradient(self, gradient: Tensor | None) -> None:
+    def on_gradient(self, gradient: Tensor | None) -> None:
+        """Note one gradient that came back."""
         if gradient is None:
             return  # a custom backward may send nothing back
         self.gradients.append(statistics.quick_norm(gradient))
@@ -326,8 +330,8 @@ class _ModuleTrace:
     attached: bool = False
     fed: bool | None = None
     size: int = 0
-    inputs: list[_Seen] = field(default_factory=list)
-    outputs: list[_Seen] = field(default_factory=list)
+    inputs: list[Seen] = field(default_factory=list)
+    outputs: list[Seen] = field(default_factory=list)
     flat: list[Tensor] = field(default_factory=list)
     by_step: list[Tensor] = field(default_factory=list)
 
@@ -428,7 +432,7 @@ class _Bank:
         return self._numbers[index]
 
 
-def _unique(seen: list[_Seen]) -> Iterator[_Seen]:
+def _unique(seen: list[Seen]) -> Iterator[Seen]:
     yield from dict.fromkeys(seen)
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.origin import is_installed, source_of
 from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal, parent_of
 
-__all__ = ["summarise"]
+__all__ = ["summarise", "with_reach"]
 
 
 def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, seed: int | None) -> GradientRecord:
@@ -28,7 +28,7 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         seed: what the random number generators were seeded with.
     """
     signals = _signals(passes)
-    layers = _with_reach(_with_gain(_ordered(_layers(model, passes, signals)), signals))
+    layers = with_reach(_with_gain(_ordered(_layers(model, passes, signals)), signals))
     first = next(model.parameters(), None)
     return GradientRecord(
         model=type(model).__name__,
@@ -206,13 +206,9 @@ def _ordered(layers: list[LayerGradient]) -> list[LayerGradient]:
     """Forward order; a layer that is never called itself (its parent uses its weights) stands behind its parent."""
     placed: list[LayerGradient] = sorted((x for x in layers if x.order is not None), key=lambda x: x.order or 0)
     for layer in (x for x in layers if x.order is None):
-        family = [i for i, other in enumerate(placed) if _parent(layer.name) in (other.name, _parent(other.name))]
+        family = [i for i, other in enumerate(placed) if parent_of(layer.name) in (other.name, parent_of(other.name))]
         placed.insert(family[-1] + 1 if family else len(placed), layer)
     return placed
-
-
-def _parent(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def _with_gain(layers: list[LayerGradient], signals: Sequence[Signal]) -> list[LayerGradient]:
@@ -245,7 +241,8 @@ def _makes_weights(name: str) -> bool:
     return "parametrizations" in _path(name)
 
 
-def _with_reach(layers: list[LayerGradient]) -> tuple[LayerGradient, ...]:
+def with_reach(layers: list[LayerGradient]) -> tuple[LayerGradient, ...]:
+    """The layers, each with its reach among them."""
     finite = [layer.sensitivity if math.isfinite(layer.sensitivity) else 0.0 for layer in layers]
     strongest, running, reached = max(finite, default=0.0), 0.0, []
     for layer, sensitivity in zip(layers, finite, strict=True):
@@ -257,7 +254,7 @@ def _with_reach(layers: list[LayerGradient]) -> tuple[LayerGradient, ...]:
 def _is_installed(name: str, modules: dict[str, nn.Module]) -> bool:
     """Whether the class that should use a layer comes with an installed library: torch's own are anybody's bricks."""
     while _is_brick(modules[name]) and name:
-        name = _parent(name)
+        name = parent_of(name)
     return not _is_brick(modules[name]) and is_installed(source_of(modules[name]))
 
 

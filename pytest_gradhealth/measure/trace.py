@@ -17,24 +17,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.nesting import floating, tensors
 from pytest_gradhealth.measure.origin import is_installed
-from pytest_gradhealth.record import Operation
+from pytest_gradhealth.record import STEPS, Operation
 
 __all__ = ["Trace"]
 
-STEPS = frozenset(
-    {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
-)
-"""Functions whose slope is zero almost everywhere."""
 CLAMPS = frozenset({"clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6", "hardsigmoid", "relu", "threshold"})
-SATURATING: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": lambda y: 4 * y * (1 - y),
-    "tanh": lambda y: 1 - y * y,
-    "softmax": lambda y: 1 - y.amax(dim=-1),
-}
-SLOPE = 0.01
-"""As in ``statistics``: flat is a slope below this share of the largest."""
+SATURATING = frozenset({"sigmoid", "tanh", "softmax"})
 TORCH = os.path.dirname(torch.__file__)
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
 NOT_VALUES = frozenset(
@@ -144,7 +135,7 @@ def _flat(name: str, given: Tensor, result: Any) -> float:
     if not isinstance(result, Tensor) or not result.numel():
         return 0.0
     base = name.rstrip("_")
-    if base in STEPS or name in STEPS:
+    if name in STEPS or base in STEPS:
         return 1.0
     if base in CLAMPS and given.shape == result.shape and base != name:
         return _share(result.eq(result.min()) | result.eq(result.max()))
@@ -152,8 +143,8 @@ def _flat(name: str, given: Tensor, result: Any) -> float:
         return _share(
             given.ne(result) | (result.eq(0) if base == "relu" else torch.zeros_like(result, dtype=torch.bool))
         )
-    slope = SATURATING.get(base)
-    return _share(slope(result).lt(SLOPE)) if slope else 0.0
+    flat = statistics.flat_share(base.title(), result) if base in SATURATING else None
+    return 0.0 if flat is None else float(flat)
 
 
 def _share(mask: Tensor) -> float:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.batches import sample_count
 from pytest_gradhealth.measure.keras import as_torch, leaves
 from pytest_gradhealth.measure.nesting import floating
-from pytest_gradhealth.measure.probe import Pass, Probe, _ParameterHook, _Seen
-from pytest_gradhealth.measure.summary import _with_reach, summarise
+from pytest_gradhealth.measure.probe import Pass, Probe, Seen
+from pytest_gradhealth.measure.summary import summarise, with_reach
 from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
 
 __all__ = ["OuterCall", "Watched"]
@@ -185,7 +185,7 @@ class Watched:
         signals = tuple(signal for signal in record.signals if _is_in(signal.name, roots))
         name = next((signal.kind for signal in signals if signal.name == roots[0]), record.model)
         return replace(
-            record, model=name if len(roots) == 1 else record.model, layers=_with_reach(layers), signals=signals
+            record, model=name if len(roots) == 1 else record.model, layers=with_reach(layers), signals=signals
         )
 
 
@@ -217,9 +217,8 @@ class QuietProbe(Probe):
 
     def __init__(self, model: nn.Module) -> None:
         self.problem, self.came = "", False
-        self._recent: list[_Seen] = []
+        self._recent: list[Seen] = []
         super().__init__(model)
-        self._hooked_ids: set[int] = set()
         self._names: dict[int, str] = {}
         self.compiled = False
 
@@ -239,20 +238,7 @@ class QuietProbe(Probe):
 
     def hook_parameters(self) -> None:
         """Observe the gradients of parameters that are there by now."""
-        self._quietly(self._hook_new_parameters)
-
-    def _hook_new_parameters(self) -> None:
-        model = self._model()
-        for name, parameter in model.named_parameters() if model is not None else ():
-            if (
-                parameter.requires_grad
-                and id(parameter) not in self._hooked_ids
-                and not nn.parameter.is_lazy(parameter)
-            ):
-                hook = _ParameterHook(self, name, parameter)
-                self._parameter_handles.append(parameter.register_hook(hook))  # type: ignore[no-untyped-call]
-                self._hooked.append(weakref.ref(parameter))
-                self._hooked_ids.add(id(parameter))
+        self._quietly(super().hook_parameters)
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient."""
@@ -277,26 +263,23 @@ class QuietProbe(Probe):
             seen.nonfinite.pop()
         self._recent.clear()
 
-    def signal_came(self, seen: _Seen, gradient: Tensor | None) -> None:
+    def signal_came(self, seen: Seen, gradient: Tensor | None) -> None:
         """A gradient came to what a module has returned."""
-        if _is_ordinary(gradient) and self._quietly(_Seen._on_gradient, seen, gradient):
+        if _is_ordinary(gradient) and self._quietly(Seen.on_gradient, seen, gradient):
             self._recent.append(seen)
 
     def offers_more(self, roots: dict[str, bool]) -> bool:
         """Whether the model returned values of which this backward used some only."""
         traces = [self._traces[root] for root in roots if root in self._traces]
-        offered = [bool(seen.gradients) for trace in traces for seen in trace.outputs if seen._handle is not None]
+        offered = [bool(seen.gradients) for trace in traces for seen in trace.outputs if seen.hooked]
         return any(offered) and not all(offered)
 
     def close(self) -> None:
         """Leave nothing behind."""
         self._quietly(self.unhook_parameters)
 
-    def _see(self, tensor: Tensor) -> _Seen:
-        seen = self._seen.get(id(tensor))
-        if seen is None or not seen.is_of(tensor):
-            seen = self._seen[id(tensor)] = _QuietSeen(tensor, seen, self)
-        return seen
+    def _entry(self, tensor: Tensor, earlier: Seen | None) -> Seen:
+        return _QuietSeen(tensor, earlier, self)
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -313,12 +296,12 @@ class QuietProbe(Probe):
         return True
 
 
-class _QuietSeen(_Seen):
-    def __init__(self, tensor: Tensor, earlier: _Seen | None, probe: QuietProbe) -> None:
+class _QuietSeen(Seen):
+    def __init__(self, tensor: Tensor, earlier: Seen | None, probe: QuietProbe) -> None:
         self._probe = weakref.ref(probe)
         super().__init__(tensor, earlier)
 
-    def _on_gradient(self, gradient: Tensor | None) -> None:
+    def on_gradient(self, gradient: Tensor | None) -> None:
         probe = self._probe()
         if probe is not None:
             probe.signal_came(self, gradient)

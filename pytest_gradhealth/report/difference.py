@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.report.escape import command, command_value, markdown, plain
 
 __all__ = ["render_github", "render_markdown", "render_text"]
@@ -64,14 +65,14 @@ def render_github(comparison: Mapping[str, Any]) -> str:
 
 def _verdict(comparison: Mapping[str, Any]) -> str:
     regressions, head = comparison["regressions"], comparison["head"]
-    compared = f"{_counted(head['checks'], 'check')} against {comparison['base']['checks']}"
+    compared = f"{counted(head['checks'], 'check')} against {comparison['base']['checks']}"
     if regressions:
         worse = len(_grouped(regressions))
         worst = comparison["worst"]
-        return f"{_counted(worse, 'check')} got worse ({compared}); worst: {_place(worst)}: {_fact(worst)}"
+        return f"{counted(worse, 'check')} got worse ({compared}); worst: {_place(worst)}: {_fact(worst)}"
     if comparison["improvements"]:
         return (
-            f"nothing got worse, {_counted(len(_grouped(comparison['improvements'])), 'check')} got better ({compared})"
+            f"nothing got worse, {counted(len(_grouped(comparison['improvements'])), 'check')} got better ({compared})"
         )
     sick = f"; {head['unhealthy']} as unhealthy as before" if head["unhealthy"] else ""
     return f"gradients are as they were ({compared}){sick}"
@@ -112,7 +113,7 @@ def _shown(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
 
 def _rest(changes: Sequence[Change]) -> list[str]:
     hidden = len(_grouped(changes)) - SHOWN
-    return ["", f"... and {_counted(hidden, 'more check')}"] if hidden > 0 else []
+    return ["", f"... and {counted(hidden, 'more check')}"] if hidden > 0 else []
 
 
 def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
@@ -127,14 +128,10 @@ def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
         pairs = [f"{plain(item['base'])} is now {plain(item['head'])}" for item in renamed]
         yield f"layers renamed: {_some(pairs)}"
     for note in comparison["notes"]:
-        yield f"{plain(note['text'])} ({_counted(note['checks'], 'check')})"
+        yield f"{plain(note['text'])} ({counted(note['checks'], 'check')})"
 
 
 def _some(items: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(items))
     rest = f" and {len(distinct) - LINES} more" if len(distinct) > LINES else ""
     return ", ".join(distinct[:LINES]) + rest
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

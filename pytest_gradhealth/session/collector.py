@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -74,22 +75,24 @@ class Collector:
             return
         if asked:
             terminalreporter.section("gradient health")
-            for test, check in self.checks():
+            for test, check in self.checks:
                 self._print(terminalreporter, test, check, verbosity)
         terminalreporter.write_line(self._closing())
 
-    def checks(self) -> Iterator[tuple[str, Check]]:
-        """Every check with its test's node id, in the order of node ids, so that xdist prints the same."""
+    @cached_property
+    def checks(self) -> list[tuple[str, Check]]:
+        """Every check with its test's node id, in the order of node ids, so that xdist prints the same.
+
+        Made once, when the session has ended.
+        """
         from pytest_gradhealth.record import Check
 
-        for test in sorted(self._raw):
-            for data in self._raw[test]:
-                yield test, Check.from_dict(data)
+        return [(test, Check.from_dict(data)) for test in sorted(self._raw) for data in self._raw[test]]
 
     def _stored(self) -> Iterator[StoredCheck]:
         from pytest_gradhealth.report.store import StoredCheck
 
-        for test, check in self.checks():
+        for test, check in self.checks:
             file, line = self._places[test]
             yield StoredCheck(test=test, file=file, line=line, outcome=self._outcomes.get(test, "passed"), check=check)
 
@@ -106,11 +109,14 @@ class Collector:
             reporter.write_line(line)
 
     def _closing(self) -> str:
-        checks = [check for _, check in self.checks()]
-        layers = sum(len(check.record) for check in checks)
-        judged = [check for check in checks if check.judged]
-        sick = sum(not check.healthy for check in judged)
-        measured = f"gradhealth: {_counted(len(checks), 'model')} measured, {_counted(layers, 'layer')}"
+        """Counted from the plain data: decoding every record would take longer than to say this."""
+        from pytest_gradhealth.errors import counted
+
+        checks = [check for found in self._raw.values() for check in found]
+        layers = sum(len(check["record"].get("layers", ())) for check in checks)
+        judged = [check for check in checks if check.get("judged", True)]
+        sick = sum(bool(check.get("findings")) for check in judged)
+        measured = f"gradhealth: {counted(len(checks), 'model')} measured, {counted(layers, 'layer')}"
         if not judged:
             return f"{measured}, none judged"
         health = f"{sick} sick" if sick else "all healthy"
@@ -121,7 +127,3 @@ def _outcome(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return "xfailed" if report.skipped else "xpassed"
     return "error" if report.failed and report.when != "call" else str(report.outcome)
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' if number != 1 else ''}"
