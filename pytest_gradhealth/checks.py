@@ -314,22 +314,21 @@ class GradHealth:
         ]
 
     def _examined(self, rehearsal: Rehearsal, settings: Settings, name: str | None) -> Check:
-        limits = settings.limits
-        record = self._traced(rehearsal, rehearsal.measure(), limits)
-        if any(finding.kind == "missing" for finding in self._judged(record, limits)):
+        limits, record = settings.limits, rehearsal.measure()
+        findings = self._judged(record, limits)
+        if findings or any(layer.missing for layer in record):  # left out by design, or cut off: the trace tells
+            record = replace(record, operations=rehearsal.trace())
+            findings = self._judged(record, limits)
+        if any(finding.kind == "missing" for finding in findings):
             others = [rehearsal.measure(settings.seed + other) for other in OTHER_SEEDS]
             record = with_arrivals(record, others)
-        if _undecided(self._judged(record, limits)):
+            findings = self._judged(record, limits)
+        if _undecided(findings):
             later = rehearsal.look_again(LATER_STEPS, lambda seen: not _undecided(self._judged(seen, limits)))
             record = replace(record, later=replace(later, operations=record.operations))
+            findings = self._judged(record, limits)
         self._progress("")
-        return self.conclude(record, self._judged(record, limits), limits, name)
-
-    def _traced(self, rehearsal: Rehearsal, record: GradientRecord, limits: Limits) -> GradientRecord:
-        """With the operations that can stop a gradient, where one was stopped or left out."""
-        if self._judged(record, limits) or any(layer.missing for layer in record):
-            return replace(record, operations=rehearsal.trace())
-        return record
+        return self.conclude(record, findings, limits, name)
 
     def _judged(self, record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
         return judge(record, limits) + self._own_findings(record, limits)

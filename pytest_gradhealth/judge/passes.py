@@ -12,12 +12,10 @@ from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
-__all__ = ["combined", "judge_passes", "verdict"]
+__all__ = ["combined", "verdict"]
 
 GATE = 1e-2
 """Root mean square of weights that multiply a branch, below which the branch is as good as closed."""
-ALIKE = 1e-6
-"""Difference between samples behind the first module, relative to the signal, up to which they were given alike."""
 EXACT = 1e-4
 """Relative distance within which the gradient at the output is that of a plain sum or mean."""
 SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "faint", "symmetric"})
@@ -27,7 +25,8 @@ SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "faint", "symme
 def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientRecord, tuple[Finding, ...]]:
     """The record of a watched model and what is found in it; no error of ours fails a test that asked for nothing."""
     try:
-        return combined(passes), judge_passes(passes, limits)
+        record = combined(passes)
+        return record, _found(record, limits)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         note = f"could not be judged ({type(error).__name__}: {error}); please report this"
         return replace(passes[0], notes=(*passes[0].notes, note)), ()
@@ -40,14 +39,13 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     return replace(first, notes=(*first.notes, *notes), later=passes[-1] if len(passes) > 1 else None)
 
 
-def judge_passes(passes: Sequence[GradientRecord], limits: Limits) -> tuple[Finding, ...]:
+def _found(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
     A single pass has no second look: there a finding that a closed gate could explain stands only where no gate
     is to be seen. In the last pass gradients fade because the model has learnt, so that only what is exactly zero
     or not finite counts there.
     """
-    record = combined(passes)
     findings = _telling(record, judge(record, limits), limits)
     if record.later is None:
         return tuple(f for f in findings if not (f.gate and has_closed_gate(record)))
@@ -73,8 +71,6 @@ class _Toy:
 
     def explains(self, finding: Finding) -> bool:
         """Whether the finding is none, on such a pass."""
-        if finding.kind == "vanishing" and self._limit_name == "min_variation":  # half of its evidence may be this
-            return finding.value is not None and finding.limit is not None and finding.value >= finding.limit
         return finding.kind in self._kinds and self._limit_name in ("", finding.limit_name)
 
 
@@ -96,21 +92,9 @@ def _toys(record: GradientRecord) -> Iterator[_Toy]:
         )
     if leaves and leaves[0].low == leaves[0].high == 0:
         yield _Toy("the input is all zeros: what its gradients lack is no fault of the model", SIZES)
-    if _is_alike([signal.samples for signal in leaves]):
-        note = "all samples of the batch are alike: whether the model tells samples apart was not judged"
-        yield _Toy(note, frozenset({"collapse"}), "min_variation")
-    if _is_alike([signal.tokens for signal in leaves]):
-        note = "all positions of the input are alike: whether the model tells positions apart was not judged"
-        yield _Toy(note, frozenset({"collapse"}), "min_token_variation")
     if _is_plain_sum(record):
         note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
         yield _Toy(note, frozenset({"faint"}), "min_elasticity")
-
-
-def _is_alike(differences: Sequence[float | None]) -> bool:
-    """Whether the first module that can tell was already given no differences."""
-    first = next((difference for difference in differences if difference is not None), None)
-    return first is not None and first < ALIKE
 
 
 def _is_plain_sum(record: GradientRecord) -> bool:

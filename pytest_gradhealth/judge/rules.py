@@ -100,9 +100,16 @@ def _memory(signal: Signal) -> str:
 
 
 def _sameness(view: View) -> tuple[str, ...]:
-    if view.samples_differ or (view.record.samples or 0) < 2:
-        return ()
-    return ("the samples of the batch are all alike: whether the model tells samples apart was not judged",)
+    samples = not view.samples_differ and (view.record.samples or 0) > 1
+    alike = (
+        ("samples of the batch", "samples", samples),
+        ("positions of the input", "positions", not view.tokens_differ),
+    )
+    return tuple(
+        f"the {given} are all alike: whether the model tells {what} apart was not judged"
+        for given, what, so in alike
+        if so
+    )
 
 
 def _silence(view: View) -> tuple[str, ...]:
