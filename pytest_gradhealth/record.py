@@ -218,6 +218,10 @@ class GradientRecord(_Plain):
     """Samples in the smallest batch; None: unknown."""
     loss: float | None = None
     """Median loss over the batches; None: unknown."""
+    raised: str = ""
+    """Loss function that training makes larger, as it enters the loss with a negative sign; empty: none is known."""
+    crossed: int = 0
+    """Number of outputs that are compared with as many targets, each with each, by broadcasting; 0: none are."""
     steps: int = 0
     """Optimiser steps made on a copy before this measurement (0: the model as it was given)."""
     layers: tuple[LayerGradient, ...] = ()

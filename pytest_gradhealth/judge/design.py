@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import LayerGradient
 
@@ -37,6 +38,8 @@ def _left_out_by_design(view: View, layer: LayerGradient) -> str:
         return "expert not routed to"
     if _has_trained_twin(view, layer):
         return "copy of a trained twin"
+    if _is_last_by_product(view, layer):
+        return "by-product of the last block"
     return "not used by this model" if layer.installed and not _is_cut_by_user(view, layer) else ""
 
 
@@ -93,6 +96,46 @@ def _has_trained_twin(view: View, layer: LayerGradient) -> bool:
     return bool(rest) and any(
         other.norm and (other.kind, other.shape) == (layer.kind, layer.shape) and (ungraphed or _is_copy(layer, other))
         for other in twins
+    )
+
+
+def _is_last_by_product(view: View, layer: LayerGradient) -> bool:
+    """What repeated blocks make for the next one, which the last block has not: N-BEATS' backcast, WaveNet's residual.
+
+    The same layer of every block before is trained, and so is another part of the last block.
+    """
+    parts = layer.name.split(".")
+    return any(
+        _are_trained_before(view, parts, position) and _has_trained_mate(view, parts, position)
+        for position in (i for i, part in enumerate(parts) if part.isdigit())
+    ) and not localise.is_cut(view, layer)
+
+
+def _are_trained_before(view: View, parts: Sequence[str], position: int) -> bool:
+    """Whether this is the last of numbered siblings, of which all others are trained."""
+    pattern = ".".join([*parts[:position], "*", *parts[position + 1 :]])
+    numbered = {other.name.split(".")[position]: other for other in view.record.matching(pattern)}
+    earlier = [other.norm for number, other in numbered.items() if number != parts[position]]
+    last = all(number.isdigit() and int(number) <= int(parts[position]) for number in numbered)
+    return last and bool(earlier) and all(earlier)
+
+
+def _has_trained_mate(view: View, parts: Sequence[str], position: int) -> bool:
+    """Whether another layer of the same block is trained: one of the same number, in this list or a parallel one.
+
+    In a parallel list (``skips.3`` beside ``residuals.3``) that tells only of a layer that was called: a block that
+    is left out as a whole has no by-products.
+    """
+    name, block = ".".join(parts), f"{'.'.join(parts[: position + 1])}."
+    others = [other.name for other in view.trained if other.norm and other.name != name]
+    if any(other.startswith(block) for other in others):
+        return True
+    parallel = (other.split(".") for other in others)
+    return view.signal(name) is not None and any(
+        other[position - 1 : position] != parts[position - 1 : position]
+        and [*other[: position - 1], *other[position:]] == [*parts[: position - 1], *parts[position:]]
+        for other in parallel
+        if position
     )
 
 

@@ -18,10 +18,13 @@ __all__ = [
     "dead_end",
     "dead_units",
     "dim",
+    "drowned",
     "exploding",
     "faint",
     "forgetting",
     "non_finite",
+    "rate_of",
+    "saturated",
     "unused",
     "vanishing",
 ]
@@ -36,8 +39,11 @@ SILENT = 0.99
 INITIALISE = "initialise with He (ReLU) or Xavier (tanh) scale"
 REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
 SKIP = "add a normalisation or skip connections"
+SCALE = "scale the input to mean 0 and deviation 1 (or 0..1)"
 TINY = 1e-3
-"""Largest input from which it is the input that is too small."""
+"""Largest input up to which it is the input that is too small."""
+LARGE = 50
+"""Largest input from which it is the input that is too large."""
 
 
 class Explanation(TypedDict):
@@ -196,13 +202,20 @@ def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
 
 def forgetting(signal: Signal) -> Explanation:
     """The factor per step, multiplied once for each."""
-    rate = (signal.carry or 0.0) ** (1 / (0.75 * signal.steps))
-    cause = f"each step multiplies the gradient by about {rate:.2f}"
+    cause = f"each step multiplies the gradient by about {rate_of(signal):.2f}"
     if signal.kind in ("RNN", "RNNCell"):
         remedy = "use an LSTM or GRU with a forget bias of 1 or more, orthogonal recurrent weights, or attention"
     else:
         remedy = "start the forget gate open (bias 1 or more, longer for longer sequences), or pool over all steps"
     return Explanation(cause=cause, remedy=remedy)
+
+
+def rate_of(signal: Signal) -> float | None:
+    """The factor by which one step of a recurrence multiplies the gradient; None: not measured.
+
+    ``carry`` compares the best of the first quarter of the steps with the best of the last.
+    """
+    return None if signal.carry is None or not signal.steps else float(signal.carry ** (1 / (0.75 * signal.steps)))
 
 
 def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
@@ -223,10 +236,9 @@ def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
 
 def exploding(view: View, stretch: Sequence[str]) -> Explanation:
     """Weights too large, or input out of scale."""
-    first = view.leaves[0] if view.leaves else None
-    if first is not None and max(abs(first.low or 0.0), abs(first.high or 0.0)) > 50:
-        cause = f"the input reaches {max(abs(first.low or 0), abs(first.high or 0)):.0f}"
-        return Explanation(cause=cause, remedy="scale the input to mean 0 and deviation 1 (or 0..1)")
+    given = _given(view)
+    if given > LARGE:
+        return Explanation(cause=f"the input reaches {given:.0f}", remedy=SCALE)
     rate = _geometric_mean(_gains(view, stretch))
     flat = [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
     cause = (
@@ -240,11 +252,26 @@ def exploding(view: View, stretch: Sequence[str]) -> Explanation:
     return Explanation(cause=cause, remedy=remedy)
 
 
+def saturated(view: View, kind: str) -> Explanation:
+    """Input or weights out of scale."""
+    given = _given(view)
+    if given > LARGE:
+        return Explanation(cause=f"the input reaches {given:.0f}", remedy=SCALE)
+    cause = f"what {kind} is given is many times larger than where it bends"
+    return Explanation(cause=cause, remedy=f"{INITIALISE}, or add a normalisation in front of it")
+
+
+def drowned(view: View) -> Explanation:
+    """A loss out of scale."""
+    cause = f"the loss is multiplied by something tiny (it is {view.record.loss:.0e}), or nearly nothing depends on it"
+    remedy = "scale the loss to order one: Adam's eps of 1e-8 drowns such gradients, and SGD's step is nothing"
+    return Explanation(cause=cause, remedy=remedy)
+
+
 def dim(view: View, stretch: Sequence[str]) -> Explanation:
     """Weights too small, or input out of scale."""
-    first = view.leaves[0]
-    given = max(abs(first.low or 0.0), abs(first.high or 0.0))
-    if first.low is not None and given < TINY:
+    given = _given(view)
+    if view.leaves[0].low is not None and given < TINY:
         return Explanation(cause=f"the input reaches {given:.0e} at most", remedy="scale the input to deviation 1")
     where = f"over {len(stretch)} layers" if len(stretch) > 1 else f"at {stretch[0]!r}"
     return Explanation(cause=f"weights shrink the signal {where}", remedy=f"{INITIALISE}, or {SKIP}")
@@ -258,6 +285,12 @@ def faint(view: View) -> Explanation:
         return Explanation(cause=cause, remedy="feed logits to the loss, without an activation in between")
     cause = "the output, and with it the loss, hardly depends on the weights"
     return Explanation(cause=cause, remedy="check how the loss is scaled and what it is computed from")
+
+
+def _given(view: View) -> float:
+    """The largest value that the model's first module was given."""
+    first = view.leaves[0] if view.leaves else None
+    return 0.0 if first is None else max(abs(first.low or 0.0), abs(first.high or 0.0))
 
 
 def _activations(view: View, stretch: Sequence[str]) -> Counter[str]:

@@ -45,8 +45,14 @@ class Limits:
     """Largest relative change of the loss for a relative change of one layer's weights."""
     min_elasticity: float | None = field(default=1e-5, metadata={"low": 0.0})
     """The same for the strongest layer: below it the loss does not depend on the weights."""
-    max_growth: float | None = field(default=1e3, metadata={"low": 1.0})
+    max_growth: float | None = field(default=1e2, metadata={"low": 1.0})
     """Largest growth of the signal's root mean square on its way forward, up to the output."""
+    max_flat: float | None = field(default=0.65, metadata={"low": 0.0, "high": 1.0})
+    """Largest share of outputs at which a bounded activation (tanh and its kin) has next to no slope, in the median of
+    three such modules or more. Tanh gets there with pre-activations of a root mean square of 6.6."""
+    min_gradient: float | None = field(default=1e-11, metadata={"low": 0.0})
+    """Smallest root mean square of a gradient's elements in the layer where it is largest. Adam adds 1e-8 to what it
+    divides by, so that a thousandth of that moves weights by a thousandth of the learning rate."""
     ignore: tuple[str, ...] = ()
     """Layers that are measured but not judged, as shell-style patterns."""
     layers: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)

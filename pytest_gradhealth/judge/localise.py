@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.judge.view import SAME, View
 from pytest_gradhealth.record import LayerGradient, Signal, parent_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "is_alive",
     "is_cut",
     "is_inside",
+    "saturated_stretch",
     "span",
     "vanishing_stretch",
 ]
@@ -58,7 +59,20 @@ def growing_stretch(view: View) -> list[str]:
 
 def collapse_stretch(view: View, what: str) -> list[str]:
     """Layers behind which samples (or tokens) differ less than behind the layer before, the sharpest first."""
-    return _sharpest(_falling(_steps(view, lambda signal: getattr(signal, what) or 0.0))) or [view.back[0].name]
+
+    def left(signal: Signal) -> float:
+        variation = getattr(signal, what)
+        return 0.0 if variation is None else max(variation, SAME)
+
+    return _sharpest(_falling(_steps(view, left))) or [_first(view)]
+
+
+def saturated_stretch(view: View) -> list[str]:
+    """Layers in front of bounded activations, that of the flattest first."""
+    called = [layer for layer in view.record if layer.order is not None]
+    flattest = sorted(view.bounded, key=lambda signal: -(signal.flat or 0.0))
+    before = ([layer.name for layer in called if (layer.order or 0) < signal.order] for signal in flattest)
+    return list(dict.fromkeys(names[-1] for names in before if names)) or [flattest[0].name]
 
 
 def dimming_stretch(view: View) -> list[str]:
@@ -185,6 +199,11 @@ def _steps(view: View, quantity: Callable[[Signal], float]) -> dict[str, float]:
         for layer, value, before in zip(called[1:], values[1:], values, strict=False)
         if before and value
     }
+
+
+def _first(view: View) -> str:
+    """The first layer: what has no layer before it cannot be compared with it."""
+    return next((layer.name for layer in view.record if layer.order is not None), view.leaves[0].name)
 
 
 def _sharpest(decades: dict[str, float]) -> list[str]:

@@ -18,7 +18,7 @@ GATE = 1e-2
 """Root mean square of weights that multiply a branch, below which the branch is as good as closed."""
 EXACT = 1e-4
 """Relative distance within which the gradient at the output is that of a plain sum or mean."""
-SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "faint", "symmetric"})
+SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "saturated", "faint", "symmetric"})
 """Kinds that ask how large something is."""
 
 

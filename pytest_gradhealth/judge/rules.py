@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_gradhealth.errors import counted
@@ -21,12 +22,20 @@ FOLLOWS = {
     "dead": ("vanishing", "collapse", "faint"),
     "vanishing": ("collapse", "faint"),
     "collapse": ("faint",),
+    "exploding": ("saturated",),
 }
 """What is only the consequence of a graver finding."""
 GATED = frozenset({"LSTM", "GRU", "LSTMCell", "GRUCell"})
 LONG = 100
 """Steps from which a recurrence is judged by what it carries back."""
+SHORT = 8
+"""Steps from which it is known what one of them carries back."""
+SHUT = 0.3
+"""What a step carries back at least through gates that stand half open is 0.5; below this they are shut."""
+SEVERAL = 3
+"""Activations from which their median tells of the whole stack: one that is saturated the others make up for."""
 FADING = frozenset({"vanishing", "collapse", "dead", "faint", "symmetric"})
+STEEP = frozenset({"exploding", "saturated", "non-finite"})
 
 Rule = Callable[[View], Iterator[Finding]]
 
@@ -56,6 +65,8 @@ def _found(view: View) -> tuple[Finding, ...]:
         return tuple(finding for rule in UNSILENCED for finding in rule(view))
     forgotten = tuple(forgetting(view))
     found = [finding for rule in RULES for finding in rule(view)]
+    if FADING.isdisjoint(finding.kind for finding in found):
+        found += starved(view)
     kinds = {finding.kind for finding in found}
     hidden = FADING if forgotten else next((FOLLOWS[kind] for kind in FOLLOWS if kind in kinds), ())
     return (*forgotten, *(finding for finding in found if finding.kind not in hidden))
@@ -71,9 +82,9 @@ def _confirmed(finding: Finding, later: Sequence[Finding]) -> Finding:
 
 def _family(kind: str) -> frozenset[str]:
     """Kinds that are one fault at different strength: a collapsed signal vanishes after the first steps, and what
-    explodes becomes infinite.
+    explodes becomes infinite, or saturates.
     """
-    return FADING if kind in FADING else frozenset({kind, "non-finite"})
+    return next((family for family in (FADING, STEEP) if kind in family), frozenset({kind}))
 
 
 def designed(record: GradientRecord, limits: Limits) -> dict[str, str]:
@@ -179,17 +190,7 @@ def dead(view: View) -> Iterator[Finding]:
     """Layers whose gradient is exactly zero, and layers most of whose units are."""
     silent = [layer for layer in view.trained if layer.norm == 0 and not _is_excused(view, layer)]
     if silent:
-        culprit = localise.dead_end(view, silent)
-        names = [layer.name for layer in silent if layer.name != culprit]
-        more = f", and so is that of {counted(len(names), 'other layer')}" if names else ""
-        yield Finding(
-            kind="dead",
-            layers=(culprit, *names),
-            message=f"the gradient of {culprit!r} is exactly zero{more}",
-            value=0.0,
-            gate=True,
-            **explain.dead_end(view, culprit),
-        )
+        yield _dead_end(view, silent, "exactly zero")
         return
     for layer in _hidden(view.trained):
         allowed = view.limits.of(layer.name).max_dead
@@ -206,6 +207,27 @@ def dead(view: View) -> Iterator[Finding]:
                 gate=True,
                 **explain.dead_units(view, layer),
             )
+
+
+def starved(view: View) -> Iterator[Finding]:
+    """Layers whose gradient is nothing beside the others', though it fades neither on its way back nor forward."""
+    silent = [layer for layer in view.trained if view.is_starved(layer) and not _is_excused(view, layer)]
+    if silent:
+        yield _dead_end(view, silent, "nothing beside the others'")
+
+
+def _dead_end(view: View, silent: Sequence[LayerGradient], zero: str) -> Finding:
+    culprit = localise.dead_end(view, silent)
+    names = [layer.name for layer in silent if layer.name != culprit]
+    more = f", and so is that of {counted(len(names), 'other layer')}" if names else ""
+    return Finding(
+        kind="dead",
+        layers=(culprit, *names),
+        message=f"the gradient of {culprit!r} is {zero}{more}",
+        value=view.record[culprit].norm,
+        gate=True,
+        **explain.dead_end(view, culprit),
+    )
 
 
 def _is_excused(view: View, layer: LayerGradient) -> bool:
@@ -234,7 +256,7 @@ def vanishing(view: View) -> Iterator[Finding]:
     if limit is None or not view.front or not view.strongest:
         return
     last = view.front[-1]
-    variation = highest([signal.samples for signal in view.back])
+    variation = view.variation
     constant = view.samples_differ and variation is not None and variation < (view.limits.min_variation or 0.0)
     if last.reach >= limit and not (constant and last.reach < WITNESS):
         return
@@ -259,11 +281,15 @@ def forgetting(view: View) -> Iterator[Finding]:
     """The gradient does not reach back through time (Bengio et al., 1994): the first steps teach nothing.
 
     Short sequences are not judged: what they forget, a few updates teach them to keep. Nor are gated cells, unless
-    the user sets a limit: training opens their gates, and many tasks are learnt from the last steps.
+    the user sets a limit, or their gates are shut: training opens those that stand half open, and many tasks are
+    learnt from the last steps.
     """
     limit = view.limits.min_carry
+    if limit is None:
+        return
+    yield from (_shut(signal) for signal in view.leaves if _is_shut(signal))
     for signal in _forgetful(view):
-        if signal.kind not in GATED or limit != Limits().min_carry:
+        if not _is_shut(signal) and (signal.kind not in GATED or limit != Limits().min_carry):
             yield Finding(
                 kind="vanishing",
                 layers=(signal.name,),
@@ -277,6 +303,24 @@ def forgetting(view: View) -> Iterator[Finding]:
             )
 
 
+def _is_shut(signal: Signal) -> bool:
+    rate = explain.rate_of(signal)
+    return signal.kind in GATED and signal.steps >= SHORT and rate is not None and rate < SHUT
+
+
+def _shut(signal: Signal) -> Finding:
+    return Finding(
+        kind="vanishing",
+        layers=(signal.name,),
+        message=f"each of {signal.steps} steps of {signal.name!r} carries {explain.rate_of(signal):.2f} of the "
+        f"gradient back, {signal.carry:.0e} in all",
+        value=signal.carry,
+        gate=True,
+        cause=f"the gates that keep the memory of this {signal.kind} stand shut (half open ones carry 0.5)",
+        remedy="start the bias of the forget (LSTM) or update gate (GRU) at 0 or above",
+    )
+
+
 def _forgetful(view: View) -> Iterator[Signal]:
     limit = view.limits.min_carry
     for signal in view.leaves:
@@ -287,7 +331,7 @@ def _forgetful(view: View) -> Iterator[Signal]:
 def collapse(view: View) -> Iterator[Finding]:
     """Samples become indistinguishable on the way forward, so that gradients of normal size say nothing."""
     several = (view.record.samples or 0) > 1 and view.samples_differ
-    samples = highest([signal.samples for signal in view.back]) if several else None
+    samples = view.variation if several else None
     tokens = highest([signal.tokens for signal in view.back]) if view.tokens_differ else None
     for name, what, variation in (("min_variation", "samples", samples), ("min_token_variation", "tokens", tokens)):
         limit = getattr(view.limits, name)
@@ -353,6 +397,28 @@ def _overgrown(view: View) -> Iterator[Finding]:
     )
 
 
+def saturated(view: View) -> Iterator[Finding]:
+    """Most of what goes through the activations comes to where they have no slope (Glorot & Bengio, 2010)."""
+    limit, several = view.limits.max_flat, view.bounded
+    if limit is None or len(several) < SEVERAL:
+        return
+    middle = statistics.median(signal.flat or 0.0 for signal in several)
+    if middle <= limit:
+        return
+    kind = several[0].kind
+    yield Finding(
+        kind="saturated",
+        layers=tuple(localise.saturated_stretch(view)),
+        message=f"{middle:.0%} of the outputs of {len(several)} {kind} modules lie where the slope is next to zero "
+        f"(median, limit {limit:.0%})",
+        value=middle,
+        limit=limit,
+        limit_name="max_flat",
+        gate=True,
+        **explain.saturated(view, kind),
+    )
+
+
 def dim(view: View) -> Iterator[Finding]:
     """The signal dies out on its way forward, so that outputs of order one are out of reach."""
     limit = view.limits.min_amplitude
@@ -375,6 +441,23 @@ def dim(view: View) -> Iterator[Finding]:
     )
 
 
+def drowned(view: View) -> Iterator[Finding]:
+    """Every gradient is so small that an optimiser's own constants drown it (Kingma & Ba, 2015, section 2)."""
+    limit = view.limits.min_gradient
+    if limit is None or not 0 < view.densest < limit:
+        return
+    yield Finding(
+        kind="faint",
+        layers=(view.trained[-1].name,),
+        message=f"no gradient is larger than {view.densest:.0e} an element (limit {limit:.0e})",
+        value=view.densest,
+        limit=limit,
+        limit_name="min_gradient",
+        gate=True,
+        **explain.drowned(view),
+    )
+
+
 def faint(view: View) -> Iterator[Finding]:
     """Every gradient is tiny beside the loss: changing any layer's weights by 100 % would not be felt."""
     limit, loss = view.limits.min_elasticity, view.loss_scale
@@ -392,6 +475,30 @@ def faint(view: View) -> Iterator[Finding]:
         gate=True,
         **explain.faint(view),
     )
+
+
+def objective(view: View) -> Iterator[Finding]:
+    """What the loss is computed from says that it is not the one that was meant."""
+    record = view.record
+    last = next((layer.name for layer in reversed(record.layers) if layer.order is not None), "")
+    if not view.limits.judges(last):
+        return
+    if record.crossed:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message=f"each of {record.crossed} outputs is compared with each of {record.crossed} targets",
+            cause="outputs of shape (n, 1) and targets of shape (n,), or the reverse, broadcast to (n, n)",
+            remedy="give both the same shape: output.squeeze(1), or target.unsqueeze(1)",
+        )
+    if record.raised:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message=f"training makes {record.raised} larger",
+            cause="it enters the loss with a negative sign",
+            remedy="remove the minus; where it is meant, list the layer in ignore=[...]",
+        )
 
 
 def symmetric(view: View) -> Iterator[Finding]:
@@ -460,11 +567,14 @@ RULES: tuple[Rule, ...] = (
     vanishing,
     collapse,
     exploding,
+    saturated,
     dim,
+    drowned,
     faint,
+    objective,
     symmetric,
     bounds,
     ratio,
 )
-UNSILENCED: tuple[Rule, ...] = (missing, symmetric, bounds, ratio)
+UNSILENCED: tuple[Rule, ...] = (missing, objective, symmetric, bounds, ratio)
 """Rules for which the size of a gradient in front of a silencing normalisation does not matter."""

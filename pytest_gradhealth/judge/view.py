@@ -20,6 +20,10 @@ SATURATED = 0.5
 """Share of flat outputs from which a softmax is saturated."""
 SAME = 1e-6
 """Variation below which samples are one and the same, but for rounding."""
+NEGLIGIBLE = 1e-12
+"""Gradient over the largest, element by element, below which it is as good as zero. Float32's rounding is at 1e-7."""
+BOUNDED = frozenset({"Tanh", "Hardtanh", "Softsign"})
+"""Activations that carry the signal. A sigmoid is a gate as often, and may stand open or shut."""
 BACK = 2
 """The back holds at least so many modules: the last one alone may be a constant by design (a bias, a scale)."""
 
@@ -66,6 +70,30 @@ class View:
     def largest_norm(self) -> float:
         """The largest gradient norm of any layer."""
         return max((layer.norm or 0.0 for layer in self.trained), default=0.0)
+
+    @cached_property
+    def densest(self) -> float:
+        """The largest root mean square of a layer's gradient."""
+        return max(map(_density, self.trained), default=0.0)
+
+    def is_starved(self, layer: LayerGradient) -> bool:
+        """Whether a layer's gradient is as good as zero beside the others'; in float64 that may be rounding noise."""
+        return self.record.precision != "float64" and _density(layer) <= NEGLIGIBLE * self.densest
+
+    @cached_property
+    def bounded(self) -> list[Signal]:
+        """Bounded activations that the signal runs through."""
+        return [signal for signal in self.leaves if signal.kind in BOUNDED and signal.flat is not None]
+
+    @cached_property
+    def variation(self) -> float | None:
+        """What distinguishes samples in the back; None: not defined.
+
+        Of several modules that with the most, unless the last one that the loss depends on knows no difference at all.
+        """
+        last = next((s for s in reversed(self.leaves) if s.gradient and s.samples is not None), None)
+        known = [signal.samples for signal in self.back]
+        return last.samples if last is not None and (last.samples or 0.0) < SAME else highest(known)
 
     @cached_property
     def loss_scale(self) -> float:
@@ -147,6 +175,10 @@ class View:
     @cached_property
     def _signals(self) -> dict[str, Signal]:
         return {signal.name: signal for signal in self.record.signals}
+
+
+def _density(layer: LayerGradient) -> float:
+    return (layer.norm or 0.0) / math.sqrt(layer.trainable)
 
 
 def highest(values: Sequence[float | None]) -> float | None:

@@ -54,6 +54,8 @@ class Pass:
     modules: dict[str, ModulePass]
     parameters: dict[str, ParameterPass]
     loss: float | None
+    raised: str = ""
+    crossed: int = 0
 
 
 MANY = 100

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.measure import objective
 from pytest_gradhealth.measure.adam import Adam
 from pytest_gradhealth.measure.batches import sample_count
 from pytest_gradhealth.measure.loss import Step, find_step, require_scalar
@@ -107,17 +108,17 @@ class Rehearsal:
     def _one_pass(self, probe: Probe, index: int) -> Pass:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
-        loss = self._backward(index)
+        loss = self._loss(index)
+        upside_down, pairs = objective.raised(loss), objective.crossed(loss)
+        self._send_back(loss, index)
         for parameter in self._model.parameters():
             parameter.grad = None
-        return probe.take(loss)
+        return replace(probe.take(loss), raised=upside_down, crossed=pairs)
 
-    def _backward(self, index: int) -> Tensor:
-        loss = self._loss(index)
+    def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
             with self._explained(index):
                 loss.backward()  # type: ignore[no-untyped-call]
-        return loss
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
@@ -145,7 +146,9 @@ class Rehearsal:
 
     def _optimise(self, optimiser: Adam, index: int) -> None:
         optimiser.zero_grad()
-        if self._backward(index).requires_grad:
+        loss = self._loss(index)
+        self._send_back(loss, index)
+        if loss.requires_grad:
             optimiser.step()
         optimiser.zero_grad()
 

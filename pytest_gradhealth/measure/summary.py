@@ -40,6 +40,8 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         batches=len(passes),
         samples=samples,
         loss=_median([p.loss for p in passes]),
+        raised=next((p.raised for p in passes if p.raised), ""),
+        crossed=max(p.crossed for p in passes),
         layers=layers,
         signals=signals,
     )

@@ -24,6 +24,8 @@ HELP = {
     "missing": "A trainable parameter receives no gradient: it is detached, unused or behind an operation without one.",
     "collapse": "All samples look alike after some layer, so nothing is left that the model could tell apart.",
     "faint": "The loss hardly depends on the weights, or the samples hardly differ any more, so that little is learnt.",
+    "saturated": "Most outputs of the bounded activations lie where their slope is next to zero.",
+    "objective": "The loss is not the one that was meant: it is upside down, or mixes up outputs and targets.",
     "symmetric": "Units hold the same weights, so they receive the same gradient and never become different.",
     "ratio": "The gradient norms of two layers are further apart than the test allows.",
     "drift": "The gradients are not what the accepted baseline says.",

@@ -25,7 +25,9 @@ HEADLINES = {
     "collapse": "collapsed signal",
     "drift": "drift",
     "faint": "faint gradients",
+    "objective": "wrong objective",
     "ratio": "uneven gradients",
+    "saturated": "saturated activations",
     "symmetric": "identical units",
 }
 """How a kind of finding opens the verdict, where "... gradient" would not do."""

@@ -226,6 +226,17 @@ def test_forgetting_a_long_vanilla_rnn(steps: int) -> None:
     assert not kinds(examined(lambda: Recurrent(nn.LSTM), batches))
 
 
+@pytest.mark.parametrize(("bias", "alarm"), [(0.0, False), (-1.0, False), (-12.0, True)])
+def test_forgetting_through_shut_gates(bias: float, alarm: bool) -> None:
+    batches = [sequences(seed=1, length=12), sequences(seed=2, length=12)]
+    check = examined(lambda: Recurrent(nn.LSTM, forget=bias), batches)
+    assert kinds(check) == (["vanishing"] if alarm else [])
+    if alarm:
+        assert check.findings[0].layer == "rnn"
+        assert "shut" in check.findings[0].cause
+        assert not kinds(examined(lambda: Recurrent(nn.LSTM, forget=bias), batches, min_carry=None))
+
+
 def test_a_short_rnn_may_forget() -> None:
     assert not kinds(examined(lambda: Recurrent(nn.RNN), [sequences(length=30)]))
 
@@ -236,10 +247,12 @@ def test_collapse_of_tokens_in_an_encoder_without_skip_connections() -> None:
     assert not kinds(examined(lambda: encoder(12), [sequences(seed=1), sequences(seed=2)]))
 
 
-def test_collapse_of_samples_where_the_batch_is_averaged_away() -> None:
-    build = lambda: chain(4, nn.ReLU, {2: [Apply(lambda x: x.mean(0, keepdim=True).expand_as(x))]})  # noqa: E731
+@pytest.mark.parametrize(("where", "named"), [(0, ("0", "2")), (2, ("4", "6")), (3, ("6", "8"))])
+def test_collapse_of_samples_where_the_batch_is_averaged_away(where: int, named: tuple[str, str]) -> None:
+    build = lambda: chain(4, nn.ReLU, {where: [Apply(lambda x: x.mean(0, keepdim=True).expand_as(x))]})  # noqa: E731
     finding = only(examined(build, BATCHES), "collapse")
     assert "samples" in finding.message
+    assert finding.layer in named  # the layers on either side of it
 
 
 def test_exploding_saturated_tanh() -> None:
@@ -247,10 +260,47 @@ def test_exploding_saturated_tanh() -> None:
     assert "Tanh layers are saturated" in finding.cause
 
 
-@pytest.mark.parametrize("factor", [10.0, 100.0])
+@pytest.mark.parametrize("factor", [4.0, 10.0, 100.0])
 def test_exploding_large_weights(factor: float) -> None:
     build = lambda: initialised(chain(8, nn.ReLU), lambda w: nn.init.normal_(w, std=factor * WIDTH**-0.5))  # noqa: E731
     assert examined(build, BATCHES).findings[0].kind == "exploding"
+
+
+def wide_tanh(scale: float, activation: Callable[[], nn.Module] = nn.Tanh) -> Callable[[], nn.Module]:
+    """Four bounded layers, each of which is given values of this deviation."""
+    norm = lambda: nn.Sequential(nn.LayerNorm(WIDTH), Apply(lambda x: x * scale), activation())  # noqa: E731
+    return lambda: chain(4, norm)
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Hardtanh])
+def test_saturated_activations_behind_a_normalisation(activation: Callable[[], nn.Module]) -> None:
+    finding = only(examined(wide_tanh(20.0, activation), BATCHES), "saturated")
+    assert f"4 {activation.__name__} modules" in finding.message
+    assert set(finding.layers) <= {f"{2 * i + 1}.0" for i in range(4)}
+    assert not kinds(examined(wide_tanh(20.0, activation), BATCHES, max_flat=None))
+    assert not kinds(examined(wide_tanh(1.0, activation), BATCHES))
+
+
+def test_saturated_gates_are_no_fault() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.value, self.gate, self.shut = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Sigmoid()
+            nn.init.constant_(self.gate.bias, 12.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = x + self.value(x) * self.shut(self.gate(x))
+            return output
+
+    assert not kinds(examined(blocks(Gated, 4), BATCHES))
+
+
+@pytest.mark.parametrize(("factor", "alarm"), [(1e-6, False), (1e-12, True)])
+def test_faint_gradients_that_the_optimiser_drowns(factor: float, alarm: bool) -> None:
+    check = examined(relu_mlp, BATCHES, loss=lambda output, target: factor * F.cross_entropy(output, target))
+    assert kinds(check) == (["faint"] if alarm else [])
+    if alarm:
+        assert check.findings[0].limit_name == "min_gradient"
 
 
 def test_faint_a_saturated_read_out() -> None:
@@ -274,6 +324,30 @@ def test_dead_layers_behind_a_rectifier_that_is_always_off(where: int) -> None:
     finding = examined(build, BATCHES).findings[0]
     assert finding.kind == "dead"
     assert finding.layer == f"{2 * where}"  # those behind it are silent too: they are given nothing but zeros
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dead_layers_behind_gates_that_are_all_but_shut(dtype: torch.dtype) -> None:
+    def build(bias: float) -> nn.Module:
+        torch.manual_seed(0)
+        return blocks(lambda: Highway(bias), 4)().to(dtype)
+
+    batches = [rows(seed=seed, dtype=dtype) for seed in (1, 2)]
+    assert not kinds(examined(build(-3.0), batches))
+    shut = kinds(examined(build(-32.0), batches))
+    assert shut == (["dead"] if dtype == torch.float32 else [])  # float64 tells such numbers from rounding noise
+
+
+class Highway(nn.Module):
+    def __init__(self, bias: float) -> None:
+        super().__init__()
+        self.value, self.gate = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        nn.init.constant_(self.gate.bias, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.gate(x).sigmoid()
+        output: Tensor = gate * self.value(x).relu() + (1 - gate) * x
+        return output
 
 
 def test_dead_units_of_one_layer() -> None:
@@ -685,6 +759,57 @@ class Skipping(nn.Module):
         return output
 
 
+class Forecaster(nn.Module):
+    """N-BEATS: each block takes its backcast from what the next one is given."""
+
+    def __init__(self, detach: bool = False) -> None:
+        super().__init__()
+        self.detach = detach
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({name: nn.Linear(WIDTH, WIDTH) for name in ("trunk", "backcast", "forecast")})
+            for _ in range(3)
+        )
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = torch.zeros_like(x)
+        for number, block in enumerate(self.blocks):
+            hidden = block["trunk"](x).relu()  # type: ignore[index]
+            x = x - block["backcast"](hidden)  # type: ignore[index]
+            forecast = block["forecast"](hidden)  # type: ignore[index]
+            total = total + (forecast.detach() if self.detach and number == 2 else forecast)
+        output: Tensor = self.head(total)
+        return output
+
+
+class WaveNet(nn.Module):
+    """Residual and skip layers in parallel lists; ``forgotten``: the last block is never called."""
+
+    def __init__(self, forgotten: bool = False) -> None:
+        super().__init__()
+        self.forgotten = forgotten
+        self.residuals, self.skips = (nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(3)) for _ in range(2))
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = torch.zeros_like(x)
+        for number, (residual, skip) in enumerate(zip(self.residuals, self.skips, strict=True)):
+            if not (self.forgotten and number == 2):
+                total = total + skip(x.tanh())
+                x = x + residual(x.tanh())
+        output: Tensor = self.head(total)
+        return output
+
+
+def test_the_last_block_is_missed_where_more_than_a_by_product_is_lost() -> None:
+    cut = examined(lambda: Forecaster(detach=True), BATCHES)
+    assert cut.findings[0].layer == "blocks.2.forecast"
+    assert "detach" in cut.findings[0].cause
+    forgotten = examined(lambda: WaveNet(forgotten=True), BATCHES)
+    assert {finding.kind for finding in forgotten.findings} == {"missing"}
+    assert {finding.layer for finding in forgotten.findings} == {"residuals.1", "skips.2"}
+
+
 BY_DESIGN: dict[str, Callable[[], Check]] = {
     "zero-initialised branches": lambda: examined(blocks(lambda: ZeroInit("zero weight")), BATCHES),
     "LayerScale at 1e-6": lambda: examined(blocks(lambda: ZeroInit("layer scale")), BATCHES),
@@ -706,6 +831,8 @@ BY_DESIGN: dict[str, Callable[[], Check]] = {
     "routed, not called": lambda: examined(blocks(lambda: Routed(False), 1), BATCHES),
     "routed, called with nothing": lambda: examined(blocks(lambda: Routed(True), 1), BATCHES),
     "blocks skipped at random": lambda: examined(Skipping, BATCHES),
+    "N-BEATS": lambda: examined(Forecaster, BATCHES),
+    "WaveNet": lambda: examined(WaveNet, BATCHES),
     "one sample": lambda: examined(relu_mlp, [rows(1)]),
     "one layer": lambda: examined(lambda: nn.Linear(WIDTH, CLASSES), BATCHES),
 }
@@ -728,6 +855,8 @@ def test_healthy_by_design(name: str) -> None:
         ("target network", "copy of a trained twin"),
         ("moving average", "copy of a trained twin"),
         ("routed, not called", "expert not routed to"),
+        ("N-BEATS", "by-product of the last block"),
+        ("WaveNet", "by-product of the last block"),
     ],
 )
 def test_the_table_says_why(name: str, reason: str) -> None:

@@ -1,0 +1,97 @@
+"""What the graph between output and loss tells of the objective, on real losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import CLASSES, WIDTH, examined, kinds, relu_mlp, rows
+from torch import Tensor, nn
+
+from pytest_gradhealth.record import Check
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def classified(loss: Loss) -> Check:
+    return examined(relu_mlp, [rows(seed=1), rows(seed=2)], loss=loss)
+
+
+def regressed(loss: Loss, outputs: int = 1, size: int = 8) -> Check:
+    draw = torch.Generator().manual_seed(0)
+    batch = torch.randn(size, WIDTH, generator=draw), torch.randn(size, generator=draw)
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, outputs))  # noqa: E731
+    return examined(build, [batch], loss=loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda output, target: -F.cross_entropy(output, target),
+        lambda output, target: 1 - 0.5 * F.cross_entropy(output, target),
+        lambda output, target: -F.cross_entropy(output, target, reduction="none").mean(),
+        lambda output, target: (
+            -(F.cross_entropy(output, target) + F.mse_loss(output, F.one_hot(target, CLASSES) * 1.0))
+        ),
+    ],
+    ids=["minus", "one minus", "minus the mean", "minus a sum"],
+)
+def test_a_loss_that_is_upside_down(loss: Loss) -> None:
+    check = classified(loss)
+    assert kinds(check) == ["objective"]
+    assert "cross_entropy" in check.findings[0].message or "mse_loss" in check.findings[0].message
+    assert check.findings[0].layer == "12"
+    assert not kinds(examined(relu_mlp, [rows()], loss=loss, ignore=["12"]))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        F.cross_entropy,
+        lambda output, target: -output.log_softmax(-1)[range(len(target)), target].mean(),
+        lambda output, target: (F.cross_entropy(output, target, reduction="none") * torch.randn(len(target))).mean(),
+        lambda output, target: F.cross_entropy(output, target) - 0.1 * F.mse_loss(output, torch.zeros_like(output)),
+        lambda output, target: -F.cosine_similarity(output, F.one_hot(target, CLASSES) * 1.0).mean(),
+    ],
+    ids=["as usual", "log-likelihood", "advantages of either sign", "one term against another", "similarity"],
+)
+def test_a_minus_that_belongs_there(loss: Loss) -> None:
+    assert not kinds(classified(loss))
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize(
+    "loss",
+    [
+        F.mse_loss,
+        F.l1_loss,
+        F.huber_loss,
+        lambda output, target: (target - output).square().mean(),
+        lambda output, target: (output.squeeze(1) - target.unsqueeze(1)).abs().mean(),
+    ],
+    ids=["mse", "l1", "huber", "by hand", "the other way round"],
+)
+def test_every_output_compared_with_every_target(loss: Loss) -> None:
+    check = regressed(loss)
+    assert kinds(check) == ["objective"]
+    assert "each of 8 outputs" in check.findings[0].message
+    assert "squeeze" in check.findings[0].remedy
+
+
+def pairs(values: Tensor) -> Tensor:
+    return values.unsqueeze(1) - values
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs"),
+    [
+        (lambda output, target: F.mse_loss(output.squeeze(1), target), 1),
+        (lambda output, target: (output - output.squeeze(1) - pairs(target)).square().mean(), 1),
+        (lambda output, target: (output - target.unsqueeze(1)).abs().mean(), 8),
+    ],
+    ids=["the same shape", "differences of all pairs", "as many quantiles as samples"],
+)
+def test_a_broadcast_that_is_meant(loss: Loss, outputs: int) -> None:
+    assert not kinds(regressed(loss, outputs))
