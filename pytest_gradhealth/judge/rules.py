@@ -37,6 +37,9 @@ SEVERAL = 3
 FADING = frozenset({"vanishing", "collapse", "dead", "faint", "symmetric"})
 STEEP = frozenset({"exploding", "saturated", "non-finite"})
 
+NORMAL = 0.03
+"""Share of the size that a normalisation should give its output, below which it does not normalise."""
+
 Rule = Callable[[View], Iterator[Finding]]
 
 
@@ -441,7 +444,24 @@ def dim(view: View) -> Iterator[Finding]:
     )
 
 
-def drowned(view: View) -> Iterator[Finding]:
+def unnormalised(view: View) -> Iterator[Finding]:
+    """Normalisations that only scale down, since their ``eps`` outweighs what they are given."""
+    sizes = view.normalised
+    if len(sizes) < SEVERAL or (middle := statistics.median(sizes.values())) >= NORMAL:
+        return
+    yield Finding(
+        kind="faint",
+        layers=tuple(name for name, size in sizes.items() if size < NORMAL),
+        message=f"{len(sizes)} normalisations return {middle:.0e} of the size that they should "
+        f"(median; at least {NORMAL:.0%})",
+        value=middle,
+        gate=True,
+        cause="what they are given is far smaller than their eps, so that they scale down instead of normalising",
+        remedy="lower eps (1e-5 is usual), or make the signal in front of the first of them larger",
+    )
+
+
+def _drowned(view: View) -> Iterator[Finding]:
     """Every gradient is so small that an optimiser's own constants drown it (Kingma & Ba, 2015, section 2)."""
     limit = view.limits.min_gradient
     if limit is None or not 0 < view.densest < limit:
@@ -462,6 +482,7 @@ def faint(view: View) -> Iterator[Finding]:
     """Every gradient is tiny beside the loss: changing any layer's weights by 100 % would not be felt."""
     limit, loss = view.limits.min_elasticity, view.loss_scale
     if limit is None or not loss or not view.strongest or view.strongest / loss >= limit:
+        yield from _drowned(view)
         return
     strongest = max(view.trained, key=lambda layer: layer.sensitivity)
     yield Finding(
@@ -569,7 +590,7 @@ RULES: tuple[Rule, ...] = (
     exploding,
     saturated,
     dim,
-    drowned,
+    unnormalised,
     faint,
     objective,
     symmetric,

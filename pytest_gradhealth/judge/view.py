@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -20,6 +21,7 @@ SATURATED = 0.5
 """Share of flat outputs from which a softmax is saturated."""
 SAME = 1e-6
 """Variation below which samples are one and the same, but for rounding."""
+NORMALISES = re.compile("(Batch|Layer|Group|Instance|RMS)Norm")
 NEGLIGIBLE = 1e-12
 """Gradient over the largest, element by element, below which it is as good as zero. Float32's rounding is at 1e-7."""
 BOUNDED = frozenset({"Tanh", "Hardtanh", "Softsign"})
@@ -84,6 +86,20 @@ class View:
     def bounded(self) -> list[Signal]:
         """Bounded activations that the signal runs through."""
         return [signal for signal in self.leaves if signal.kind in BOUNDED and signal.flat is not None]
+
+    @cached_property
+    def normalised(self) -> dict[str, float]:
+        """For each normalisation that is given anything, the root mean square of its output over its weight's.
+
+        That is 1 by definition (Ioffe & Szegedy, 2015), unless ``eps`` outweighs what it is added to.
+        """
+        given = (s for s in self.leaves if NORMALISES.search(s.kind) and s.low != s.high and self.limits.judges(s.name))
+        return {signal.name: signal.rms / self._weight_of(signal.name) for signal in given}
+
+    def _weight_of(self, name: str) -> float:
+        """Root mean square of a normalisation's weight; 1 where it has none, or keeps its difference from 1."""
+        layer = self.layer(name)
+        return layer.weight_norm / math.sqrt(layer.shape[0]) if layer and layer.weight_norm and layer.shape else 1.0
 
     @cached_property
     def variation(self) -> float | None:

@@ -295,6 +295,17 @@ def test_saturated_gates_are_no_fault() -> None:
     assert not kinds(examined(blocks(Gated, 4), BATCHES))
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm])
+@pytest.mark.parametrize(("eps", "alarm"), [(1e-5, False), (1e-2, False), (1e6, True)])
+def test_faint_behind_normalisations_that_do_not_normalise(norm: Any, eps: float, alarm: bool) -> None:
+    branch = lambda: Residual(norm(WIDTH, eps=eps), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))  # noqa: E731
+    check = examined(blocks(branch, 4), [rows(16, seed=1), rows(16, seed=2)])
+    assert kinds(check) == (["faint"] if alarm else [])
+    if alarm:
+        assert check.findings[0].layer == "1.branch.0"
+        assert "eps" in check.findings[0].cause
+
+
 @pytest.mark.parametrize(("factor", "alarm"), [(1e-6, False), (1e-12, True)])
 def test_faint_gradients_that_the_optimiser_drowns(factor: float, alarm: bool) -> None:
     check = examined(relu_mlp, BATCHES, loss=lambda output, target: factor * F.cross_entropy(output, target))
