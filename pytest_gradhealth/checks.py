@@ -20,7 +20,8 @@ from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, Me
 from pytest_gradhealth.judge.arrivals import with_arrivals
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
-from pytest_gradhealth.judge.rules import designed, judge, remarks
+from pytest_gradhealth.judge.remarks import designed, remarks
+from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render, render_failure
 

@@ -46,6 +46,11 @@ class View:
         """Judged layers that received a finite gradient."""
         return [layer for layer in self.judged if layer.norm is not None and math.isfinite(layer.norm)]
 
+    @property
+    def hidden(self) -> Sequence[LayerGradient]:
+        """All but the last called: a loss may ask for a few outputs only (the action taken, the class sampled)."""
+        return [layer for layer in self.trained if layer.order is not None][:-1]
+
     @cached_property
     def leaves(self) -> list[Signal]:
         """Modules without executed children, in forward order."""

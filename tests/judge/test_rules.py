@@ -38,7 +38,8 @@ from networks import (
 from torch import Tensor, nn
 
 from pytest_gradhealth import Limits
-from pytest_gradhealth.judge.rules import designed, judge
+from pytest_gradhealth.judge.remarks import designed
+from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient, Signal
 
 BATCHES = [rows(seed=1), rows(seed=2)]

@@ -1,0 +1,57 @@
+"""What a reader should know of a record beside its findings."""
+
+from __future__ import annotations
+
+from pytest_gradhealth.judge import design
+from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.judge.rules.recurrent import GATED, forgetful
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import GradientRecord, Signal
+
+__all__ = ["designed", "remarks"]
+
+
+def designed(record: GradientRecord, limits: Limits) -> dict[str, str]:
+    """Layers whose odd numbers are healthy by design, with the reason."""
+    view = View(record, limits)
+    return {layer.name: reason for layer in record if (reason := design.reason(view, layer))}
+
+
+def remarks(record: GradientRecord, limits: Limits) -> tuple[str, ...]:
+    """What a reader should know of a record beside its findings."""
+    view = View(record, limits)
+    return (
+        *_silence(view),
+        *_sameness(view),
+        *(_memory(signal) for signal in forgetful(view) if signal.kind in GATED),
+    )
+
+
+def _memory(signal: Signal) -> str:
+    return (
+        f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.carry:.0e} at the first quarter: "
+        "what the first steps hold is out of reach until training opens the gates; a forget bias above 0 helps"
+    )
+
+
+def _sameness(view: View) -> tuple[str, ...]:
+    samples = not view.samples_differ and (view.record.samples or 0) > 1
+    alike = (
+        ("samples of the batch", "samples", samples),
+        ("positions of the input", "positions", not view.tokens_differ),
+    )
+    return tuple(
+        f"the {given} are all alike: whether the model tells {what} apart was not judged"
+        for given, what, so in alike
+        if so
+    )
+
+
+def _silence(view: View) -> tuple[str, ...]:
+    silencing = view.silencing
+    if silencing is None:
+        return ()
+    return (
+        f"the loss does not depend on what {silencing.name!r} ({silencing.kind}) normalises: it is a plain sum or mean "
+        "of the output, or the batch has too few values. Gradients in front of it are rounding noise, not judged",
+    )

@@ -1,0 +1,100 @@
+"""Gradients that never come, or come as nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_gradhealth.errors import counted
+from pytest_gradhealth.judge import design, explain, localise
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import Finding, LayerGradient
+
+__all__ = ["dead", "missing", "starved"]
+
+
+def missing(view: View) -> Iterator[Finding]:
+    """A trainable parameter that receives no gradient in any batch: cut off, skipped, or never used."""
+    lost = [layer for layer in view.judged if layer.missing and not design.reason(view, layer)]
+    whole = [layer for layer in lost if layer.norm is None]
+    cut = [layer for layer in whole if localise.is_cut(view, layer)]
+    cut_off = {layer.name for layer in cut}
+    unused = [layer for layer in lost if layer.name not in cut_off]
+    if cut:
+        culprit = localise.cut_site(view, cut)
+        names = [layer.name for layer in cut if layer.name != culprit]
+        behind = f"; neither it nor {counted(len(names), 'other layer')} can learn" if names else "; it cannot learn"
+        yield Finding(
+            kind="missing",
+            layers=(culprit, *names),
+            message=f"no gradient reaches {culprit or 'the model'!r}{behind}",
+            value=float(len(cut)),
+            **explain.cut(view, culprit),
+        )
+    for group in localise.families(unused):
+        yield _unused(view, group)
+
+
+def _unused(view: View, group: Sequence[LayerGradient]) -> Finding:
+    first = group[0]
+    whole = len(group) > 1 or not localise.is_alive(view, first)
+    what = f"{first.name!r}" if whole else f"parameter {first.missing[0]!r} of {first.name or 'the model'!r}"
+    more = f" (and {counted(len(group) - 1, 'layer')} with it)" if len(group) > 1 else ""
+    return Finding(
+        kind="missing",
+        layers=tuple(layer.name for layer in group),
+        message=f"{what}{more} never receives a gradient",
+        **explain.unused(view, first),
+    )
+
+
+def dead(view: View) -> Iterator[Finding]:
+    """Layers whose gradient is exactly zero, and layers most of whose units are."""
+    silent = [layer for layer in view.trained if layer.norm == 0 and not _is_excused(view, layer)]
+    if silent:
+        yield _dead_end(view, silent, "exactly zero")
+        return
+    for layer in view.hidden:
+        allowed = view.limits.of(layer.name).max_dead
+        alive = layer.norm and not view.is_given_nothing(layer)  # else it is silent as a whole, or has nothing to show
+        if allowed is not None and alive and layer.units and layer.dead > allowed:
+            yield Finding(
+                kind="dead",
+                layers=(layer.name,),
+                message=f"{layer.dead:.0%} of the {layer.units} units of {layer.name!r} have zero gradient "
+                f"(limit {allowed:.0%})",
+                value=layer.dead,
+                limit=allowed,
+                limit_name="max_dead",
+                gate=True,
+                **explain.dead_units(view, layer),
+            )
+
+
+def starved(view: View) -> Iterator[Finding]:
+    """Layers whose gradient is nothing beside the others', though it fades neither on its way back nor forward."""
+    silent = [layer for layer in view.trained if view.is_starved(layer) and not _is_excused(view, layer)]
+    if silent:
+        yield _dead_end(view, silent, "nothing beside the others'")
+
+
+def _dead_end(view: View, silent: Sequence[LayerGradient], zero: str) -> Finding:
+    culprit = localise.dead_end(view, silent)
+    names = [layer.name for layer in silent if layer.name != culprit]
+    more = f", and so is that of {counted(len(names), 'other layer')}" if names else ""
+    return Finding(
+        kind="dead",
+        layers=(culprit, *names),
+        message=f"the gradient of {culprit!r} is {zero}{more}",
+        value=view.record[culprit].norm,
+        gate=True,
+        **explain.dead_end(view, culprit),
+    )
+
+
+def _is_excused(view: View, layer: LayerGradient) -> bool:
+    """By design, or by a batch that is all zeros, or whose positions are all alike: attention has nothing to choose."""
+    if design.reason(view, layer):
+        return True
+    if view.leaves and view.leaves[0].low == view.leaves[0].high == 0:
+        return view.is_given_nothing(layer)
+    return not view.tokens_differ and bool(view.trained[0].norm)

@@ -1,0 +1,170 @@
+"""Gradients and signals that fade, until they tell nothing any more."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from pytest_gradhealth.errors import counted
+from pytest_gradhealth.judge import explain, localise
+from pytest_gradhealth.judge.view import View, highest
+from pytest_gradhealth.record import Finding
+
+__all__ = ["collapse", "dim", "faint", "symmetric", "unnormalised", "vanishing"]
+
+WITNESS = 1e-2
+"""Reach from which a gradient counts as lost where the forward signal is lost too: half of the way, in decades."""
+SEVERAL = 3
+"""Normalisations from which their median tells of the whole network."""
+NORMAL = 0.03
+"""Share of the size that a normalisation should give its output, below which it does not normalise."""
+
+
+def vanishing(view: View) -> Iterator[Finding]:
+    """The gradient does not arrive in the early part of the network.
+
+    In the ordered phase of a deep network, gradients and the differences between samples die out at the same rate
+    per layer (Schoenholz et al., 2017, https://arxiv.org/abs/1611.01232): two witnesses of one fault, so that half
+    of the evidence from each is enough.
+    """
+    limit = view.limits.min_reach
+    if limit is None or not view.front or not view.strongest:
+        return
+    last = view.front[-1]
+    variation = view.variation
+    constant = view.samples_differ and variation is not None and variation < (view.limits.min_variation or 0.0)
+    if last.reach >= limit and not (constant and last.reach < WITNESS):
+        return
+    stretch = localise.vanishing_stretch(view)
+    if last.reach >= limit:
+        message = f"reach is {last.reach:.1e} up to {last.name!r}, and samples differ by {variation:.1e} at the output"
+    else:
+        message = f"reach is {last.reach:.1e} up to {last.name!r} (limit {limit:.0e})"
+    yield Finding(
+        kind="vanishing",
+        layers=tuple(stretch),
+        message=f"{message}, lost {localise.span(view, stretch)}",
+        value=last.reach,
+        limit=limit,
+        limit_name="min_reach",
+        gate=True,
+        **explain.vanishing(view, stretch),
+    )
+
+
+def collapse(view: View) -> Iterator[Finding]:
+    """Samples become indistinguishable on the way forward, so that gradients of normal size say nothing."""
+    several = (view.record.samples or 0) > 1 and view.samples_differ
+    samples = view.variation if several else None
+    tokens = highest([signal.tokens for signal in view.back]) if view.tokens_differ else None
+    for name, what, variation in (("min_variation", "samples", samples), ("min_token_variation", "tokens", tokens)):
+        limit = getattr(view.limits, name)
+        if limit is None or variation is None or variation >= limit:
+            continue
+        stretch = localise.collapse_stretch(view, what)
+        yield Finding(
+            kind="collapse",
+            layers=tuple(stretch),
+            message=f"{what} differ by {variation:.1e} of the signal at the output (limit {limit:.0e}), "
+            f"lost {localise.span(view, stretch)}",
+            value=variation,
+            limit=limit,
+            limit_name=name,
+            gate=True,
+            **explain.collapse(view, stretch, what),
+        )
+        return
+
+
+def dim(view: View) -> Iterator[Finding]:
+    """The signal dies out on its way forward, so that outputs of order one are out of reach."""
+    limit = view.limits.min_amplitude
+    amplitude = highest([signal.amplitude for signal in view.back])
+    if limit is None or (view.record.samples or 0) < 2 or amplitude is None or amplitude >= limit:
+        return
+    if not view.samples_differ:
+        return
+    stretch = localise.dimming_stretch(view)
+    yield Finding(
+        kind="faint",
+        layers=tuple(stretch),
+        message=f"what differs between samples arrives at the output with {amplitude:.1e} (limit {limit:.0e}), "
+        f"lost {localise.span(view, stretch)}",
+        value=amplitude,
+        limit=limit,
+        limit_name="min_amplitude",
+        gate=True,
+        **explain.dim(view, stretch),
+    )
+
+
+def unnormalised(view: View) -> Iterator[Finding]:
+    """Normalisations that only scale down, since their ``eps`` outweighs what they are given."""
+    sizes = view.normalised
+    if len(sizes) < SEVERAL or (middle := statistics.median(sizes.values())) >= NORMAL:
+        return
+    yield Finding(
+        kind="faint",
+        layers=tuple(name for name, size in sizes.items() if size < NORMAL),
+        message=f"{len(sizes)} normalisations return {middle:.0e} of the size that they should "
+        f"(median; at least {NORMAL:.0%})",
+        value=middle,
+        gate=True,
+        cause="what they are given is far smaller than their eps, so that they scale down instead of normalising",
+        remedy="lower eps (1e-5 is usual), or make the signal in front of the first of them larger",
+    )
+
+
+def faint(view: View) -> Iterator[Finding]:
+    """Every gradient is tiny beside the loss: changing any layer's weights by 100 % would not be felt."""
+    limit, loss = view.limits.min_elasticity, view.loss_scale
+    if limit is None or not loss or not view.strongest or view.strongest / loss >= limit:
+        yield from _drowned(view)
+        return
+    strongest = max(view.trained, key=lambda layer: layer.sensitivity)
+    yield Finding(
+        kind="faint",
+        layers=(strongest.name,),
+        message=f"doubling the weights of {strongest.name!r}, the strongest layer, would change the loss by "
+        f"{view.strongest / loss:.1e} of itself (limit {limit:.0e})",
+        value=view.strongest / loss,
+        limit=limit,
+        limit_name="min_elasticity",
+        gate=True,
+        **explain.faint(view),
+    )
+
+
+def _drowned(view: View) -> Iterator[Finding]:
+    """Every gradient is so small that an optimiser's own constants drown it (Kingma & Ba, 2015, section 2)."""
+    limit = view.limits.min_gradient
+    if limit is None or not 0 < view.densest < limit:
+        return
+    yield Finding(
+        kind="faint",
+        layers=(view.trained[-1].name,),
+        message=f"no gradient is larger than {view.densest:.0e} an element (limit {limit:.0e})",
+        value=view.densest,
+        limit=limit,
+        limit_name="min_gradient",
+        gate=True,
+        **explain.drowned(view),
+    )
+
+
+def symmetric(view: View) -> Iterator[Finding]:
+    """Units that began alike and receive the same gradient stay alike: the layer has one unit, however wide."""
+    alike = [layer for layer in view.hidden if layer.alike]
+    if not alike:
+        return
+    first = alike[0]
+    more = f", and {counted(len(alike) - 1, 'layer')} more" if len(alike) > 1 else ""
+    yield Finding(
+        kind="symmetric",
+        layers=tuple(layer.name for layer in alike),
+        message=f"all {first.units} units of {first.name!r} hold the same weights{more}",
+        value=float(len(alike)),
+        gate=True,
+        cause="a constant initialisation: units that start alike receive the same gradient and never differ",
+        remedy="initialise with random weights, He (ReLU) or Xavier (tanh) scale",
+    )

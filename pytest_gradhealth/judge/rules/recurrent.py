@@ -1,0 +1,72 @@
+"""Gradients on their way back through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_gradhealth.judge import explain
+from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import Finding, Signal
+
+__all__ = ["GATED", "forgetful", "forgetting"]
+
+GATED = frozenset({"LSTM", "GRU", "LSTMCell", "GRUCell"})
+LONG = 100
+"""Steps from which a recurrence is judged by what it carries back."""
+SHORT = 8
+"""Steps from which it is known what one of them carries back."""
+SHUT = 0.3
+"""What a step carries back at least through gates that stand half open is 0.5; below this they are shut."""
+
+
+def forgetting(view: View) -> Iterator[Finding]:
+    """The gradient does not reach back through time (Bengio et al., 1994): the first steps teach nothing.
+
+    Short sequences are not judged: what they forget, a few updates teach them to keep. Nor are gated cells, unless
+    the user sets a limit, or their gates are shut: training opens those that stand half open, and many tasks are
+    learnt from the last steps.
+    """
+    limit = view.limits.min_carry
+    if limit is None:
+        return
+    yield from (_shut(signal) for signal in view.leaves if _is_shut(signal))
+    for signal in forgetful(view):
+        if not _is_shut(signal) and (signal.kind not in GATED or limit != Limits().min_carry):
+            yield Finding(
+                kind="vanishing",
+                layers=(signal.name,),
+                message=f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.carry:.1e} "
+                f"at the first quarter (limit {limit:.0e})",
+                value=signal.carry,
+                limit=limit,
+                limit_name="min_carry",
+                gate=True,
+                **explain.forgetting(signal),
+            )
+
+
+def _is_shut(signal: Signal) -> bool:
+    rate = explain.rate_of(signal)
+    return signal.kind in GATED and signal.steps >= SHORT and rate is not None and rate < SHUT
+
+
+def _shut(signal: Signal) -> Finding:
+    return Finding(
+        kind="vanishing",
+        layers=(signal.name,),
+        message=f"each of {signal.steps} steps of {signal.name!r} carries {explain.rate_of(signal):.2f} of the "
+        f"gradient back, {signal.carry:.0e} in all",
+        value=signal.carry,
+        gate=True,
+        cause=f"the gates that keep the memory of this {signal.kind} stand shut (half open ones carry 0.5)",
+        remedy="start the bias of the forget (LSTM) or update gate (GRU) at 0 or above",
+    )
+
+
+def forgetful(view: View) -> Iterator[Signal]:
+    """Recurrences whose first steps receive less than the limit allows."""
+    limit = view.limits.min_carry
+    for signal in view.leaves:
+        if limit is not None and signal.steps >= LONG and signal.carry is not None and signal.carry < limit:
+            yield signal

@@ -1,0 +1,101 @@
+"""Gradients and signals that grow beyond what any step size suits, or beyond numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+
+from pytest_gradhealth.judge import explain, localise
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import Finding
+
+__all__ = ["exploding", "non_finite", "saturated"]
+
+SEVERAL = 3
+"""Activations from which their median tells of the whole stack: one that is saturated the others make up for."""
+
+
+def non_finite(view: View) -> Iterator[Finding]:
+    """NaN or infinity in the loss or in any gradient; masked logits alone (minus infinity forward) are no fault."""
+    sick = [layer for layer in view.judged if layer.nan or layer.inf]
+    loss = view.record.loss
+    if not sick and (loss is None or math.isfinite(loss)):
+        return
+    culprit, where = localise.first_nonfinite(view)
+    affected = [layer.name for layer in sick if layer.name != culprit]
+    share = f"; {len(sick)} of {len(view.judged)} layers have NaN or infinite gradients" if sick else ""
+    yield Finding(
+        kind="non-finite",
+        layers=(culprit, *affected),
+        message=f"{where}{share}",
+        value=None if loss is None else loss,
+        **explain.non_finite(view, culprit),
+    )
+
+
+def exploding(view: View) -> Iterator[Finding]:
+    """The loss is so steep, or the signal so large, that no step size suits."""
+    loss, limit = view.loss_scale, view.limits.max_elasticity
+    if limit is not None and loss and view.strongest / loss > limit:
+        worst = localise.exploding_stretch(view)
+        yield Finding(
+            kind="exploding",
+            layers=tuple(worst),
+            message=f"1 % on the weights of {worst[0]!r} changes the loss by {view.strongest / loss:.0e} % "
+            f"(limit {limit:.0e})",
+            value=view.strongest / loss,
+            limit=limit,
+            limit_name="max_elasticity",
+            gate=True,
+            **explain.exploding(view, worst),
+        )
+        return
+    yield from _overgrown(view)
+
+
+def _overgrown(view: View) -> Iterator[Finding]:
+    """The forward side: a homogeneous network hides an explosion from every ratio of gradients."""
+    limit = view.limits.max_growth
+    sizes = [signal for signal in view.leaves if signal.rms and math.isfinite(signal.rms)]
+    body = sizes[:-1]  # a last scaling may be the unit of the target
+    if limit is None or len(body) < 2:
+        return
+    start = max(max(signal.rms for signal in body[: math.ceil(len(body) / 4)]), 1.0)
+    largest = max(body, key=lambda signal: signal.rms)
+    if largest.rms / start <= limit:
+        return
+    stretch = localise.growing_stretch(view)
+    yield Finding(
+        kind="exploding",
+        layers=tuple(stretch),
+        message=f"the signal grows {largest.rms / start:.0e} times on its way forward (limit {limit:.0e}), "
+        f"{localise.span(view, stretch)}",
+        value=largest.rms / start,
+        limit=limit,
+        limit_name="max_growth",
+        gate=True,
+        **explain.exploding(view, stretch),
+    )
+
+
+def saturated(view: View) -> Iterator[Finding]:
+    """Most of what goes through the activations comes to where they have no slope (Glorot & Bengio, 2010)."""
+    limit, several = view.limits.max_flat, view.bounded
+    if limit is None or len(several) < SEVERAL:
+        return
+    middle = statistics.median(signal.flat or 0.0 for signal in several)
+    if middle <= limit:
+        return
+    kind = several[0].kind
+    yield Finding(
+        kind="saturated",
+        layers=tuple(localise.saturated_stretch(view)),
+        message=f"{middle:.0%} of the outputs of {len(several)} {kind} modules lie where the slope is next to zero "
+        f"(median, limit {limit:.0%})",
+        value=middle,
+        limit=limit,
+        limit_name="max_flat",
+        gate=True,
+        **explain.saturated(view, kind),
+    )
