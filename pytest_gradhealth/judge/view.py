@@ -110,11 +110,12 @@ class View:
     def variation(self) -> float | None:
         """What distinguishes samples in the back; None: not defined.
 
-        Of several modules that with the most, unless the last one that the loss depends on knows no difference at all.
+        Of several modules that with the most, unless the model's own output and the last module that the loss depends
+        on know no difference at all. (Either alone may be a constant by design: a learnt deviation, a prior.)
         """
         last = next((s for s in reversed(self.leaves) if s.gradient and s.samples is not None), None)
-        known = [signal.samples for signal in self.back]
-        return last.samples if last is not None and (last.samples or 0.0) < SAME else highest(known)
+        left = highest([math.inf if end is None else end.samples for end in (self.signal(""), last)])
+        return left if left is not None and left < SAME else highest([signal.samples for signal in self.back])
 
     @cached_property
     def loss_scale(self) -> float:

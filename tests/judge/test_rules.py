@@ -771,6 +771,47 @@ class Skipping(nn.Module):
         return output
 
 
+class Summed(nn.Module):
+    """Deep sets: what is known of each element is summed up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.element = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
+        self.whole = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.whole(self.element(x).sum(1)))
+        return output
+
+
+class Shift(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.full((CLASSES,), -0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+class Gaussian(nn.Module):
+    """A policy whose deviation does not depend on what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.deviation = relu_mlp(), Shift()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = self.mean(x)
+        return mean, self.deviation(torch.zeros_like(mean))
+
+
+def likelihood(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    mean, deviation = model(batch[0])
+    target = F.one_hot(batch[1], CLASSES).float()
+    return -torch.distributions.Normal(mean, deviation.exp()).log_prob(target).mean()
+
+
 class Forecaster(nn.Module):
     """N-BEATS: each block takes its backcast from what the next one is given."""
 
@@ -843,6 +884,8 @@ BY_DESIGN: dict[str, Callable[[], Check]] = {
     "routed, not called": lambda: examined(blocks(lambda: Routed(False), 1), BATCHES),
     "routed, called with nothing": lambda: examined(blocks(lambda: Routed(True), 1), BATCHES),
     "blocks skipped at random": lambda: examined(Skipping, BATCHES),
+    "a sum over many": lambda: examined(Summed, [sequences(seed=seed, length=2000) for seed in (1, 2)]),
+    "a learnt deviation": lambda: examined(Gaussian, BATCHES, step=likelihood),
     "N-BEATS": lambda: examined(Forecaster, BATCHES),
     "WaveNet": lambda: examined(WaveNet, BATCHES),
     "one sample": lambda: examined(relu_mlp, [rows(1)]),

@@ -12,6 +12,8 @@ from pytest_gradhealth.record import Finding
 
 __all__ = ["exploding", "non_finite", "saturated"]
 
+JUMP = 10
+"""How much more one layer alone may grow: it may sum over many neighbours, or hold a scale."""
 SEVERAL = 3
 """Activations from which their median tells of the whole stack: one that is saturated the others make up for."""
 
@@ -63,9 +65,9 @@ def _overgrown(view: View) -> Iterator[Finding]:
         return
     start = max(max(signal.rms for signal in body[: math.ceil(len(body) / 4)]), 1.0)
     largest = max(body, key=lambda signal: signal.rms)
-    if largest.rms / start <= limit:
-        return
     stretch = localise.growing_stretch(view)
+    if largest.rms / start <= limit * (JUMP if len(stretch) == 1 else 1):
+        return
     yield Finding(
         kind="exploding",
         layers=tuple(stretch),
