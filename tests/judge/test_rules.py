@@ -771,6 +771,18 @@ class Skipping(nn.Module):
         return output
 
 
+def batch_normalised(depth: int) -> Callable[[], nn.Module]:
+    """Through each layer the gradient grows by a fifth, however it is initialised."""
+    layer = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU())  # noqa: E731
+    return lambda: nn.Sequential(*(layer() for _ in range(depth)), nn.Linear(WIDTH, CLASSES))
+
+
+def test_exploding_a_hundred_layers_of_batch_normalisation() -> None:
+    batches = [rows(16, seed=seed) for seed in (1, 2)]
+    assert kinds(examined(batch_normalised(100), batches)) == ["exploding"]
+    assert kinds(examined(batch_normalised(40), batches, max_elasticity=999)) == ["exploding"]
+
+
 class Summed(nn.Module):
     """Deep sets: what is known of each element is summed up."""
 
@@ -884,6 +896,9 @@ BY_DESIGN: dict[str, Callable[[], Check]] = {
     "routed, not called": lambda: examined(blocks(lambda: Routed(False), 1), BATCHES),
     "routed, called with nothing": lambda: examined(blocks(lambda: Routed(True), 1), BATCHES),
     "blocks skipped at random": lambda: examined(Skipping, BATCHES),
+    "40 layers of batch normalisation": lambda: examined(
+        batch_normalised(40), [rows(16, seed=seed) for seed in (1, 2)]
+    ),
     "a sum over many": lambda: examined(Summed, [sequences(seed=seed, length=2000) for seed in (1, 2)]),
     "a learnt deviation": lambda: examined(Gaussian, BATCHES, step=likelihood),
     "N-BEATS": lambda: examined(Forecaster, BATCHES),

@@ -7,11 +7,14 @@ import statistics
 from collections.abc import Iterator
 
 from pytest_gradhealth.judge import explain, localise
+from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding
 
 __all__ = ["exploding", "non_finite", "saturated"]
 
+HEADROOM = 100
+"""The most that batch normalisation may add: beyond it, a hundred layers without skip connections, nothing trains."""
 JUMP = 10
 """How much more one layer alone may grow: it may sum over many neighbours, or hold a scale."""
 SEVERAL = 3
@@ -38,7 +41,7 @@ def non_finite(view: View) -> Iterator[Finding]:
 
 def exploding(view: View) -> Iterator[Finding]:
     """The loss is so steep, or the signal so large, that no step size suits."""
-    loss, limit = view.loss_scale, view.limits.max_elasticity
+    loss, limit = view.loss_scale, _allowed_elasticity(view)
     if limit is not None and loss and view.strongest / loss > limit:
         worst = localise.exploding_stretch(view)
         yield Finding(
@@ -56,6 +59,19 @@ def exploding(view: View) -> Iterator[Finding]:
     yield from _overgrown(view)
 
 
+def _allowed_elasticity(view: View) -> float | None:
+    """The default limit gives way to what batch normalisation does by itself, the user's own does not.
+
+    Through each batch normalisation with a ReLU the gradient grows by sqrt(pi / (pi - 1)) = 1.21 at initialisation,
+    whatever the weights, and the first steps take that away (Yang et al., 2019, https://arxiv.org/abs/1902.08129).
+    """
+    limit = view.limits.max_elasticity
+    if limit is None or limit != Limits().max_elasticity:
+        return limit
+    layers = sum(signal.kind.startswith("BatchNorm") for signal in view.leaves)
+    return limit * min(math.sqrt(math.pi / (math.pi - 1)) ** layers, HEADROOM)
+
+
 def _overgrown(view: View) -> Iterator[Finding]:
     """The forward side: a homogeneous network hides an explosion from every ratio of gradients."""
     limit = view.limits.max_growth
@@ -66,15 +82,16 @@ def _overgrown(view: View) -> Iterator[Finding]:
     start = max(max(signal.rms for signal in body[: math.ceil(len(body) / 4)]), 1.0)
     largest = max(body, key=lambda signal: signal.rms)
     stretch = localise.growing_stretch(view)
-    if largest.rms / start <= limit * (JUMP if len(stretch) == 1 else 1):
+    allowed = limit * (JUMP if len(stretch) == 1 else 1)
+    if largest.rms / start <= allowed:
         return
     yield Finding(
         kind="exploding",
         layers=tuple(stretch),
-        message=f"the signal grows {largest.rms / start:.0e} times on its way forward (limit {limit:.0e}), "
+        message=f"the signal grows {largest.rms / start:.0e} times on its way forward (limit {allowed:.0e}), "
         f"{localise.span(view, stretch)}",
         value=largest.rms / start,
-        limit=limit,
+        limit=allowed,
         limit_name="max_growth",
         gate=True,
         **explain.exploding(view, stretch),
