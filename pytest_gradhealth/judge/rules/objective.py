@@ -30,5 +30,5 @@ def objective(view: View) -> Iterator[Finding]:
             layers=(last,),
             message=f"training makes {record.raised} larger",
             cause="it enters the loss with a negative sign",
-            remedy="remove the minus; where it is meant, list the layer in ignore=[...]",
+            remedy=f"remove the minus; where it is meant, say ignore=[{last!r}]",
         )
