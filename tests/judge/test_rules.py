@@ -866,6 +866,28 @@ class WaveNet(nn.Module):
         return output
 
 
+class Paired(nn.Module):
+    """Two layers a block; in the last block one of them is cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({name: nn.Linear(WIDTH, WIDTH) for name in ("near", "far")}) for _ in range(3)
+        )
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            near = block["near"](x)  # type: ignore[index]
+            x = ((near.detach() if number == 2 else near) + block["far"](x)).relu()  # type: ignore[index]
+        output: Tensor = self.head(x)
+        return output
+
+
+def test_what_is_cut_off_in_the_last_block_is_no_by_product() -> None:
+    assert only(examined(Paired, BATCHES), "missing").layer == "blocks.2.near"
+
+
 def test_the_last_block_is_missed_where_more_than_a_by_product_is_lost() -> None:
     cut = examined(lambda: Forecaster(detach=True), BATCHES)
     assert cut.findings[0].layer == "blocks.2.forecast"
