@@ -6,7 +6,9 @@ from benchmarks.detection.cases import Case
 from benchmarks.detection.healthy import (
     adapters,
     fresh_generative,
+    fresh_learning,
     fresh_sequence,
+    fresh_tabular,
     fresh_vision,
     generative,
     graph,
@@ -19,7 +21,7 @@ from benchmarks.detection.healthy import (
 )
 
 MODULES = (torch_nn, vision, generative, sequence, graph, adapters, reinforcement, tabular, transformers_zoo)
-FRESH = (fresh_vision, fresh_generative, fresh_sequence)
+FRESH = (fresh_vision, fresh_generative, fresh_sequence, fresh_tabular, fresh_learning)
 
 
 def healthy_cases() -> list[Case]:

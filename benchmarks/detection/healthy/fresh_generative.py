@@ -88,14 +88,18 @@ class SplineFlow(nn.Module):
 
     def __init__(self, layers: int = 4, bins: int = 6, bound: float = 3.0) -> None:
         super().__init__()
-        self.nets, self.bins, self.bound = nn.ModuleList(mlp([1, 32, 32, 3 * bins - 1]) for _ in range(layers)), bins, bound
+        self.nets, self.bins, self.bound = (
+            nn.ModuleList(mlp([1, 32, 32, 3 * bins - 1]) for _ in range(layers)),
+            bins,
+            bound,
+        )
 
     def knots(self, raw: Tensor) -> Tensor:
         share = 1e-3 + (1 - 1e-3 * self.bins) * raw.softmax(-1)
         return F.pad(share.cumsum(-1), (1, 0)) * 2 * self.bound - self.bound
 
     def spline(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        widths, heights, slopes = raw.split([self.bins, self.bins, self.bins - 1], -1)
+        widths, heights, slopes = raw.split([self.bins, self.bins, self.bins - 1], -1)  # type: ignore[no-untyped-call]
         xs, ys = self.knots(widths), self.knots(heights)
         edge = math.log(math.exp(1 - 1e-3) - 1)
         slope = 1e-3 + F.softplus(F.pad(slopes, (1, 1), value=edge))
@@ -192,11 +196,11 @@ class Finite(nn.Module):
         super().__init__()
         self.encode = nn.Sequential(nn.Conv2d(3, width, 4, 2, 1), nn.ReLU(), nn.Conv2d(width, 3, 4, 2, 1))
         up = [nn.ConvTranspose2d(3, width, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(width, 3, 4, 2, 1)]
-        self.decode, self.half = nn.Sequential(*up), (levels - 1) / 2
+        self.decode, self.limit = nn.Sequential(*up), (levels - 1) / 2
 
     def forward(self, x: Tensor) -> Tensor:
-        bounded = self.encode(x).tanh() * self.half
-        return self.decode((bounded + (bounded.round() - bounded).detach()) / self.half)
+        bounded = self.encode(x).tanh() * self.limit
+        return self.decode((bounded + (bounded.round() - bounded).detach()) / self.limit)
 
 
 class Residuals(nn.Module):
@@ -213,7 +217,7 @@ class Residuals(nn.Module):
         z = self.encode(x)
         left, total, cost = z, torch.zeros_like(z), torch.zeros(())
         for book in self.books:
-            code = book(torch.cdist(left.detach(), book.weight).argmin(1))
+            code = book(torch.cdist(left.detach(), book.weight).argmin(1))  # type: ignore[arg-type]
             cost = cost + F.mse_loss(code, left.detach()) + 0.25 * F.mse_loss(left, code.detach())
             total, left = total + code, left - code.detach()
         return F.mse_loss(self.decode(z + (total - z).detach()), x) + cost
@@ -238,7 +242,7 @@ def contractive(model: nn.Module, x: Batch) -> Tensor:
     """A contractive autoencoder: the Jacobian of sigmoid units in closed form."""
     hidden = model[0](x).sigmoid()  # type: ignore[index]
     slope = (hidden * (1 - hidden)).square()
-    penalty = (slope @ model[0].weight.square().sum(1)).mean()  # type: ignore[index, union-attr, operator]
+    penalty = (slope @ model[0].weight.square().sum(1)).mean()  # type: ignore[index]
     return F.mse_loss(model[1](hidden), x) + 1e-2 * penalty  # type: ignore[index]
 
 
@@ -256,7 +260,7 @@ class Timed(nn.Module):
         self.body = mlp([2 + 16 + extra, width, width, 2], nn.SiLU)
 
     def forward(self, x: Tensor, time: Tensor, *more: Tensor) -> Tensor:
-        angle = time * self.waves
+        angle = time * self.waves  # type: ignore[operator]
         return self.body(torch.cat([x, angle.sin(), angle.cos(), *more], 1))
 
 
@@ -494,8 +498,8 @@ class Ladder(nn.Module):
         self.project = nn.ModuleList(nn.Linear(latent, width) for _ in range(2))
         self.start, self.out = nn.Parameter(torch.zeros(width)), nn.Linear(width, inputs)
         for prior in self.prior:
-            nn.init.zeros_(prior[-1].weight)  # type: ignore[index, arg-type]
-            nn.init.zeros_(prior[-1].bias)  # type: ignore[index, arg-type]
+            nn.init.zeros_(prior[-1].weight)  # type: ignore[index]
+            nn.init.zeros_(prior[-1].bias)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> Tensor:
         seen = [self.up[0](x)]

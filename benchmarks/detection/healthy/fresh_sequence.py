@@ -155,7 +155,7 @@ class Performer(Attention):
 
     def features(self, x: Tensor) -> Tensor:
         x = x / x.shape[-1] ** 0.25
-        power = x @ self.directions - x.square().sum(-1, keepdim=True) / 2
+        power = x @ self.directions - x.square().sum(-1, keepdim=True) / 2  # type: ignore[operator]
         return (power - power.amax((-1, -2), keepdim=True).detach()).exp() + 1e-4
 
     def weigh(self, scores: Tensor) -> Tensor:
@@ -189,7 +189,7 @@ class GatedAttentionUnit(nn.Module):
         self.gamma, self.beta = nn.Parameter(0.02 * torch.randn(2, narrow)), nn.Parameter(torch.zeros(2, narrow))
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, value, base = F.silu(self.up(x)).split([2 * WIDTH, 2 * WIDTH, self.narrow], -1)
+        gate, value, base = F.silu(self.up(x)).split([2 * WIDTH, 2 * WIDTH, self.narrow], -1)  # type: ignore[no-untyped-call]
         query, key = (base[..., None, :] * self.gamma + self.beta).unbind(-2)
         weight = (query @ key.transpose(-1, -2) / x.shape[1]).relu().square().tril()
         return self.out(gate * (weight @ value))
@@ -474,7 +474,7 @@ class Hierarchical(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         words = self.embed(tokens).unflatten(1, (4, -1))
-        said = self.attend(0, self.words(words.flatten(0, 1))[0]).unflatten(0, (len(tokens), 4))
+        said = self.attend(0, self.words(words.flatten(0, 1))[0]).unflatten(0, (len(tokens), 4))  # type: ignore[no-untyped-call]
         return self.head(self.attend(1, self.sentences(said)[0]))
 
 
@@ -610,16 +610,19 @@ class Transducer(nn.Module):
     def forward(self, sound: Tensor, text: Tensor) -> Tensor:
         heard = self.encoder(sound)[0][:, ::2]
         said = self.predict(self.embed(F.pad(text, (1, 0))))[0]
-        pairs = torch.cat(torch.broadcast_tensors(heard[:, :, None], said[:, None]), -1)
+        pairs = torch.cat(torch.broadcast_tensors(heard[:, :, None], said[:, None]), -1)  # type: ignore[no-untyped-call]
         logits = self.head(self.joint(pairs).tanh()).log_softmax(-1)
-        blank, emit = logits[..., 0], logits[:, :, :-1].gather(3, text[:, None, :, None].expand(-1, heard.shape[1], -1, 1))
+        blank, emit = (
+            logits[..., 0],
+            logits[:, :, :-1].gather(3, text[:, None, :, None].expand(-1, heard.shape[1], -1, 1)),
+        )
         return -self.likelihood(blank, emit[..., 0]).mean()
 
     @staticmethod
     def likelihood(blank: Tensor, emit: Tensor) -> Tensor:
         row = F.pad(emit[:, 0].cumsum(1), (1, 0))
         for t in range(1, blank.shape[1]):
-            stay, new = row + blank[:, t - 1], []
+            stay, new = row + blank[:, t - 1], list[Tensor]()
             for u in range(blank.shape[2]):
                 new.append(stay[:, 0] if u == 0 else torch.logaddexp(stay[:, u], new[-1] + emit[:, t, u - 1]))
             row = torch.stack(new, 1)
@@ -726,7 +729,7 @@ def separated(model: nn.Module, batch: Batch) -> Tensor:
 
 
 class Tacotron(nn.Module):
-    """Text to spectrum: convolved text, a prenet with dropout, attention that knows where it was, frames with a stop."""
+    """Text to spectrum: convolved text, a prenet with dropout, attention that knows its past, frames with a stop."""
 
     def __init__(self, bands: int = 6) -> None:
         super().__init__()
@@ -787,7 +790,7 @@ class Bidaf(nn.Module):
 
     def forward(self, context: Tensor, question: Tensor) -> Tensor:
         h, u = self.encode(self.embed(context))[0], self.encode(self.embed(question))[0]
-        wide, ask = torch.broadcast_tensors(h[:, :, None], u[:, None])
+        wide, ask = torch.broadcast_tensors(h[:, :, None], u[:, None])  # type: ignore[no-untyped-call]
         scores = self.similar(torch.cat([wide, ask, wide * ask], -1))[..., 0]
         to_question = scores.softmax(2) @ u
         to_context = (scores.amax(2).softmax(1)[:, None] @ h).expand_as(h)

@@ -167,7 +167,7 @@ class RelativeAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.norm(x.flatten(2).transpose(1, 2))
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + self.offsets[:, self.index]
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + self.offsets[:, self.index]  # type: ignore[index]
         out = self.out((scores.softmax(-1) @ value).transpose(1, 2).flatten(2))
         return x + out.transpose(1, 2).view_as(x)
 
@@ -245,7 +245,7 @@ class Involution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.span(self.reduce(x)).unflatten(1, (self.groups, 1, -1))
-        patches = F.unfold(x, self.size, padding=self.size // 2).unflatten(1, (self.groups, -1, self.size**2))
+        patches = F.unfold(x, self.size, padding=self.size // 2).unflatten(1, (self.groups, -1, self.size**2))  # type: ignore[no-untyped-call]
         return (kernel * patches.unflatten(-1, x.shape[2:])).sum(3).flatten(1, 2)
 
 
