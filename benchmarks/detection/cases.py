@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 Batch = Any
+Part = Literal["fresh", "held", "tuning"]
+PARTS: tuple[Part, ...] = ("fresh", "held", "tuning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class Case:
     operator: str = ""
     culprit: tuple[str, ...] = ()
     batch_size: int = 8
+    fresh: bool = False
+    """Whether the host was written after the rules, by somebody who had not seen them."""
 
     @property
     def faulty(self) -> bool:
@@ -36,6 +40,8 @@ class Case:
         return bool(self.operator)
 
     @property
-    def held(self) -> bool:
-        """Whether the host belongs to the part on which no threshold was ever set (decided by its name alone)."""
-        return hashlib.sha256(self.host.encode()).digest()[0] % 2 == 1
+    def part(self) -> Part:
+        """``fresh`` is its own part; of the others, no threshold was ever set on what is ``held`` (by name alone)."""
+        if self.fresh:
+            return "fresh"
+        return "held" if hashlib.sha256(self.host.encode()).digest()[0] % 2 == 1 else "tuning"

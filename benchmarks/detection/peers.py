@@ -1,6 +1,6 @@
 """The published rules of other tools on the same cases, each as one small function over the same raw numbers.
 
-python -m benchmarks.detection.peers [--part tuning|held] [--kind healthy|faulty] [--only GLOB] [--jobs N] [--resume]
+python -m benchmarks.detection.peers [--part PART] [--kind healthy|faulty] [--only GLOB] [--jobs N] [--resume]
 
 These are the formulae and default limits of the tools (sources and versions: the table at the end), not the tools: what
 needs a training run of many steps is judged by what two batches and one step of Adam (lr 1e-3) show, and the accuracy
@@ -452,7 +452,7 @@ def judge_case(case: Case) -> dict[str, Any]:
         found, error = alarms(measure_raw(case)), ""
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as problem:
         found, error = list(RULES), f"{type(problem).__name__}: {problem}"[:200]
-    return {"held": case.held, "operator": case.operator, "alarms": found, "error": error}
+    return {"part": case.part, "operator": case.operator, "alarms": found, "error": error}
 
 
 def rates(results: Iterable[dict[str, Any]]) -> dict[str, int]:

@@ -14,13 +14,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from benchmarks.detection.cases import PARTS
 from benchmarks.detection.label import LABELS
 from benchmarks.detection.peers import RULES
 from benchmarks.detection.spread import RESULTS, Json, all_cases, read
 
 PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
 BEGIN, END = "<!-- detection: begin -->", "<!-- detection: end -->"
-PARTS = ("held", "tuning")
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Part:
 def parts() -> list[Part]:
     verdicts, peers = read(RESULTS / "verdicts.json"), read(RESULTS / "peers.json")
     labels: Json = read(LABELS)["cases"]
-    known = {name: case.held for name, case in all_cases().items()}
-    chosen = {held: {n: v for n, v in verdicts.items() if known.get(n) is held} for held in (True, False)}
+    known = {name: case.part for name, case in all_cases().items()}
+    chosen = {part: {n: v for n, v in verdicts.items() if known.get(n) == part} for part in PARTS}
     return [
         Part(
             name=part,
-            verdicts=chosen[part == "held"],
-            peers={name: peers[name] for name in chosen[part == "held"] if name in peers},
+            verdicts=chosen[part],
+            peers={name: peers[name] for name in chosen[part] if name in peers},
             labels=labels,
         )
         for part in PARTS
@@ -214,6 +214,8 @@ def by_rule(given: Sequence[Part]) -> str:
 
 def lists(part: Part) -> str:
     """What went wrong, by name."""
+    if not part.verdicts:
+        return "Not measured yet."
     faults = part.labelled("faulty")
     astray = [name for name in part.alarmed(faults) if not is_at(part.verdicts[name], all_cases()[name].culprit)]
     return "\n".join(
@@ -232,7 +234,7 @@ def stability() -> str:
         return "Not measured yet."
     lines = []
     for part in PARTS:
-        mine = [seen for seen in found.values() if seen["held"] is (part == "held")]
+        mine = [seen for seen in found.values() if seen["part"] == part]
         for what, chosen in (
             ("healthy", [s for s in mine if not s["operator"]]),
             ("faulty", [s for s in mine if s["operator"]]),

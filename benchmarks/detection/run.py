@@ -1,6 +1,6 @@
 """Judge every case and write what was said.
 
-python -m benchmarks.detection.run [--part tuning|held] [--kind healthy|faulty] [--only GLOB] [--jobs N] [--resume]
+python -m benchmarks.detection.run [--part PART] [--kind healthy|faulty] [--only GLOB] [--jobs N] [--resume]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection.cases import Case
+from benchmarks.detection.cases import PARTS, Case
 from benchmarks.detection.spread import RESULTS, all_cases, prepare, spread, surroundings, write
 from pytest_gradhealth import GradHealth, GradientHealthError, MeasurementError, Settings
 from pytest_gradhealth.record import Check
@@ -34,7 +34,7 @@ def judge_case(case: Case, seed: int = 0) -> dict[str, Any]:
     return {
         "host": case.host,
         "operator": case.operator,
-        "held": case.held,
+        "part": case.part,
         "kinds": [finding.kind for finding in findings],
         "layers": [list(finding.layers[:8]) for finding in findings],
         "message": findings[0].message if findings else error,
@@ -48,7 +48,7 @@ def judge_case(case: Case, seed: int = 0) -> dict[str, Any]:
 def parser(output: str, description: str | None = None) -> argparse.ArgumentParser:
     """The options that choose cases, for every script that goes through them."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--part", choices=("tuning", "held", "all"), default="all")
+    options.add_argument("--part", choices=(*PARTS, "all"), default="all")
     options.add_argument("--kind", choices=("healthy", "faulty", "all"), default="all")
     options.add_argument("--only", default="*", help="glob over case names")
     options.add_argument("--jobs", type=int, default=1, help="processes")
@@ -62,7 +62,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     return [
         case.name
         for case in all_cases().values()
-        if options.part in ("all", "held" if case.held else "tuning")
+        if options.part in ("all", case.part)
         and options.kind in ("all", "faulty" if case.faulty else "healthy")
         and fnmatchcase(case.name, options.only)
     ]

@@ -1,6 +1,6 @@
 """The verdict over several seeds of model and batches.
 
-    python -m benchmarks.detection.stability [--part tuning|held] [--jobs N] [--resume]
+    python -m benchmarks.detection.stability [--part fresh|held|tuning] [--jobs N] [--resume]
 
 Which cases are in the sample is decided by their names alone.
 """
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
-from benchmarks.detection.cases import Case
+from benchmarks.detection.cases import PARTS, Case
 from benchmarks.detection.label import LABELS
 from benchmarks.detection.run import chosen, judge_case, parser
 from benchmarks.detection.spread import all_cases, prepare, read, spread
@@ -25,7 +26,7 @@ def over_seeds(case: Case) -> dict[str, Any]:
     """The kinds of finding for each seed."""
     seen = [judge_case(case, seed) for seed in range(SEEDS)]
     kinds = [verdict["kinds"] or (["error"] if verdict["error"] else []) for verdict in seen]
-    return {"held": case.held, "operator": case.operator, "kinds": kinds}
+    return {"part": case.part, "operator": case.operator, "kinds": kinds}
 
 
 def sample(names: Iterable[str]) -> list[str]:
@@ -34,7 +35,7 @@ def sample(names: Iterable[str]) -> list[str]:
     cases = [case for name, case in all_cases().items() if name in wanted]
     cases = [case for case in cases if not case.faulty or labels.get(case.name, {}).get("label") == "faulty"]
     cases.sort(key=lambda case: hashlib.sha256(case.name.encode()).hexdigest())
-    groups = [[c.name for c in cases if (c.held, c.faulty) == g] for g in ((h, f) for h in (0, 1) for f in (0, 1))]
+    groups = [[c.name for c in cases if (c.part, c.faulty) == group] for group in product(PARTS, (False, True))]
     return [name for group in groups for name in group[:SAMPLE]]
 
 

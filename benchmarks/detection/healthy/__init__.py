@@ -5,6 +5,11 @@ from __future__ import annotations
 from benchmarks.detection.cases import Case
 from benchmarks.detection.healthy import (
     adapters,
+    fresh_generative,
+    fresh_learning,
+    fresh_sequence,
+    fresh_tabular,
+    fresh_vision,
     generative,
     graph,
     reinforcement,
@@ -16,8 +21,9 @@ from benchmarks.detection.healthy import (
 )
 
 MODULES = (torch_nn, vision, generative, sequence, graph, adapters, reinforcement, tabular, transformers_zoo)
+FRESH = (fresh_vision, fresh_generative, fresh_sequence, fresh_tabular, fresh_learning)
 
 
 def healthy_cases() -> list[Case]:
     """Every healthy case, in a fixed order."""
-    return [case for module in MODULES for case in module.cases()]
+    return [case for module in (*MODULES, *FRESH) for case in module.cases()]

@@ -17,7 +17,7 @@ from benchmarks.detection.cases import Case
 from benchmarks.detection.healthy import healthy_cases
 
 RATES = (1e-3, 3e-3)
-STEPS = 40
+STEPS = 60
 SEEDS = 4
 
 

@@ -16,6 +16,7 @@ from benchmarks.detection.cases import Batch, Case
 Maker = Callable[[int, int], Batch]
 Step = Callable[[nn.Module, Batch], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Build = Callable[[], nn.Module]
 
 Kwargs = Mapping[str, Any]
 
@@ -172,6 +173,15 @@ def case(
 ) -> Case:
     """A healthy case."""
     return Case(name=name, host=host, build=build, batch=batch, step=step, batch_size=size)
+
+
+def fresh_cases(field: str, given: Mapping[str, tuple[Build, Maker, Step]], size: int = 8) -> list[Case]:
+    """Cases of the fresh part: name, then model, batches and step; every one is a host of its own."""
+    return [
+        Case(name=f"fresh_{field}_{name}", host=f"fresh/{name}", build=build, batch=batch, step=step, batch_size=size,
+             fresh=True)
+        for name, (build, batch, step) in given.items()
+    ]  # fmt: skip
 
 
 class Residual(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cases import Case
-from . import dense, sequence, tasks, vision
+from . import dense, fresh, fresh_tasks, sequence, tasks, vision
 from .tasks import Task
 
 Build = Callable[[], nn.Module]
@@ -24,7 +24,7 @@ Build = Callable[[], nn.Module]
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """``chain`` names the ``nn.Sequential`` that carries the signal; ``sites`` places early, midway and late in it;
-    ``trunk`` globs everything but the read-out."""
+    ``trunk`` globs everything but the read-out; ``fresh`` hosts came after the rules."""
 
     name: str
     build: Build
@@ -35,6 +35,7 @@ class Host:
     steps: int = 160
     batch_size: int = 8
     train_batch: int = 48
+    fresh: bool = False
 
     def step(self, model: nn.Module, batch: Any) -> Tensor:
         inputs, target = batch
@@ -64,6 +65,7 @@ def case(host: Host) -> Case:
         batch=host.task.batch,
         step=host.step,
         batch_size=host.batch_size,
+        fresh=host.fresh,
     )
 
 
@@ -207,4 +209,50 @@ def _attention() -> list[Host]:
     ]
 
 
-HOSTS: dict[str, Host] = {host.name: host for host in [*_mlps(), *_dense(), *_vision(), *_recurrent(), *_attention()]}
+def _fresh_signals() -> list[Host]:
+    """Fresh hosts on images and sequences."""
+
+    def net(name: str, build: Build, task: Task, **more: Any) -> Host:
+        return Host(name=name, build=build, task=task, fresh=True, **more)
+
+    image: dict[str, Any] = {"steps": 100, "train_batch": 32}
+    pyramid = {"chain": "", "sites": ("up1", "up3", "smooth"), "trunk": ("up*", "side*", "smooth*")}
+    return [
+        net("repvgg", fresh.repvgg, fresh_tasks.glyphs(), **image),
+        net("inception", fresh.inception, fresh_tasks.glyphs(noise=0.15), steps=140, train_batch=24),
+        net("pyramid", fresh.Pyramid, fresh_tasks.chequered(), **image, **pyramid),
+        net("tagger", fresh.Tagger, fresh_tasks.taller(), chain="", sites=("embed", "rnn"), trunk=("embed*", "rnn*")),
+        net("gated-conv", fresh.gated_conv, fresh_tasks.sums()),
+        net("llama", fresh.llama, fresh_tasks.strides(), train_batch=32),
+        net("mingru", fresh.mingru, fresh_tasks.leaky(), train_batch=32),
+        net("nhits", fresh.Forecast, fresh_tasks.seasons(), trunk=("body*", "back*", "heads*")),
+    ]
+
+
+def _fresh_vectors() -> list[Host]:
+    """Fresh hosts on vectors, ids, points and graphs."""
+
+    def net(name: str, build: Build, task: Task, **more: Any) -> Host:
+        return Host(name=name, build=build, task=task, fresh=True, **more)
+
+    layers = {"chain": "layers", "trunk": ("stem*", "layers*", "own")}
+    towers = {"chain": "query", "sites": ("query.0", "query", "document"), "trunk": ("query*", "document*")}
+    field = {"chain": "", "sites": ("stem", "body", "body.fc2")}
+    return [
+        net("siren", fresh.siren, fresh_tasks.surface()),
+        net("dcn", fresh.Clicks, fresh_tasks.clicks(), trunk=("tables*", "cross*", "body*")),
+        net("gin", fresh.Isomorphism, fresh_tasks.topologies(), **layers),
+        net("flow", fresh.Flow, fresh_tasks.circle_density(), steps=240, trunk=("body*",)),
+        net("retrieval", fresh.Retrieval, fresh_tasks.partners(), **towers),
+        net("actor-critic", fresh.ActorCritic, fresh_tasks.bandit(), steps=320, train_batch=256, trunk=("body*",)),
+        net("ode", fresh.Ode, fresh_tasks.rings(), steps=320, **field),
+        net("denoiser", fresh.Denoiser, fresh_tasks.noised(), train_batch=96, trunk=("stem*", "time*", "body*")),
+    ]
+
+
+def _all() -> list[Host]:
+    groups = (_mlps, _dense, _vision, _recurrent, _attention, _fresh_signals, _fresh_vectors)
+    return [host for group in groups for host in group()]
+
+
+HOSTS: dict[str, Host] = {host.name: host for host in _all()}
