@@ -24,6 +24,7 @@ from pytest_gradhealth.report.validate import first_fault
 
 __all__ = [
     "SCHEMA_VERSION",
+    "UNSTORED",
     "Report",
     "StoreError",
     "StoredCheck",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+UNSTORED = "histogram"
+"""Field of a layer that is drawn and not stored: it is several times as long as all else that is said of the layer."""
 LARGEST_FILE = 1 << 30
 """Bytes; a larger file is refused before it is read."""
 
@@ -252,7 +255,7 @@ def _stored(path: str | os.PathLike[str], index: int, item: Mapping[str, Any]) -
 
 def _check_text(stored: StoredCheck) -> str:
     data = stored.to_dict()
-    record = data.pop("record")
+    record = _storable(data.pop("record"))
     layers, signals = record.pop("layers", ()), record.pop("signals", ())
     later = record.pop("later", None)
     parts = ["  ", _dumps(data)[:-1], ', "record": ', _dumps(record)[:-1], ","]
@@ -261,6 +264,12 @@ def _check_text(stored: StoredCheck) -> str:
     if signals:
         parts += [_SIGNALS, _lines(signals), _BLOCK_END]
     return "".join([*parts, _LAYERS, _lines(layers), "\n   ]}}"])
+
+
+def _storable(record: dict[str, Any]) -> dict[str, Any]:
+    layers = [{name: value for name, value in layer.items() if name != UNSTORED} for layer in record.get("layers", ())]
+    later = {"later": _storable(record["later"])} if "later" in record else {}
+    return {**record, "layers": layers, **later}
 
 
 def _lines(items: Any) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
+from pytest_gradhealth.record import Histogram
 from pytest_gradhealth.report.junit import properties
 from pytest_gradhealth.report.sarif import render_sarif
 from pytest_gradhealth.report.store import Report
@@ -146,13 +147,14 @@ def test_tensorboard_reads_scalars_by_layer_and_step(tensorboard, make_stored, m
 
 
 def test_tensorboard_reads_the_gradients_histogram(tensorboard, make_stored, make_record, make_layer, tmp_path):
-    layer = make_layer("fc", 0, norm=2.0, histogram=(-1.0, 1.0, 3.0, 5.0, 0.0, 2.0))
+    edges, counts = (-0.5, 0.0, 0.5, 1.0), (3, 5, 0, 2)
+    spread = Histogram(lowest=-1.0, highest=1.0, total=-0.5, squares=4.0, edges=edges, counts=counts)
+    layer = make_layer("fc", 0, norm=2.0, histogram=spread)
     (folder,) = write_tensorboard(tmp_path, Report(checks=(make_stored(record=make_record(layer)),)))
     (point,) = read_back(folder).Histograms("gradients/fc")
     found = point.histogram_value
-    assert (found.min, found.max, found.num, found.sum_squares) == (-1.0, 1.0, 10.0, 4.0)
-    assert list(found.bucket) == [3.0, 5.0, 0.0, 2.0]
-    assert list(found.bucket_limit) == [-0.5, 0.0, 0.5, 1.0]
+    assert (found.min, found.max, found.num, found.sum, found.sum_squares) == (-1.0, 1.0, 10.0, -0.5, 4.0)
+    assert (tuple(found.bucket), tuple(found.bucket_limit)) == (counts, edges)
 
 
 def test_tensorboard_shows_the_spread_over_layers(tensorboard, make_stored, make_record, make_layer, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pytest_gradhealth.record import GradientRecord
+from pytest_gradhealth.record import GradientRecord, Histogram
 from pytest_gradhealth.report import store
 from pytest_gradhealth.report.store import Report, StoredCheck, StoreError, read_raw, read_report, write_report
 
@@ -23,6 +23,16 @@ def test_what_is_written_is_read_back(report, tmp_path):
     assert repr(found) == repr(report)
     assert found.checks[1].check.record.later is not None
     assert list(tmp_path.joinpath("new").iterdir()) == [tmp_path / "new" / "report.json"]
+
+
+def test_histograms_are_not_stored(make_stored, make_record, make_layer, tmp_path):
+    spread = Histogram(lowest=0.0, highest=1.0, total=1.0, squares=1.0, edges=(1.0,), counts=(2,))
+    with_histograms, without = (
+        make_record(make_layer("fc", 0, histogram=found), later=make_record(make_layer("fc", 0, histogram=found)))
+        for found in (spread, None)
+    )
+    write_report(tmp_path / "report.json", Report(checks=(make_stored(record=with_histograms),)))
+    assert read_report(tmp_path / "report.json").checks[0].check.record == without
 
 
 def test_the_document_fits_the_published_schema(report, tmp_path):
