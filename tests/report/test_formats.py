@@ -45,7 +45,11 @@ RESULT = strict(
         "type": "array",
         "items": strict(
             physicalLocation=PLACE,
-            logicalLocations={"type": "array", "items": strict(fullyQualifiedName=TEXT, kind=TEXT)},
+            logicalLocations={
+                "type": "array",
+                "uniqueItems": True,
+                "items": strict(fullyQualifiedName=TEXT, kind=TEXT),
+            },
         ),
     },
     partialFingerprints={"type": "object", "additionalProperties": TEXT},
@@ -58,7 +62,7 @@ RUN = strict(
     results={"type": "array", "items": RESULT},
 )
 SARIF = strict(**{"$schema": TEXT, "version": {"const": "2.1.0"}, "runs": {"type": "array", "items": RUN}})
-"""The part of the SARIF 2.1.0 standard that is used, with nothing else allowed."""
+"""The part of OASIS's sarif-schema-2.1.0.json (errata 01) that is used, with nothing else allowed."""
 
 
 def test_sarif_has_one_result_per_finding_at_the_tests_line(report, vanishing):
@@ -97,6 +101,14 @@ def test_sarif_survives_any_name_and_keeps_fingerprints(hostile, make_stored, va
         r["partialFingerprints"] for r in second["runs"][0]["results"]
     ]
     assert len({r["partialFingerprints"]["gradhealth/v1"] for r in results}) == len(hostile)
+
+
+def test_sarif_has_one_rule_for_kinds_that_read_the_same(make_stored, vanishing):
+    kinds = ("too spiky", "too\nspiky", "too\tspiky")
+    checks = tuple(make_stored(findings=(replace(vanishing, kind=kind),)) for kind in kinds)
+    log = json.loads(render_sarif(Report(checks=checks)))
+    jsonschema.validate(log, SARIF)
+    assert [rule["id"] for rule in log["runs"][0]["tool"]["driver"]["rules"]] == ["gradhealth/too spiky"]
 
 
 def test_sarif_without_findings_is_an_empty_run(make_stored):
