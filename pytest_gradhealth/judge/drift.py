@@ -22,7 +22,7 @@ from typing import Any
 
 from pytest_gradhealth.record import Finding, GradientRecord
 
-__all__ = ["Drift", "Move", "Profile", "drift", "measure_drift"]
+__all__ = ["Drift", "Move", "Profile", "drift", "drift_limit", "measure_drift"]
 
 QUANTITIES = {"norm": "gradient norm", "reach": "reach", "signal": "signal"}
 FLOORS = {"float64": 1e-12, "float32": 1e-6, "tf32": 1e-4, "bfloat16": 1e-3, "float16": 1e-3}
@@ -182,11 +182,25 @@ def measure_drift(
     Raises:
         ValueError: ``max_drift`` is not a finite number above 1.
     """
-    if not 1 < max_drift < math.inf:
-        raise ValueError(f"max_drift must be a factor above 1, got {max_drift}")
+    limit = drift_limit(max_drift)
     head = record if isinstance(record, Profile) else Profile.of(record)
     base = baseline if isinstance(baseline, Profile) else Profile.of(baseline)
-    return _measure(head, base, max_drift, _Match() if head.names == base.names else _match(head, base))
+    return _measure(head, base, limit, _Match() if head.names == base.names else _match(head, base))
+
+
+def drift_limit(given: float | str) -> float:
+    """How far a number may move, as a person gives it.
+
+    Raises:
+        ValueError: it is no finite factor above 1.
+    """
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 1 < limit < math.inf:
+        raise ValueError(f"expected a factor above 1, got {given!r}")
+    return limit
 
 
 @dataclass(frozen=True, slots=True)

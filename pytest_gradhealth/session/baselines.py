@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pytest_gradhealth.judge.drift import measure_drift
+from pytest_gradhealth.judge.drift import drift_limit, measure_drift
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
 from pytest_gradhealth.report.store import StoredCheck, StoreError
@@ -81,9 +80,10 @@ def _read(config: pytest.Config) -> Accepted | None:
             raise pytest.UsageError("--gradhealth-update needs --gradhealth-baseline=PATH (or gradhealth_baseline)")
         return None
     max_drift, source = options.given(config, "max_drift")
-    limit = DEFAULT_DRIFT if max_drift is None else float(max_drift)
-    if not 1 < limit < math.inf:
-        raise pytest.UsageError(f"{source}: max_drift={limit:g} must be a factor above 1")
+    try:
+        limit = drift_limit(DEFAULT_DRIFT if max_drift is None else max_drift)
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: {error}") from None
     try:
         baseline = read_baseline(path, missing_ok=True)
     except StoreError as error:

@@ -207,7 +207,7 @@ def test_with_another_seed_single_layers_are_not_compared(make_record, scale):
 
 @pytest.mark.parametrize("limit", [1.0, 0.5, math.inf, math.nan])
 def test_the_limit_must_be_a_factor_above_one(make_record, limit):
-    with pytest.raises(ValueError, match="max_drift"):
+    with pytest.raises(ValueError, match="factor above 1"):
         drift(make_record(), make_record(), limit)
 
 
