@@ -117,17 +117,31 @@ class Move:
     """``norm``, ``reach`` or ``signal``."""
     base: float | None
     head: float | None
-    factor: float
-    """How far, at least 1, without regard to the direction and to a common scale; infinite: to or from nothing."""
+    ratio: float
+    """Head over base, once what all layers moved by is taken out; 0 or infinite: to or from nothing; nan: no number."""
+    scale: float
+    """What all layers moved by; 1: they did not move together."""
 
     @property
-    def fell(self) -> bool:
-        """Whether the value is smaller than the baseline's."""
-        return (self.head or 0.0) < (self.base or 0.0)
+    def factor(self) -> float:
+        """How far, at least 1, without regard to the direction and to a common scale; infinite: to or from nothing."""
+        return _size(self.ratio)
+
+    @property
+    def change(self) -> str:
+        """Both values, and how far they are apart."""
+        return f"{_show(self.base)} -> {_show(self.head)} ({self._distance})"
+
+    @property
+    def _distance(self) -> str:
+        if not math.isfinite(self.head or 0.0):
+            return "not finite"
+        if not math.isfinite(self.base or 0.0):
+            return "finite again"
+        return _change(self.ratio) + ("" if self.scale == 1.0 or math.isinf(self.factor) else " than the others")
 
     def __str__(self) -> str:
-        change = f"{_show(self.base)} -> {_show(self.head)} ({_factor(self.factor, self.fell)})"
-        return f"{QUANTITIES[self.quantity]} of {self.layer or 'the model'} {change}"
+        return f"{QUANTITIES[self.quantity]} of {self.layer or 'the model'} {self.change}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +305,7 @@ def _another_model(left: int, before: int, new: tuple[str, ...], limit: float) -
         limit=limit,
         limit_name="max_drift",
         cause="the baseline was made from another model, or the model was rebuilt",
-        remedy=_ACCEPT,
+        remedy="compare with a record of this model",
     )
 
 
@@ -377,7 +391,7 @@ def _largest(values: list[float]) -> float:
 def _moves(quantity: str, column: _Column, names: Sequence[str], limit: float) -> list[Move]:
     low = 1 / limit
     moved = [i for i, ratio in enumerate(column.ratios) if not low <= ratio <= limit]  # nan is a move, too
-    return [Move(names[i], quantity, column.base[i], column.head[i], _size(column.ratios[i])) for i in moved]
+    return [Move(names[i], quantity, column.base[i], column.head[i], column.ratios[i], column.scale) for i in moved]
 
 
 def _size(ratio: float) -> float:
@@ -387,8 +401,6 @@ def _size(ratio: float) -> float:
 
 
 # What is said of it
-
-_ACCEPT = "if the change is meant, accept it with --gradhealth-update"
 
 
 def _culprit(
@@ -419,9 +431,8 @@ def _culprit(
 
 def _explained(words: str, moves: Sequence[Move]) -> tuple[str, str]:
     worst = max(moves, key=lambda move: move.factor)
-    change = f"{_show(worst.base)} -> {_show(worst.head)} ({_factor(worst.factor, worst.fell)})"
     others = f", and that of {len(moves) - 1} more" if len(moves) > 1 else ""
-    return worst.layer, f"the {words} of {worst.layer or 'the model'} moved {change}{others}"
+    return worst.layer, f"the {words} of {worst.layer or 'the model'} moved {worst.change}{others}"
 
 
 def _common_path(names: Iterable[str]) -> str:
@@ -444,7 +455,7 @@ def _layer_finding(moves: Sequence[Move], culprit: str, cause: str, limit: float
         limit=limit,
         limit_name="max_drift",
         cause=cause,
-        remedy=f"look at what changed in or behind {next(iter(layers)) or 'the model'}; {_ACCEPT}",
+        remedy=f"look at what changed in or behind {next(iter(layers)) or 'the model'}",
     )
 
 
@@ -465,7 +476,7 @@ def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile
             limit=limit,
             limit_name="max_drift",
             cause=_scale_cause(scale, head.facts["loss"], base.facts["loss"]),
-            remedy=f"divide the loss by the factor, or scale the learning rate; {_ACCEPT}",
+            remedy="divide the loss by the factor, or scale the learning rate",
         )
 
 
@@ -495,14 +506,14 @@ def _shape_findings(columns: Mapping[str, _Column], names: Sequence[str], limit:
                 layers=(names[0],),
                 message=(
                     f"the profile of the {QUANTITIES[quantity]} over depth tilted: first to last quarter moved "
-                    f"{_factor(_size(tilt), tilt < 1)} from the baseline (limit {limit:g}x), first quarter "
+                    f"{_change(tilt)} from the baseline (limit {limit:g}x), first quarter "
                     f"{_change(first)}, last {_change(last)}"
                 ),
                 value=_size(tilt),
                 limit=limit,
                 limit_name="max_drift",
                 cause="every layer passes a little less, or a little more, back than before",
-                remedy=f"compare initialisation and normalisation with the baseline's; {_ACCEPT}",
+                remedy="compare initialisation and normalisation with the baseline's",
             )
 
 
@@ -513,10 +524,7 @@ def _mean(ratios: list[float]) -> float:
 
 
 def _change(ratio: float) -> str:
-    return _factor(_size(ratio), ratio < 1)
-
-
-def _factor(size: float, fell: bool) -> str:
+    size, fell = _size(ratio), ratio < 1
     if math.isinf(size):
         return "lost" if fell else "new"
     number = f"{size:.0f}" if 100 <= size < 1e6 else f"{size:.3g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ class Accepted:
         if record is None:
             return (self._missing(test, check),), ()
         drift = measure_drift(check.record, record, self.max_drift)
-        return drift.findings, drift.notes
+        return tuple(map(_acceptable, drift.findings)), drift.notes
 
     def _missing(self, test: str, check: Check) -> Finding:
         return Finding(
@@ -42,6 +43,10 @@ class Accepted:
             cause="it was never accepted, or the test or model was renamed",
             remedy=f"look at the table; to accept it: {accept_command(self.path, test)}",
         )
+
+
+def _acceptable(finding: Finding) -> Finding:
+    return replace(finding, remedy=f"{finding.remedy}; if the change is meant, accept it with --gradhealth-update")
 
 
 def accepted_of(config: pytest.Config) -> Accepted | None:

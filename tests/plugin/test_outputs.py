@@ -194,6 +194,8 @@ class TestBaseline:
         result = pytester.runpytest("--gradhealth-baseline=base.json", "-k", "test_first")
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["E*GradientHealthError: drift in network: *around 3.0:*"])
+        text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
+        assert "if the change is meant, accept it with --gradhealth-update" in text
 
     def test_a_missing_entry_fails_with_the_command_that_accepts_it(
         self, pytester: pytest.Pytester, suite: Path
