@@ -163,6 +163,15 @@ def test_a_gradient_that_stops_arriving_or_being_a_number_is_infinitely_far(make
     assert drift(after, after) == []
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_layer_that_is_no_number_throughout_does_not_hide_the_others(make_record, make_layer, value):
+    def record(norm: float):
+        return make_record(make_layer("a", 0, norm=value), make_layer("b", 1, norm=norm), make_layer("c", 2))
+
+    (found,) = drift(record(0.01), record(0.1))
+    assert found.layers == ("b",)
+
+
 def test_a_tilted_profile_is_found_though_no_layer_moved_enough(make_record):
     factors = [2.5, 2.5, 2.2, 1.4, 0.9, 0.6, 0.42, 0.42]
     layers = tuple(replace(item, norm=item.norm * factor) for item, factor in zip(make_record(), factors, strict=True))
