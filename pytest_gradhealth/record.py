@@ -314,6 +314,7 @@ class Finding(_Plain):
     """Name of the limit that was broken, as in ``min_reach``."""
     cause: str = ""
     remedy: str = ""
+    """What to do. A line break stands before a command to be copied, which a table does not wrap."""
     gate: bool = False
     """Whether a gate that is closed on purpose could explain it, so that it needs the second look."""
 

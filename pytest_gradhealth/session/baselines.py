@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,8 @@ DEFAULT_DRIFT = 3.0
 class Accepted:
     """The accepted records of a session, and how far a check may be from them."""
 
-    def __init__(self, path: Path, baseline: Baseline, max_drift: float) -> None:
-        self.path, self.baseline, self.max_drift = path, baseline, max_drift
+    def __init__(self, path: Path, baseline: Baseline, max_drift: float, command: Callable[[str], str]) -> None:
+        self.path, self.baseline, self.max_drift, self._command = path, baseline, max_drift, command
 
     def compare(self, test: str, check: Check) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
         """Findings and notes: how a check differs from what was accepted for it."""
@@ -41,7 +41,7 @@ class Accepted:
             layers=(),
             message=f"{self.path.name} has no entry for {check.name!r} of this test",
             cause="it was never accepted, or the test or model was renamed",
-            remedy=f"look at the table; to accept it: {accept_command(self.path, test)}",
+            remedy=f"look at the table; to accept it:\n{self._command(test)}",
         )
 
 
@@ -93,7 +93,17 @@ def _read(config: pytest.Config) -> Accepted | None:
         baseline = read_baseline(path, missing_ok=True)
     except StoreError as error:
         raise pytest.UsageError(str(error)) from None
-    return None if _updates(config) else Accepted(path, baseline, limit)
+    if _updates(config):
+        return None
+    value, source = options.given(config, "baseline")
+    typed = value if source.startswith("--") else path
+    return Accepted(path, baseline, limit, lambda test: accept_command(typed, _from_here(config, test)))
+
+
+def _from_here(config: pytest.Config, test: str) -> str:
+    """A node id, as it is to be typed where pytest was started."""
+    file, colons, rest = test.partition("::")
+    return test if config.invocation_params.dir == config.rootpath else f"{config.rootpath / file}{colons}{rest}"
 
 
 def _path(config: pytest.Config) -> Path | None:

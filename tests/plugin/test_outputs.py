@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,14 @@ def test_junit_properties_only_when_asked_for(pytester: pytest.Pytester, suite: 
     assert "gradhealth" in (pytester.path / "rich.xml").read_text()
 
 
+def accepting(result: pytest.RunResult) -> list[str]:
+    """The arguments of the one command in the output, which stands in a line of its own to be copied."""
+    (line,) = (line.lstrip("E ") for line in result.outlines if "pytest " in line and "--gradhealth-update" in line)
+    name, *arguments = shlex.split(line)
+    assert name == "pytest"
+    return arguments
+
+
 class TestBaseline:
     """Accept, compare, notice."""
 
@@ -203,9 +212,22 @@ class TestBaseline:
         self.accept(pytester, "-k", "test_first").assert_outcomes(passed=1, deselected=1)
         result = pytester.runpytest("--gradhealth-baseline=base.json")
         result.assert_outcomes(passed=1, failed=1)
-        text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
-        assert "--gradhealth-baseline=" in text
-        assert "--gradhealth-update" in text
+        command = accepting(result)
+        assert command == ["test_suite.py::test_second", "--gradhealth-baseline=base.json", "--gradhealth-update"]
+        pytester.runpytest(*command).assert_outcomes(passed=1)
+        pytester.runpytest("--gradhealth-baseline=base.json").assert_outcomes(passed=2)
+
+    @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+    def test_the_command_works_in_another_folder_and_with_an_ini_file(
+        self, pytester: pytest.Pytester, suite: Path, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+    ) -> None:
+        pytester.makeini("[pytest]\ngradhealth_baseline = a base.json")
+        monkeypatch.chdir(pytester.mkdir("elsewhere"))
+        tests = ("..", "-k", "first", *workers)
+        command = accepting(pytester.runpytest_subprocess(*tests))
+        assert command[1] == f"--gradhealth-baseline={pytester.path / 'a base.json'}"
+        pytester.runpytest_subprocess(*command).assert_outcomes(passed=1)
+        pytester.runpytest_subprocess(*tests).assert_outcomes(passed=1)
 
     def test_an_update_touches_only_what_ran(self, pytester: pytest.Pytester, suite: Path) -> None:
         self.accept(pytester)
