@@ -10,7 +10,8 @@ __all__ = ["Curve", "depth_chart"]
 
 POINTS = 60
 """Layers that a chart shows of a deeper model, evenly chosen."""
-LOWEST = -20.0
+LOWEST = -45.0
+"""Exponent of the smallest number of float32; what is below is drawn there."""
 
 Exponents = Sequence[float | None]
 
