@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -57,13 +56,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _factor(text: str) -> float:
+    from pytest_gradhealth.judge.drift import drift_limit
+
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a factor above 1, got {text!r}")
-    return value
+        return drift_limit(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -70,6 +70,8 @@ class Settings:
     """Seed of every random number generator while measuring."""
     max_batches: int = 4
     """Batches taken from an iterable at most."""
+    histograms: bool = False
+    """Whether to count the elements of every layer's gradient, for TensorBoard."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
@@ -228,7 +230,8 @@ class GradHealth:
         from pytest_gradhealth.measure.arrays import record_of
 
         allowed = self._with(None, None, None, limits).limits
-        record, findings = verdict([record_of(gradients, weights, loss=loss, name=name)], allowed)
+        found = record_of(gradients, weights, loss=loss, name=name, histograms=self._settings.histograms)
+        record, findings = verdict([found], allowed)
         told = tuple(replace(f, **GIVEN_AS_NONE) if f.kind == "missing" else f for f in findings)
         check = self.conclude(record, (*told, *self._own_findings(record, allowed)), allowed, name)
         self._raise_if_sick(check)
@@ -248,16 +251,20 @@ class GradHealth:
             MeasurementError: no backward pass went through the model inside the block.
         """
         __tracebackhide__ = True
-        from pytest_gradhealth.measure.watch import Watch
-
         settings = self._with(None, None, None, limits)
-        with Watch(model) as watch:
+        with self.new_watch(model) as watch:
             yield
         checks = self.judged_passes(watch, settings, name)
         if not checks:
             raise MeasurementError(NOTHING_TRAINED)
         for check in checks:
             self._raise_if_sick(check)
+
+    def new_watch(self, model: nn.Module | None = None) -> Watch:
+        """A watch that measures what the settings ask for, not yet open."""
+        from pytest_gradhealth.measure.watch import Watch
+
+        return Watch(model, histograms=self._settings.histograms)
 
     def judged_passes(self, watch: Watch, settings: Settings | None = None, name: str | None = None) -> list[Check]:
         """A check for every model that a watch has seen trained."""
@@ -309,6 +316,7 @@ class GradHealth:
                 extension=self._hook.pytest_gradhealth_step,
                 device=device,
                 seed=settings.seed,
+                histograms=settings.histograms,
                 progress=self._progress,
             )
             for device in devices

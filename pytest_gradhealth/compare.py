@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pytest_gradhealth.judge.drift import Drift, Move, Profile, measure_drift
+from pytest_gradhealth.judge.drift import Drift, Move, Profile, drift_limit, measure_drift
 from pytest_gradhealth.report.store import StoreError, no_garbage_collection, read_raw
 
 __all__ = ["Change", "Comparison", "compare_reports"]
@@ -131,10 +131,9 @@ def compare_reports(base: str | os.PathLike[str], head: str | os.PathLike[str], 
         StoreError: a file cannot be used, or ``head`` holds no check, so that nothing would be compared.
         ValueError: ``max_drift`` is not a factor above 1.
     """
-    if not 1 < max_drift < math.inf:
-        raise ValueError(f"max_drift must be a factor above 1, got {max_drift}")
+    limit = drift_limit(max_drift)
     with no_garbage_collection():
-        return _compare(_Side.read(base), _Side.read(head), max_drift)
+        return _compare(_Side.read(base), _Side.read(head), limit)
 
 
 def _compare(old: _Side, new: _Side, max_drift: float) -> Comparison:

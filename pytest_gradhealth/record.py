@@ -16,7 +16,17 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Self, overload
 
-__all__ = ["STEPS", "Check", "Finding", "GradientRecord", "LayerGradient", "Operation", "Signal", "parent_of"]
+__all__ = [
+    "STEPS",
+    "Check",
+    "Finding",
+    "GradientRecord",
+    "Histogram",
+    "LayerGradient",
+    "Operation",
+    "Signal",
+    "parent_of",
+]
 
 
 STEPS = frozenset(
@@ -47,6 +57,24 @@ class _Plain:
         kind: Any = cls
         decoders = _decoders(kind)
         return cls(**{name: decoders[name](value) for name, value in data.items() if name in decoders})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram(_Plain):
+    """How the finite elements of a gradient are distributed, in bins without gaps, over all batches together."""
+
+    lowest: float
+    """The smallest element; the first bin begins there."""
+    highest: float
+    """The largest element."""
+    total: float
+    """Sum of the elements."""
+    squares: float
+    """Sum of their squares."""
+    edges: tuple[float, ...]
+    """Where each bin ends, ascending; the last at ``highest``."""
+    counts: tuple[int, ...]
+    """Number of elements in each bin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +129,8 @@ class LayerGradient(_Plain):
     """Names of its trainable parameters whose every element is exactly zero."""
     tied: tuple[str, ...] = ()
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
-    histogram: tuple[float, ...] = ()
-    """Distribution of its gradient's elements: smallest, largest, then counts in even bins; empty: not asked for."""
+    histogram: Histogram | None = None
+    """Distribution of its gradient's elements; None: not asked for, or not one of them is finite."""
     installed: bool = False
     """Whether the class that should use its parameters comes with an installed library."""
 
@@ -290,6 +318,7 @@ class Finding(_Plain):
     """Name of the limit that was broken, as in ``min_reach``."""
     cause: str = ""
     remedy: str = ""
+    """What to do. A line break stands before a command to be copied, which a table does not wrap."""
     gate: bool = False
     """Whether a gate that is closed on purpose could explain it, so that it needs the second look."""
 

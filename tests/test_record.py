@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pytest_gradhealth
-from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient, Signal
+from pytest_gradhealth.record import Check, Finding, GradientRecord, Histogram, LayerGradient, Signal
 
 
 def layer(name: str = "fc", **fields: Any) -> LayerGradient:
@@ -112,6 +112,15 @@ def test_unknown_keys_are_ignored_and_missing_ones_take_their_default() -> None:
 
 
 number = st.floats(allow_nan=False, width=16)
+histograms = st.builds(
+    Histogram,
+    lowest=number,
+    highest=number,
+    total=number,
+    squares=number,
+    edges=st.lists(number).map(tuple),
+    counts=st.lists(st.integers(0, 10**12)).map(tuple),
+)
 layers = st.builds(
     LayerGradient,
     name=st.text(),
@@ -125,6 +134,7 @@ layers = st.builds(
     dead=number,
     nan=st.integers(0, 9),
     missing=st.lists(st.text()).map(tuple),
+    histogram=st.none() | histograms,
 )
 signals = st.builds(Signal, name=st.text(), kind=st.text(), order=st.integers(0, 9), fed=st.none() | st.booleans())
 records = st.builds(

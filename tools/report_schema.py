@@ -57,14 +57,19 @@ def schema() -> dict[str, Any]:
 
 def _reachable(cls: type) -> set[type]:
     """The class and every dataclass that one of its fields holds."""
-    found, waiting = {cls}, list(typing.get_type_hints(cls).values())
+    found, waiting = {cls}, list(_hints(cls).values())
     while waiting:
         hint = waiting.pop()
         waiting += typing.get_args(hint)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type) and hint not in found:
             found.add(hint)
-            waiting += typing.get_type_hints(hint).values()
+            waiting += _hints(hint).values()
     return found
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """The type of every field that is stored."""
+    return {name: hint for name, hint in typing.get_type_hints(cls).items() if name != store.UNSTORED}
 
 
 def _envelope(cls: type) -> dict[str, Any]:
@@ -73,8 +78,8 @@ def _envelope(cls: type) -> dict[str, Any]:
 
 
 def _definition(cls: type) -> dict[str, Any]:
-    hints, texts = typing.get_type_hints(cls), _descriptions(cls)
-    fields = dataclasses.fields(cls)
+    hints, texts = _hints(cls), _descriptions(cls)
+    fields = [field for field in dataclasses.fields(cls) if field.name in hints]
     missing = dataclasses.MISSING
     return {
         "type": "object",

@@ -22,7 +22,7 @@ from typing import Any
 
 from pytest_gradhealth.record import Finding, GradientRecord
 
-__all__ = ["Drift", "Move", "Profile", "drift", "measure_drift"]
+__all__ = ["Drift", "Move", "Profile", "drift", "drift_limit", "measure_drift"]
 
 QUANTITIES = {"norm": "gradient norm", "reach": "reach", "signal": "signal"}
 FLOORS = {"float64": 1e-12, "float32": 1e-6, "tf32": 1e-4, "bfloat16": 1e-3, "float16": 1e-3}
@@ -117,17 +117,31 @@ class Move:
     """``norm``, ``reach`` or ``signal``."""
     base: float | None
     head: float | None
-    factor: float
-    """How far, at least 1, without regard to the direction and to a common scale; infinite: to or from nothing."""
+    ratio: float
+    """Head over base, once what all layers moved by is taken out; 0 or infinite: to or from nothing; nan: no number."""
+    scale: float
+    """What all layers moved by; 1: they did not move together."""
 
     @property
-    def fell(self) -> bool:
-        """Whether the value is smaller than the baseline's."""
-        return (self.head or 0.0) < (self.base or 0.0)
+    def factor(self) -> float:
+        """How far, at least 1, without regard to the direction and to a common scale; infinite: to or from nothing."""
+        return _size(self.ratio)
+
+    @property
+    def change(self) -> str:
+        """Both values, and how far they are apart."""
+        return f"{_show(self.base)} -> {_show(self.head)} ({self._distance})"
+
+    @property
+    def _distance(self) -> str:
+        if not math.isfinite(self.head or 0.0):
+            return "not finite"
+        if not math.isfinite(self.base or 0.0):
+            return "finite again"
+        return _change(self.ratio) + ("" if self.scale == 1.0 or math.isinf(self.factor) else " than the others")
 
     def __str__(self) -> str:
-        change = f"{_show(self.base)} -> {_show(self.head)} ({_factor(self.factor, self.fell)})"
-        return f"{QUANTITIES[self.quantity]} of {self.layer or 'the model'} {change}"
+        return f"{QUANTITIES[self.quantity]} of {self.layer or 'the model'} {self.change}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +196,25 @@ def measure_drift(
     Raises:
         ValueError: ``max_drift`` is not a finite number above 1.
     """
-    if not 1 < max_drift < math.inf:
-        raise ValueError(f"max_drift must be a factor above 1, got {max_drift}")
+    limit = drift_limit(max_drift)
     head = record if isinstance(record, Profile) else Profile.of(record)
     base = baseline if isinstance(baseline, Profile) else Profile.of(baseline)
-    return _measure(head, base, max_drift, _Match() if head.names == base.names else _match(head, base))
+    return _measure(head, base, limit, _Match() if head.names == base.names else _match(head, base))
+
+
+def drift_limit(given: float | str) -> float:
+    """How far a number may move, as a person gives it.
+
+    Raises:
+        ValueError: it is no finite factor above 1.
+    """
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 1 < limit < math.inf:
+        raise ValueError(f"expected a factor above 1, got {given!r}")
+    return limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +305,7 @@ def _another_model(left: int, before: int, new: tuple[str, ...], limit: float) -
         limit=limit,
         limit_name="max_drift",
         cause="the baseline was made from another model, or the model was rebuilt",
-        remedy=_ACCEPT,
+        remedy="compare with a record of this model",
     )
 
 
@@ -357,13 +385,17 @@ def _noise(profile: Profile) -> float:
 
 
 def _largest(values: list[float]) -> float:
+    """The largest finite value."""
+    largest = max(values, default=0.0)  # most often it is that one; nan, only where it stands first
+    if largest < math.inf:
+        return largest
     return max([value for value in values if value < math.inf], default=0.0)
 
 
 def _moves(quantity: str, column: _Column, names: Sequence[str], limit: float) -> list[Move]:
     low = 1 / limit
     moved = [i for i, ratio in enumerate(column.ratios) if not low <= ratio <= limit]  # nan is a move, too
-    return [Move(names[i], quantity, column.base[i], column.head[i], _size(column.ratios[i])) for i in moved]
+    return [Move(names[i], quantity, column.base[i], column.head[i], column.ratios[i], column.scale) for i in moved]
 
 
 def _size(ratio: float) -> float:
@@ -373,8 +405,6 @@ def _size(ratio: float) -> float:
 
 
 # What is said of it
-
-_ACCEPT = "if the change is meant, accept it with --gradhealth-update"
 
 
 def _culprit(
@@ -405,9 +435,8 @@ def _culprit(
 
 def _explained(words: str, moves: Sequence[Move]) -> tuple[str, str]:
     worst = max(moves, key=lambda move: move.factor)
-    change = f"{_show(worst.base)} -> {_show(worst.head)} ({_factor(worst.factor, worst.fell)})"
     others = f", and that of {len(moves) - 1} more" if len(moves) > 1 else ""
-    return worst.layer, f"the {words} of {worst.layer or 'the model'} moved {change}{others}"
+    return worst.layer, f"the {words} of {worst.layer or 'the model'} moved {worst.change}{others}"
 
 
 def _common_path(names: Iterable[str]) -> str:
@@ -430,7 +459,7 @@ def _layer_finding(moves: Sequence[Move], culprit: str, cause: str, limit: float
         limit=limit,
         limit_name="max_drift",
         cause=cause,
-        remedy=f"look at what changed in or behind {next(iter(layers)) or 'the model'}; {_ACCEPT}",
+        remedy=f"look at what changed in or behind {next(iter(layers)) or 'the model'}",
     )
 
 
@@ -451,7 +480,7 @@ def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile
             limit=limit,
             limit_name="max_drift",
             cause=_scale_cause(scale, head.facts["loss"], base.facts["loss"]),
-            remedy=f"divide the loss by the factor, or scale the learning rate; {_ACCEPT}",
+            remedy="divide the loss by the factor, or scale the learning rate",
         )
 
 
@@ -481,14 +510,14 @@ def _shape_findings(columns: Mapping[str, _Column], names: Sequence[str], limit:
                 layers=(names[0],),
                 message=(
                     f"the profile of the {QUANTITIES[quantity]} over depth tilted: first to last quarter moved "
-                    f"{_factor(_size(tilt), tilt < 1)} from the baseline (limit {limit:g}x), first quarter "
+                    f"{_change(tilt)} from the baseline (limit {limit:g}x), first quarter "
                     f"{_change(first)}, last {_change(last)}"
                 ),
                 value=_size(tilt),
                 limit=limit,
                 limit_name="max_drift",
                 cause="every layer passes a little less, or a little more, back than before",
-                remedy=f"compare initialisation and normalisation with the baseline's; {_ACCEPT}",
+                remedy="compare initialisation and normalisation with the baseline's",
             )
 
 
@@ -499,10 +528,7 @@ def _mean(ratios: list[float]) -> float:
 
 
 def _change(ratio: float) -> str:
-    return _factor(_size(ratio), ratio < 1)
-
-
-def _factor(size: float, fell: bool) -> str:
+    size, fell = _size(ratio), ratio < 1
     if math.isinf(size):
         return "lost" if fell else "new"
     number = f"{size:.0f}" if 100 <= size < 1e6 else f"{size:.3g}"

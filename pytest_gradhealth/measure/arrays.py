@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.measure.histogram import Tally, histogram_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient
 
 __all__ = ["record_of"]
@@ -24,7 +25,12 @@ Array = npt.NDArray[Any]
 
 
 def record_of(
-    gradients: Any, weights: Any = None, *, loss: float | None = None, name: str = "gradients"
+    gradients: Any,
+    weights: Any = None,
+    *,
+    loss: float | None = None,
+    name: str = "gradients",
+    histograms: bool = False,
 ) -> GradientRecord:
     """A record of gradients, and of the weights of the same names where they are given.
 
@@ -35,7 +41,10 @@ def record_of(
     held = {path: _array(path, leaf) for path, leaf in _flattened(weights)} if weights is not None else None
     _require_match(found, held)
     order = list(found if held is None else held)  # a framework may have sorted the gradients' names
-    layers = [_layer(layer, paths, found, held, place) for place, (layer, paths) in enumerate(_layers(order).items())]
+    layers = [
+        _layer(layer, paths, found, held, place, histograms)
+        for place, (layer, paths) in enumerate(_layers(order).items())
+    ]
     first = next((array for array in found.values() if array is not None), None)
     return GradientRecord(
         model=name,
@@ -125,6 +134,7 @@ def _layer(
     gradients: dict[str, Array | None],
     weights: dict[str, Array | None] | None,
     place: int,
+    histograms: bool,
 ) -> LayerGradient:
     came = {path: array for path in paths if (array := gradients[path]) is not None}
     held = {path: array for path in paths if weights is not None and (array := weights[path]) is not None}
@@ -151,6 +161,7 @@ def _layer(
         closed=tuple(
             own for path, array in held.items() if not array.any() and (own := _own(path, name)) not in BIASES
         ),
+        histogram=histogram_of(map(Tally.of, came.values())) if histograms else None,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure import statistics
+from pytest_gradhealth.measure.histogram import Tally
 from pytest_gradhealth.measure.nesting import floating
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
@@ -45,6 +47,8 @@ class ParameterPass:
     nan: int
     inf: int
     alive: npt.NDArray[np.bool_] | None
+    tallies: tuple[Tally, ...] = ()
+    """Its elements, one tally for each contribution; empty: not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,11 @@ class Probe:
         model: what to observe.
         through_time: give recurrent modules an input that carries a gradient, so that it can be followed step by
             step. This adds to the graph, though it changes no value.
+        histograms: count the elements of the parameters' gradients.
     """
 
-    def __init__(self, model: nn.Module, *, through_time: bool = False) -> None:
-        self._through_time = through_time
+    def __init__(self, model: nn.Module, *, through_time: bool = False, histograms: bool = False) -> None:
+        self._through_time, self._histograms = through_time, histograms
         self._model = weakref.ref(model)
         self._unit_dimensions = unit_dimensions(model)
         self._module_handles: list[RemovableHandle] = []
@@ -206,6 +211,9 @@ class Probe:
         dimension = self._unit_dimensions.get(name)
         if dimension is not None and gradient.layout == torch.strided:
             trace.add_alive(statistics.alive_units(gradient, dimension))
+        if self._histograms:
+            with suppress(Exception):  # a kind of tensor that cannot be counted: a picture is not worth the record
+                trace.tallies.append(statistics.tally(gradient))
 
 
 def unit_dimensions(model: nn.Module) -> dict[str, int]:
@@ -385,8 +393,10 @@ class _ParameterTrace:
     norms: list[Tensor] = field(default_factory=list)
     nonfinite: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     alive: Tensor | None = None
+    tallies: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def clear(self) -> None:
+        self.tallies.clear()
         self.norms.clear()
         self.nonfinite.clear()
         self.alive = None
@@ -404,7 +414,8 @@ class _ParameterTrace:
     def finish(self, bank: _Bank, slots: dict[str, list[int]]) -> ParameterPass:
         nan, inf = (int(max(bank[i] for i in slots[name])) for name in ("nan", "inf"))
         alive = None if self.alive is None else self.alive.cpu().numpy()
-        return ParameterPass(_root_of_squares([bank[i] for i in slots["norm"]]), nan, inf, alive)
+        tallies = tuple(Tally(counts.cpu().numpy(), *numbers.tolist()) for numbers, counts in self.tallies)
+        return ParameterPass(_root_of_squares([bank[i] for i in slots["norm"]]), nan, inf, alive, tallies)
 
 
 class _Bank:

@@ -44,9 +44,10 @@ class Rehearsal:
         extension: Callable[..., Any] | None = None,
         device: torch.device | None = None,
         seed: int = 0,
+        histograms: bool = False,
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._seed, self._batches, self._progress = seed, batches, progress
+        self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         with isolated_rng(seed):
             self._model = _placed(_build(model), device)
             self._step = find_step(self._model, loss, step, extension)
@@ -92,7 +93,7 @@ class Rehearsal:
             yield
 
     def _passes(self) -> list[Pass]:
-        with Probe(self._model, through_time=True) as probe:
+        with Probe(self._model, through_time=True, histograms=self._histograms) as probe:
             return [self._one_pass(probe, index) for index in range(len(self._batches))]
 
     def _initialise(self) -> None:

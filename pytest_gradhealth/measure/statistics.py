@@ -8,7 +8,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["alive_units", "count_nonfinite", "describe", "flat_share", "norm", "norms_by_step", "quick_norm", "wide"]
+from pytest_gradhealth.measure.histogram import BINS, LARGEST, SHIFT
+
+__all__ = [
+    "alive_units",
+    "count_nonfinite",
+    "describe",
+    "flat_share",
+    "norm",
+    "norms_by_step",
+    "quick_norm",
+    "tally",
+    "wide",
+]
 
 SLOPE = 0.01
 """An activation is flat where its slope is below this share of its largest."""
@@ -107,6 +119,27 @@ _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "Hardsigmoid": lambda y: 4 * y * (1 - y),
     "Softmax": lambda y: 1 - y.amax(dim=-1),
 }
+
+
+def tally(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest, highest, sum and sum of squares of the finite elements, shape (4,), and their counts, shape (BINS,).
+
+    What a sparse tensor leaves out is zero; complex numbers are two each. Unlike the others, this waits for the device.
+    """
+    values = _real_values(tensor).reshape(-1)
+    absent = tensor.numel() * (1 + tensor.is_complex()) - values.numel()
+    # Taking elements out of a large tensor is slow, and most often there is nothing to take out.
+    finite = values if values.sum(dtype=wide(values)).isfinite() else values[values.isfinite()]
+    if absent > 0:
+        finite = torch.cat([finite, finite.new_zeros(1)])
+    if not len(finite):
+        return finite.new_zeros(4), finite.new_zeros(BINS)
+    total, size = finite.sum(dtype=wide(finite)), torch.linalg.vector_norm(finite, dtype=wide(finite))
+    bits = finite.float().clamp(-LARGEST, LARGEST).view(torch.int32)
+    counts = torch.bincount(bits >> SHIFT & BINS - 1, minlength=BINS)
+    counts[0] += max(absent - 1, 0)
+    low, high = torch.aminmax(finite)
+    return torch.stack([low.to(total.dtype), high.to(total.dtype), total, size.square()]), counts
 
 
 def _thinned(values: Tensor) -> Tensor:

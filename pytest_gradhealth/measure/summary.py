@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure import statistics
+from pytest_gradhealth.measure.histogram import histogram_of
 from pytest_gradhealth.measure.origin import is_installed, source_of
 from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
 from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal, parent_of
@@ -180,6 +181,7 @@ def _layer(
         zero=tuple(local for local, seen in gradients.items() if seen and all(g.norm == 0 for g in seen)),
         closed=tuple(local for local, size in sizes.items() if size == 0),
         tied=tied,
+        histogram=histogram_of(tally for each in found for gradient in each for tally in gradient.tallies),
         installed=_is_installed(name, modules),
     )
 
@@ -275,8 +277,6 @@ def _known(share: float | None) -> float | None:
 
 def _median(values: Iterable[float | None]) -> float | None:
     present = [value for value in values if value is not None]
-    if len(present) == 1:  # NumPy takes its time, and a watched pass is one alone
-        return float(present[0])
     if len(present) == 1:  # most often, and NumPy's median is slow to start
-        return present[0]
+        return float(present[0])
     return float(np.median(present)) if present else None

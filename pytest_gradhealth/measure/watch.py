@@ -56,9 +56,11 @@ class Watch:
 
     Args:
         model: watch this one only, whichever of its parts is called; by default whatever is called.
+        histograms: count the elements of the parameters' gradients.
     """
 
-    def __init__(self, model: nn.Module | None = None) -> None:
+    def __init__(self, model: nn.Module | None = None, *, histograms: bool = False) -> None:
+        self._histograms = histograms
         self._entries: list[Watched] = []
         self._by_module: MutableMapping[nn.Module, Watched] = _WeakIdKeys()
         self._only = model is not None
@@ -115,7 +117,7 @@ class Watch:
         return entry
 
     def _add(self, module: nn.Module) -> Watched:
-        self._entries.append(Watched(module))
+        self._entries.append(Watched(module, histograms=self._histograms))
         return self._entries[-1]
 
     def backward_begins(self) -> None:

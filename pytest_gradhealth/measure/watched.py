@@ -42,8 +42,9 @@ Records = dict[tuple[str, ...], GradientRecord]
 class Watched:
     """One model and the records of its measured passes; it does not keep the model alive."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
         self.name, self.whole = type(model).__name__, False
+        self._histograms = histograms
         self._records: dict[tuple[str, ...], list[GradientRecord]] = {}
         self._model = weakref.ref(model)
         self._held: nn.Module | None = None
@@ -105,7 +106,7 @@ class Watched:
         self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
         model = self._model()
         if model is not None and not self._failed and (_is_due(self._passes) or self._overflows):
-            self._probe, self._held = QuietProbe(model), model
+            self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
 
     def backward_begins(self) -> None:
         """What comes from now on belongs to this backward."""
@@ -215,10 +216,10 @@ class OuterCall:
 class QuietProbe(Probe):
     """A probe that is told of calls, raises nothing, and is not seen by those who count a test's operations."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
         self.problem, self.came = "", False
         self._recent: list[Seen] = []
-        super().__init__(model)
+        super().__init__(model, histograms=histograms)
         self._names: dict[int, str] = {}
         self.compiled = False
 
@@ -364,7 +365,10 @@ def _unscaled(measured: Pass, scale: float) -> Pass:
     """What the loss alone produced, without the factor of a gradient scaler."""
     if scale == 1.0:
         return measured
-    parameters = {name: replace(p, norm=p.norm / scale) for name, p in measured.parameters.items()}
+    parameters = {
+        name: replace(p, norm=p.norm / scale, tallies=tuple(tally.scaled(1 / scale) for tally in p.tallies))
+        for name, p in measured.parameters.items()
+    }
     modules = {
         name: replace(
             m, numbers=m.numbers | {k: v / scale for k, v in m.numbers.items() if k in ("gradient", "returned")}

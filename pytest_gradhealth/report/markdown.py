@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient
 from pytest_gradhealth.report.escape import code, markdown, plain
+from pytest_gradhealth.report.mermaid import Curve, depth_chart
 from pytest_gradhealth.report.store import Report, StoredCheck
 
 __all__ = ["LARGEST", "render_markdown"]
 
 LARGEST = 900 * 1024
 """Bytes of UTF-8 that a rendering keeps below; GitHub refuses a step summary above 1 MiB."""
-CHART_POINTS = 60
-"""Layers that a chart shows of a deeper model, evenly chosen."""
 LISTED = 100
 """Healthy checks that are listed by name."""
-_FLOOR = -20.0
 
 
 def render_markdown(report: Report, *, largest: int = LARGEST) -> str:
@@ -108,28 +106,12 @@ def _finding(finding: Finding) -> Iterator[str]:
 
 
 def _chart(check: Check) -> list[str]:
-    """A Mermaid chart of the exponents, since its axes have no logarithmic scale; no name from outside is in it."""
-    layers = [check.record.layers[i] for i in _evenly(len(check.record))]
-    curves = {name: [_exponent(getattr(layer, name)) for layer in layers] for name in _CURVES}
-    drawn = {name: values for name, values in curves.items() if any(value is not None for value in values)}
-    values = [value for found in drawn.values() for value in found if value is not None]
-    if len(layers) < 2 or not values:
-        return []
-    low, high = math.floor(min(values)), math.floor(max(values)) + 1
-    lines = [f"  line [{', '.join(f'{low if v is None else v:.2f}' for v in found)}]" for found in drawn.values()]
-    palette = ", ".join(_CURVES[name][0] for name in drawn)
-    lost = "; zero, missing and non-finite at the bottom" if any(None in found for found in drawn.values()) else ""
-    return [
-        "```mermaid",
-        f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{palette}"}}}}}}}}%%',
-        "xychart-beta",
-        f'  x-axis "layer, from input to loss" 1 --> {len(check.record)}',
-        f'  y-axis "power of ten" {low} --> {high}',
-        *lines,
-        "```",
-        f"<sub>{', '.join(_CURVES[name][1] for name in drawn)}{lost}</sub>",
-        "",
-    ]
+    return depth_chart(
+        [
+            Curve(legend, colour, tuple(getattr(layer, name) for layer in check.record))
+            for name, (colour, legend) in _CURVES.items()
+        ]
+    )
 
 
 _CURVES = {
@@ -137,18 +119,6 @@ _CURVES = {
     "reach": ("#d98324", "orange: reach"),
     "signal": ("#2a9d62", "green: signal"),
 }
-
-
-def _evenly(count: int) -> list[int]:
-    """At most :data:`CHART_POINTS` positions at one distance, with the first and the last."""
-    points = min(count, CHART_POINTS)
-    return [round(i * (count - 1) / (points - 1)) for i in range(points)] if points > 1 else list(range(count))
-
-
-def _exponent(value: float | None) -> float | None:
-    if value is None or not math.isfinite(value) or value <= 0:
-        return None
-    return max(math.log10(value), _FLOOR)
 
 
 def _table(check: Check) -> list[str]:

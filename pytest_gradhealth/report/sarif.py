@@ -35,7 +35,7 @@ HELP = {
 def render_sarif(report: Report) -> str:
     """One SARIF run: a rule for each kind of finding, and a result for each finding at its test's file and line."""
     found = [(stored, finding) for stored in report.checks for finding in stored.check.findings]
-    kinds = sorted({finding.kind for _, finding in found})
+    kinds = sorted({plain(finding.kind) for _, finding in found})  # no two rules may read the same
     log = {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -57,11 +57,11 @@ def _driver(tool: Mapping[str, str], kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _rule(kind: str) -> dict[str, Any]:
-    text = HELP.get(kind, f"A rule of this project found {plain(kind)} gradients.")
+    text = HELP.get(kind, f"A rule of this project found {kind} gradients.")
     return {
         "id": _rule_id(kind),
-        "name": "".join(word.capitalize() for word in re.findall(r"\w+", plain(kind))) or "Finding",
-        "shortDescription": {"text": f"{plain(kind).capitalize()} gradient"},
+        "name": "".join(word.capitalize() for word in re.findall(r"\w+", kind)) or "Finding",
+        "shortDescription": {"text": f"{kind.capitalize()} gradient"},
         "fullDescription": {"text": text},
         "help": {"text": f"{text} The result's message names the layer, the cause and the remedy."},
         "defaultConfiguration": {"level": "error"},
@@ -70,14 +70,15 @@ def _rule(kind: str) -> dict[str, Any]:
 
 
 def _rule_id(kind: str) -> str:
-    return f"gradhealth/{plain(kind)}"
+    return f"gradhealth/{kind}"
 
 
 def _results(found: Iterable[tuple[StoredCheck, Finding]], kinds: Sequence[str]) -> Iterable[dict[str, Any]]:
     for stored, finding in found:
+        kind = plain(finding.kind)
         yield {
-            "ruleId": _rule_id(finding.kind),
-            "ruleIndex": kinds.index(finding.kind),
+            "ruleId": _rule_id(kind),
+            "ruleIndex": kinds.index(kind),
             "level": "note" if stored.outcome == "xfailed" else "error",
             "message": {"text": _message(stored, finding)},
             "locations": [_location(stored, finding)],

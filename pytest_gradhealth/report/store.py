@@ -1,7 +1,8 @@
 """The report as a JSON document: written whole, read back with every fault named.
 
 The layout is made for two readers. A person gets one line per layer. ``compare``, which needs neither the forward
-signals nor the second look, cuts those lines out before the text is decoded (see :func:`read_raw`).
+signals nor the second look nor most of what is said of a layer, cuts those out before the text is decoded (see
+:func:`read_raw`).
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pytest_gradhealth.report.validate import first_fault
 
 __all__ = [
     "SCHEMA_VERSION",
+    "UNSTORED",
     "Report",
     "StoreError",
     "StoredCheck",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+UNSTORED = "histogram"
+"""Field of a layer that is drawn and not stored: it is several times as long as all else that is said of the layer."""
 LARGEST_FILE = 1 << 30
 """Bytes; a larger file is refused before it is read."""
 
@@ -44,8 +48,12 @@ _FIELD = '\n   "'
 """How a field of a record starts, and nothing else in the file does."""
 _LATER, _SIGNALS, _LAYERS = f'{_FIELD}later": ', f'{_FIELD}signals": [\n', f'{_FIELD}layers": [\n'
 _BLOCK_END = "\n   ],"
-_UNNEEDED = {_LATER: "\n", _SIGNALS: _BLOCK_END}
+_UNNEEDED = {_LATER.encode(): b"\n", _SIGNALS.encode(): _BLOCK_END.encode()}
 """Starts of what ``compare`` does not need, with the end; a final newline belongs to what follows."""
+_COMPARED = ("name", "kind", "shape", "norm", "reach", "signal", "gain", "weight_norm")
+"""What ``compare`` needs of a layer. It stands first in the line, and only what follows it has two spaces before it."""
+_GAP = ",  "
+_REST = re.compile(rb',  "[^\n]*\}')
 
 
 class StoreError(ValueError):
@@ -122,6 +130,8 @@ def describe_environment() -> dict[str, str]:
 @cache
 def report_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of the report."""
+    from importlib import resources  # takes a fifth of the time in which compare starts, and compare needs no schema
+
     text = resources.files(__package__).joinpath("schema-1.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
@@ -162,7 +172,7 @@ def read_report(path: str | os.PathLike[str]) -> Report:
 
 
 def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The document as plain data without forward signals and second look: quick, for many large reports.
+    """The document as plain data with no more of a record than ``compare`` needs: quick, for many large reports.
 
     Only the outside is checked: whoever uses a check's inside must expect any JSON value there.
 
@@ -178,18 +188,19 @@ def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load_json(path: str | os.PathLike[str], trim: Any = None, **decoder: Any) -> Any:
-    """Decode a JSON file. ``trim`` may shorten the text first; it is ignored where that breaks the document.
+    """Decode a JSON file. ``trim`` may shorten its bytes first; it is ignored where that breaks the document.
 
     Raises:
         StoreError: the file cannot be read or is no JSON; the message names the line and what likely happened.
     """
-    text = _read_text(path)
+    content = _read(path)
     with no_garbage_collection():
         if trim is not None:
             try:
-                return json.loads(trim(text), **decoder)
+                return json.loads(trim(content).decode("utf-8-sig"), **decoder)
             except (ValueError, RecursionError):
                 pass  # Read it whole, so that the place of the fault is the one in the file.
+        text = _decoded(path, content)
         try:
             return json.loads(text, **decoder)
         except json.JSONDecodeError as error:
@@ -200,22 +211,27 @@ def load_json(path: str | os.PathLike[str], trim: Any = None, **decoder: Any) ->
             raise StoreError(f"{path}: {error}") from None
 
 
-def _read_text(path: str | os.PathLike[str]) -> str:
+def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{path}: is not a file")
         if status.st_size > LARGEST_FILE:
             raise StoreError(f"{path}: {status.st_size >> 20} MiB; only files up to {LARGEST_FILE >> 20} MiB are read")
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise StoreError(f"{path}: not UTF-8 text at byte {error.start}; write the file again") from None
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a path with a null byte; StoreError passes through
         raise error if isinstance(error, StoreError) else StoreError(f"{path!r}: {error}") from None
+
+
+def _decoded(path: str | os.PathLike[str], content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: not UTF-8 text at byte {error.start}; write the file again") from None
 
 
 def _explain(path: str | os.PathLike[str], text: str, error: json.JSONDecodeError) -> str:
@@ -252,7 +268,7 @@ def _stored(path: str | os.PathLike[str], index: int, item: Mapping[str, Any]) -
 
 def _check_text(stored: StoredCheck) -> str:
     data = stored.to_dict()
-    record = data.pop("record")
+    record = _storable(data.pop("record"))
     layers, signals = record.pop("layers", ()), record.pop("signals", ())
     later = record.pop("later", None)
     parts = ["  ", _dumps(data)[:-1], ', "record": ', _dumps(record)[:-1], ","]
@@ -260,7 +276,19 @@ def _check_text(stored: StoredCheck) -> str:
         parts += [_LATER, _dumps(later), ","]
     if signals:
         parts += [_SIGNALS, _lines(signals), _BLOCK_END]
-    return "".join([*parts, _LAYERS, _lines(layers), "\n   ]}}"])
+    return "".join([*parts, _LAYERS, ",\n".join(map(_layer_text, layers)), "\n   ]}}"])
+
+
+def _layer_text(layer: Mapping[str, Any]) -> str:
+    compared = {name: layer[name] for name in _COMPARED if name in layer}
+    rest = {name: value for name, value in layer.items() if name not in compared}
+    return f"    {_dumps(compared)[:-1]}{_GAP}{_dumps(rest)[1:]}" if rest else f"    {_dumps(compared)}"
+
+
+def _storable(record: dict[str, Any]) -> dict[str, Any]:
+    layers = [{name: value for name, value in layer.items() if name != UNSTORED} for layer in record.get("layers", ())]
+    later = {"later": _storable(record["later"])} if "later" in record else {}
+    return {**record, "layers": layers, **later}
 
 
 def _lines(items: Any) -> str:
@@ -271,17 +299,17 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _trim(text: str) -> str:
-    """Cut out the lines that :func:`_check_text` wrote for the forward signals and the second look."""
+def _trim(content: bytes) -> bytes:
+    """Cut out what :func:`_check_text` wrote for others than ``compare``."""
     kept, position, found = [], 0, -1
-    while (found := text.find(_FIELD, found + 1)) >= 0:
-        end = next((end for start, end in _UNNEEDED.items() if text.startswith(start, found)), None)
-        stop = -1 if end is None else text.find(end, found + 1)
+    while (found := content.find(_FIELD.encode(), found + 1)) >= 0:
+        end = next((end for start, end in _UNNEEDED.items() if content.startswith(start, found)), None)
+        stop = -1 if end is None else content.find(end, found + 1)
         if end is not None and stop >= 0:
-            kept.append(text[position:found])
-            position = stop + len(end.rstrip("\n"))
+            kept.append(content[position:found])
+            position = stop + len(end.rstrip(b"\n"))
             found = position - 1
-    return "".join([*kept, text[position:]]) if kept else text
+    return _REST.sub(b"}", b"".join([*kept, content[position:]]) if kept else content)
 
 
 @contextmanager

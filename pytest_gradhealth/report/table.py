@@ -89,7 +89,12 @@ def _reasons(check: Check, width: int) -> Iterator[str]:
     import textwrap
 
     def wrapped(text: str, start: str, indent: int) -> list[str]:
-        return textwrap.wrap(_line(text), width, initial_indent=start, subsequent_indent=" " * indent)
+        sentence, _, command = text.partition("\n")
+        margin = " " * indent  # an option's name is one word
+        lines = textwrap.wrap(
+            _line(sentence), width, initial_indent=start, subsequent_indent=margin, break_on_hyphens=False
+        )
+        return [*lines, margin + _line(command)] if command else lines
 
     for finding in check.findings:
         if len(check.findings) > 1:

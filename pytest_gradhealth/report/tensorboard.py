@@ -7,11 +7,11 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradhealth.record import GradientRecord, LayerGradient
+from pytest_gradhealth.record import GradientRecord, Histogram
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import Report, StoredCheck
 
@@ -41,8 +41,8 @@ def write_tensorboard(folder: str | os.PathLike[str], report: Report) -> tuple[P
     """Add one run per check to a log folder, with TensorBoard's own writer.
 
     The step is the number of optimiser steps made before a measurement: 0, and that of the second look. Each layer has
-    scalars (``gradient_norm/fc1``) and, where the record holds its histogram, ``gradients/fc1``; each step has a
-    histogram of the layers' norms as powers of ten.
+    scalars (``gradient_norm/fc1``) and, where the record holds it, a histogram of its gradient's elements
+    (``gradients/fc1``); each step has a histogram of the layers' norms as powers of ten.
 
     Returns:
         The runs' folders, in the report's order.
@@ -96,22 +96,16 @@ def _summary(record: GradientRecord) -> Summary:
         name = plain(layer.name) or "(model)"
         found = ((group, getattr(layer, field)) for field, group in SCALARS.items())
         values += [{"tag": f"{group}/{name}", "simple_value": value} for group, value in found if value is not None]
-        if len(layer.histogram) > 2 and all(map(math.isfinite, layer.histogram)):
-            values.append({"tag": f"gradients/{name}", "histo": _gradients(layer)})
+        if layer.histogram is not None:
+            values.append({"tag": f"gradients/{name}", "histo": _gradients(layer.histogram)})
     powers = [math.log10(layer.norm) for layer in record if layer.norm and 0 < layer.norm < math.inf]
     if powers:
         values.append({"tag": "gradient_norm over all layers (power of ten)", "histo": _histogram(powers)})
     return Summary(value=[Summary.Value(**value) for value in values])
 
 
-def _gradients(layer: LayerGradient) -> HistogramProto:
-    """The histogram that the record holds: the range, then counts in bins of equal width."""
-    low, high, *counts = layer.histogram
-    width = (high - low) / len(counts)
-    middles = [low + width * (i + 0.5) for i in range(len(counts))]
-    total = sum(count * middle for count, middle in zip(counts, middles, strict=True))
-    squares = (layer.norm or 0.0) ** 2
-    return _proto(low, high, counts, total, squares)
+def _gradients(found: Histogram) -> HistogramProto:
+    return _proto(found.lowest, found.highest, found.edges, found.counts, found.total, found.squares)
 
 
 def _histogram(values: list[float]) -> HistogramProto:
@@ -120,14 +114,16 @@ def _histogram(values: list[float]) -> HistogramProto:
     counts = [0.0] * bins
     for value in values:
         counts[min(int((value - low) / (high - low) * bins), bins - 1) if high > low else 0] += 1
-    return _proto(low, high, counts, sum(values), sum(value * value for value in values))
+    width = (high - low) / bins
+    edges = [*(low + width * (i + 1) for i in range(bins - 1)), high]
+    return _proto(low, high, edges, counts, sum(values), sum(value * value for value in values))
 
 
-def _proto(low: float, high: float, counts: list[float], total: float, squares: float) -> HistogramProto:
+def _proto(
+    low: float, high: float, edges: Sequence[float], counts: Sequence[float], total: float, squares: float
+) -> HistogramProto:
     from tensorboard.compat.proto.summary_pb2 import HistogramProto
 
-    width = (high - low) / len(counts)
-    edges = [low + width * (i + 1) for i in range(len(counts) - 1)] + [high]
     return HistogramProto(
         min=low, max=high, num=sum(counts), sum=total, sum_squares=squares, bucket_limit=edges, bucket=counts
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_gradhealth.judge.drift import measure_drift
+from pytest_gradhealth.judge.drift import drift_limit, measure_drift
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
 from pytest_gradhealth.report.store import StoredCheck, StoreError
@@ -24,8 +24,8 @@ DEFAULT_DRIFT = 3.0
 class Accepted:
     """The accepted records of a session, and how far a check may be from them."""
 
-    def __init__(self, path: Path, baseline: Baseline, max_drift: float) -> None:
-        self.path, self.baseline, self.max_drift = path, baseline, max_drift
+    def __init__(self, path: Path, baseline: Baseline, max_drift: float, command: Callable[[str], str]) -> None:
+        self.path, self.baseline, self.max_drift, self._command = path, baseline, max_drift, command
 
     def compare(self, test: str, check: Check) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
         """Findings and notes: how a check differs from what was accepted for it."""
@@ -33,7 +33,7 @@ class Accepted:
         if record is None:
             return (self._missing(test, check),), ()
         drift = measure_drift(check.record, record, self.max_drift)
-        return drift.findings, drift.notes
+        return tuple(map(_acceptable, drift.findings)), drift.notes
 
     def _missing(self, test: str, check: Check) -> Finding:
         return Finding(
@@ -41,8 +41,12 @@ class Accepted:
             layers=(),
             message=f"{self.path.name} has no entry for {check.name!r} of this test",
             cause="it was never accepted, or the test or model was renamed",
-            remedy=f"look at the table; to accept it: {accept_command(self.path, test)}",
+            remedy=f"look at the table; to accept it:\n{self._command(test)}",
         )
+
+
+def _acceptable(finding: Finding) -> Finding:
+    return replace(finding, remedy=f"{finding.remedy}; if the change is meant, accept it with --gradhealth-update")
 
 
 def accepted_of(config: pytest.Config) -> Accepted | None:
@@ -81,14 +85,25 @@ def _read(config: pytest.Config) -> Accepted | None:
             raise pytest.UsageError("--gradhealth-update needs --gradhealth-baseline=PATH (or gradhealth_baseline)")
         return None
     max_drift, source = options.given(config, "max_drift")
-    limit = DEFAULT_DRIFT if max_drift is None else float(max_drift)
-    if not 1 < limit < math.inf:
-        raise pytest.UsageError(f"{source}: max_drift={limit:g} must be a factor above 1")
+    try:
+        limit = drift_limit(DEFAULT_DRIFT if max_drift is None else max_drift)
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: {error}") from None
     try:
         baseline = read_baseline(path, missing_ok=True)
     except StoreError as error:
         raise pytest.UsageError(str(error)) from None
-    return None if _updates(config) else Accepted(path, baseline, limit)
+    if _updates(config):
+        return None
+    value, source = options.given(config, "baseline")
+    typed = value if source.startswith("--") else path
+    return Accepted(path, baseline, limit, lambda test: accept_command(typed, _from_here(config, test)))
+
+
+def _from_here(config: pytest.Config, test: str) -> str:
+    """A node id, as it is to be typed where pytest was started."""
+    file, colons, rest = test.partition("::")
+    return test if config.invocation_params.dir == config.rootpath else f"{config.rootpath / file}{colons}{rest}"
 
 
 def _path(config: pytest.Config) -> Path | None:

@@ -15,7 +15,7 @@ from pytest_gradhealth.judge.limits import Limits
 __all__ = ["apply_markers"]
 
 LIMITS = frozenset(f.name for f in fields(Limits))
-SETTINGS = frozenset(f.name for f in fields(Settings)) - {"limits", "device_from"}
+SETTINGS = frozenset(f.name for f in fields(Settings)) - {"limits", "device_from", "histograms"}
 ALLOWED = LIMITS | SETTINGS | {"enabled"}
 
 

@@ -123,7 +123,7 @@ def read_settings(config: pytest.Config) -> Settings:
     from pytest_gradhealth.judge.limits import Limits
 
     limits: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"histograms": bool(given(config, "tensorboard")[0])}
     for option in (*LIMITS, *MEASURING):
         value, source = given(config, option.name)
         if value is None:

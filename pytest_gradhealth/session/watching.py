@@ -48,9 +48,7 @@ def watched(item: pytest.Item, health: GradHealth) -> Iterator[None]:
     if not marked and "torch" not in sys.modules:  # a suite without torch does not pay for its import
         yield
         return
-    from pytest_gradhealth.measure.watch import Watch
-
-    with Watch() as watch:
+    with health.new_watch() as watch:
         yield
     if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
         return

@@ -185,7 +185,7 @@ def test_a_layer_that_moved_fails_a_pull_request_of_a_fork(tmp_path: Path) -> No
     assert annotation.place[0] == "tests/test_gradients.py"
     assert "worse than the base" in annotation.properties["title"]
     assert ":small_red_triangle:" in result.summary
-    assert "grey base, blue head" in result.summary
+    assert "grey: that of the base, blue: gradient norm" in result.summary
 
 
 def test_a_base_without_the_tests_is_a_warning(tmp_path: Path) -> None:

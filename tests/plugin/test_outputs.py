@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,78 @@ def test_every_file_is_written_once_by_the_controller(
     assert list((pytester.path / "out" / "board").glob("**/events.*"))
 
 
+BOARD = """
+import pytest, torch
+from small_nets import *
+
+TWO = [X, 2 * X]
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_checked(gradhealth, size):
+    gradhealth.check(net(), [X * size for X in TWO], square)
+
+def test_looked_at_twice(gradhealth):
+    model = net()
+    nn.init.zeros_(model[2].weight)
+    gradhealth.check(model, TWO, square)
+
+def test_trained():
+    model = net()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(9):
+        optimiser.zero_grad()
+        square(model(X)).backward()
+        optimiser.step()
+"""
+
+
+def board(folder: Path) -> dict[str, dict[str, list[tuple[int, float, float, float]]]]:
+    """By run and tag: step, number, smallest and largest of each histogram that TensorBoard itself reads."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for run in sorted(folder.iterdir()):
+        events = EventAccumulator(str(run), size_guidance={"histograms": 0})
+        events.Reload()
+        points = {tag: events.Histograms(tag) for tag in events.Tags()["histograms"] if tag.startswith("gradients/")}
+        found[run.name.partition("-Sequential")[0]] = {
+            tag: [(p.step, p.histogram_value.num, p.histogram_value.min, p.histogram_value.max) for p in seen]
+            for tag, seen in points.items()
+        }
+    return found
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_tensorboard_shows_every_layers_gradient_at_every_step(
+    project: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytest.importorskip("tensorboard")
+    project.makepyfile(test_a=BOARD)
+    options = ("--gradhealth", "--gradhealth-tensorboard=board", "--gradhealth-json=report.json")
+    project.runpytest_subprocess(*options, *workers).assert_outcomes(passed=4)
+    found = board(project.path / "board")
+    small, large, twice, trained = (
+        found[f"test_a-py-test_{name}"] for name in ("checked-1", "checked-3", "looked_at_twice", "trained")
+    )
+    assert [(step, num) for step, num, *_ in small["gradients/0"]] == [(0, 2 * 16)]
+    assert [(step, num) for step, num, *_ in large["gradients/2"]] == [(0, 2 * 10)]
+    assert large["gradients/2"][0][3] > small["gradients/2"][0][3]
+    assert [(step, num) for step, num, *_ in twice["gradients/0"]] == [(0, 32), (1, 32)]
+    assert twice["gradients/0"][0][2:] == (0, 0)
+    assert [(step, num) for step, num, *_ in trained["gradients/0"]] == [(0, 16), (7, 16)]
+    assert "histogram" not in (project.path / "report.json").read_text()
+
+
+@pytest.mark.parametrize("setting", ["gradhealth_tensorboard = board", ""])
+def test_elements_are_counted_only_for_tensorboard(project: pytest.Pytester, setting: str) -> None:
+    project.makeini(f"[pytest]\n{setting}")
+    project.makeconftest("def pytest_gradhealth_metadata(check): return {'it': bool(check.record[0].histogram)}")
+    project.makepyfile(BOARD)
+    project.runpytest("--gradhealth", "--gradhealth-json=report.json").assert_outcomes(passed=4)
+    checks = read_report(project.path / "report.json").checks
+    assert [stored.check.metadata["it"] for stored in checks] == [bool(setting)] * 4
+
+
 def test_a_failed_test_is_in_the_report_with_its_line(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_sick=SICK)
     pytester.runpytest("--gradhealth-json=report.json").assert_outcomes(failed=1)
@@ -101,6 +174,14 @@ def test_junit_properties_only_when_asked_for(pytester: pytest.Pytester, suite: 
     assert "gradhealth" in (pytester.path / "rich.xml").read_text()
 
 
+def accepting(result: pytest.RunResult) -> list[str]:
+    """The arguments of the one command in the output, which stands in a line of its own to be copied."""
+    (line,) = (line.lstrip("E ") for line in result.outlines if "pytest " in line and "--gradhealth-update" in line)
+    name, *arguments = shlex.split(line)
+    assert name == "pytest"
+    return arguments
+
+
 class TestBaseline:
     """Accept, compare, notice."""
 
@@ -122,6 +203,8 @@ class TestBaseline:
         result = pytester.runpytest("--gradhealth-baseline=base.json", "-k", "test_first")
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["E*GradientHealthError: drift in network: *around 3.0:*"])
+        text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
+        assert "if the change is meant, accept it with --gradhealth-update" in text
 
     def test_a_missing_entry_fails_with_the_command_that_accepts_it(
         self, pytester: pytest.Pytester, suite: Path
@@ -129,9 +212,22 @@ class TestBaseline:
         self.accept(pytester, "-k", "test_first").assert_outcomes(passed=1, deselected=1)
         result = pytester.runpytest("--gradhealth-baseline=base.json")
         result.assert_outcomes(passed=1, failed=1)
-        text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
-        assert "--gradhealth-baseline=" in text
-        assert "--gradhealth-update" in text
+        command = accepting(result)
+        assert command == ["test_suite.py::test_second", "--gradhealth-baseline=base.json", "--gradhealth-update"]
+        pytester.runpytest(*command).assert_outcomes(passed=1)
+        pytester.runpytest("--gradhealth-baseline=base.json").assert_outcomes(passed=2)
+
+    @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+    def test_the_command_works_in_another_folder_and_with_an_ini_file(
+        self, pytester: pytest.Pytester, suite: Path, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+    ) -> None:
+        pytester.makeini("[pytest]\ngradhealth_baseline = a base.json")
+        monkeypatch.chdir(pytester.mkdir("elsewhere"))
+        tests = ("..", "-k", "first", *workers)
+        command = accepting(pytester.runpytest_subprocess(*tests))
+        assert command[1] == f"--gradhealth-baseline={pytester.path / 'a base.json'}"
+        pytester.runpytest_subprocess(*command).assert_outcomes(passed=1)
+        pytester.runpytest_subprocess(*tests).assert_outcomes(passed=1)
 
     def test_an_update_touches_only_what_ran(self, pytester: pytest.Pytester, suite: Path) -> None:
         self.accept(pytester)
@@ -168,4 +264,4 @@ class TestBaseline:
     def test_an_impossible_factor_names_its_source(self, pytester: pytest.Pytester, suite: Path, factor: str) -> None:
         result = pytester.runpytest("--gradhealth-baseline=base.json", f"--gradhealth-max-drift={factor}")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["ERROR: --gradhealth-max-drift: max_drift=*"])
+        result.stderr.fnmatch_lines(["ERROR: --gradhealth-max-drift: expected a factor above 1, got *"])

@@ -47,6 +47,17 @@ def test_a_moved_layer_is_a_regression_with_both_numbers(compare, make_stored, m
     assert norm["factor"] == pytest.approx(10, rel=1e-4)
 
 
+def test_nothing_is_to_be_accepted_where_two_reports_are_compared(compare, make_stored, make_record, scale):
+    weak, loud = scale(make_record(), {"fc3": 0.1}), scale(make_record(), {"*": 9.0})
+    base, head = (
+        [make_stored(name, record=found) for name, found in pairs]
+        for pairs in ([("a", make_record()), ("b", make_record())], [("a", weak), ("b", loud)])
+    )
+    _, text = compare(base, head)
+    assert "remedy: look at what changed in or behind fc3\n" in text
+    assert "remedy: divide the loss by the factor, or scale the learning rate\n" in text
+
+
 def test_the_limit_is_an_option(compare, make_stored, make_record, scale):
     weak = make_stored(record=scale(make_record(), {"fc3": 0.1}))
     assert compare([make_stored()], [weak], "--max-drift", "11")[0] == 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
+from pytest_gradhealth.record import Histogram
 from pytest_gradhealth.report.junit import properties
 from pytest_gradhealth.report.sarif import render_sarif
 from pytest_gradhealth.report.store import Report
@@ -44,7 +45,11 @@ RESULT = strict(
         "type": "array",
         "items": strict(
             physicalLocation=PLACE,
-            logicalLocations={"type": "array", "items": strict(fullyQualifiedName=TEXT, kind=TEXT)},
+            logicalLocations={
+                "type": "array",
+                "uniqueItems": True,
+                "items": strict(fullyQualifiedName=TEXT, kind=TEXT),
+            },
         ),
     },
     partialFingerprints={"type": "object", "additionalProperties": TEXT},
@@ -57,7 +62,7 @@ RUN = strict(
     results={"type": "array", "items": RESULT},
 )
 SARIF = strict(**{"$schema": TEXT, "version": {"const": "2.1.0"}, "runs": {"type": "array", "items": RUN}})
-"""The part of the SARIF 2.1.0 standard that is used, with nothing else allowed."""
+"""The part of OASIS's sarif-schema-2.1.0.json (errata 01) that is used, with nothing else allowed."""
 
 
 def test_sarif_has_one_result_per_finding_at_the_tests_line(report, vanishing):
@@ -96,6 +101,14 @@ def test_sarif_survives_any_name_and_keeps_fingerprints(hostile, make_stored, va
         r["partialFingerprints"] for r in second["runs"][0]["results"]
     ]
     assert len({r["partialFingerprints"]["gradhealth/v1"] for r in results}) == len(hostile)
+
+
+def test_sarif_has_one_rule_for_kinds_that_read_the_same(make_stored, vanishing):
+    kinds = ("too spiky", "too\nspiky", "too\tspiky")
+    checks = tuple(make_stored(findings=(replace(vanishing, kind=kind),)) for kind in kinds)
+    log = json.loads(render_sarif(Report(checks=checks)))
+    jsonschema.validate(log, SARIF)
+    assert [rule["id"] for rule in log["runs"][0]["tool"]["driver"]["rules"]] == ["gradhealth/too spiky"]
 
 
 def test_sarif_without_findings_is_an_empty_run(make_stored):
@@ -146,13 +159,14 @@ def test_tensorboard_reads_scalars_by_layer_and_step(tensorboard, make_stored, m
 
 
 def test_tensorboard_reads_the_gradients_histogram(tensorboard, make_stored, make_record, make_layer, tmp_path):
-    layer = make_layer("fc", 0, norm=2.0, histogram=(-1.0, 1.0, 3.0, 5.0, 0.0, 2.0))
+    edges, counts = (-0.5, 0.0, 0.5, 1.0), (3, 5, 0, 2)
+    spread = Histogram(lowest=-1.0, highest=1.0, total=-0.5, squares=4.0, edges=edges, counts=counts)
+    layer = make_layer("fc", 0, norm=2.0, histogram=spread)
     (folder,) = write_tensorboard(tmp_path, Report(checks=(make_stored(record=make_record(layer)),)))
     (point,) = read_back(folder).Histograms("gradients/fc")
     found = point.histogram_value
-    assert (found.min, found.max, found.num, found.sum_squares) == (-1.0, 1.0, 10.0, 4.0)
-    assert list(found.bucket) == [3.0, 5.0, 0.0, 2.0]
-    assert list(found.bucket_limit) == [-0.5, 0.0, 0.5, 1.0]
+    assert (found.min, found.max, found.num, found.sum, found.sum_squares) == (-1.0, 1.0, 10.0, -0.5, 4.0)
+    assert (tuple(found.bucket), tuple(found.bucket_limit)) == (counts, edges)
 
 
 def test_tensorboard_shows_the_spread_over_layers(tensorboard, make_stored, make_record, make_layer, tmp_path):

@@ -150,6 +150,25 @@ def test_it_opens_from_disk_on_the_first_sick_check(view, sick_report):
     assert "2.13.0" in page.one(".foot").text
 
 
+def test_the_page_ends_where_its_content_ends(view, make_stored, vanishing):
+    checks = tuple(make_stored(f"test_{i}", findings=(vanishing,)) for i in range(60))
+    page = view(Report(checks=checks))
+    foot = page.js("document.querySelector('.foot').getBoundingClientRect().bottom")
+    assert page.js("document.documentElement.scrollHeight") == pytest.approx(foot, abs=1)
+
+
+def test_a_long_name_breaks_between_its_words(view, make_stored):
+    page = view(Report(checks=(make_stored("test_" + "of_many_words_" * 5),)))
+    lines = "range = document.createRange(), texts = [...document.querySelector('.row b').childNodes]"
+    tops = page.js(
+        f"(() => {{ const {lines}; return texts.filter((node) => node.data)"
+        ".map((node) => (range.selectNodeContents(node), range.getClientRects().length)) })()"
+    )
+    assert len(tops) > 10
+    assert set(tops) == {1}, "no word lies on two lines"
+    assert page.texts(".row b") == ["test_" + "of_many_words_" * 5]
+
+
 def test_a_click_opens_another_check_and_back_returns(view, sick_report):
     page = view(sick_report)
     page.all(".row")[3].click()
@@ -285,6 +304,7 @@ def test_devices_baseline_and_second_look_are_overlaid(view, sick_report, make_r
 def test_the_table_sorts_by_any_column_and_marks_the_culprit(view, sick_report):
     page = view(sick_report)
     assert page.texts(".sheet tr.sick .name") == ["net.7"]
+    assert "gradient" in page.js("getComputedStyle(document.querySelector('.sheet tr.sick td.bar')).backgroundImage")
     head = {item.text.strip(): item for item in page.all(".sheet th button")}
     head["Gradient norm"].click()
     assert page.texts(".sheet td.name") == [f"net.{i}" for i in range(10)]

@@ -68,6 +68,12 @@ def test_the_chart_has_one_point_per_layer_within_its_axis(make_record, make_lay
     assert lines == ["0.00, -1.00, -2.00, -3.00, -4.00, -5.00", ", ".join(["0.00"] * 6)]
 
 
+def test_the_chart_falls_as_far_as_float32_does(make_record, make_layer, make_stored, vanishing):
+    layers = [make_layer(f"l{i}", i, norm=norm, reach=0.0, signal=None) for i, norm in enumerate((1.0, 1e-30, 1e-300))]
+    text = render_markdown(Report(checks=(make_stored(record=make_record(*layers), findings=(vanishing,)),)))
+    assert "line [0.00, -30.00, -45.00]" in text
+
+
 def test_a_deep_model_keeps_a_readable_chart(make_record, make_layer, make_stored, vanishing):
     layers = [make_layer(f"l{i}", i, norm=1.0 if i < 999 else 0.0) for i in range(1000)]
     text = render_markdown(Report(checks=(make_stored(record=make_record(*layers), findings=(vanishing,)),)))

@@ -9,7 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pytest_gradhealth.record import GradientRecord
+from pytest_gradhealth.judge.drift import Profile
+from pytest_gradhealth.record import GradientRecord, Histogram
 from pytest_gradhealth.report import store
 from pytest_gradhealth.report.store import Report, StoredCheck, StoreError, read_raw, read_report, write_report
 
@@ -23,6 +24,16 @@ def test_what_is_written_is_read_back(report, tmp_path):
     assert repr(found) == repr(report)
     assert found.checks[1].check.record.later is not None
     assert list(tmp_path.joinpath("new").iterdir()) == [tmp_path / "new" / "report.json"]
+
+
+def test_histograms_are_not_stored(make_stored, make_record, make_layer, tmp_path):
+    spread = Histogram(lowest=0.0, highest=1.0, total=1.0, squares=1.0, edges=(1.0,), counts=(2,))
+    with_histograms, without = (
+        make_record(make_layer("fc", 0, histogram=found), later=make_record(make_layer("fc", 0, histogram=found)))
+        for found in (spread, None)
+    )
+    write_report(tmp_path / "report.json", Report(checks=(make_stored(record=with_histograms),)))
+    assert read_report(tmp_path / "report.json").checks[0].check.record == without
 
 
 def test_the_document_fits_the_published_schema(report, tmp_path):
@@ -51,7 +62,27 @@ def test_the_quick_reader_leaves_out_what_compare_does_not_need(report, tmp_path
     quick = read_raw(tmp_path / "report.json")
     assert whole["checks"][1]["record"].pop("signals")
     assert whole["checks"][1]["record"].pop("later")
+    needed = {"name", "kind", "shape", "norm", "reach", "signal", "gain", "weight_norm"}
+    for check in whole["checks"]:
+        record = check["record"]
+        record["layers"] = [{name: layer[name] for name in needed & layer.keys()} for layer in record["layers"]]
     assert quick == whole
+
+
+def test_the_quick_reader_leaves_compare_what_it_needs(report, tmp_path):
+    write_report(tmp_path / "report.json", report)
+    whole = json.loads(tmp_path.joinpath("report.json").read_text(encoding="utf-8"))
+    for quick, slow in zip(read_raw(tmp_path / "report.json")["checks"], whole["checks"], strict=True):
+        assert Profile.load(quick["record"]) == Profile.load(slow["record"])
+
+
+@pytest.mark.parametrize("name", ["a,  ", ',  "b": {}', ",  \n}", "a,  }"])
+def test_the_quick_reader_is_not_misled_by_names(name, make_stored, make_record, make_layer, tmp_path):
+    record = make_record(make_layer(name, 0), make_layer("other", 1))
+    write_report(tmp_path / "report.json", Report(checks=(make_stored(name, record=record, check=name),)))
+    (check,) = read_raw(tmp_path / "report.json")["checks"]
+    assert (check["name"], check["test"]) == (name, f"tests/test_model.py::{name}")
+    assert Profile.load(check["record"]) == Profile.load(record.to_dict())
 
 
 def test_the_quick_reader_reads_any_layout(report, tmp_path):

@@ -59,6 +59,15 @@ def test_cause_and_remedy_follow() -> None:
     assert lines[1:3] == ["  cause:  a sigmoid's slope is at most 0.25", "  remedy: use ReLU"]
 
 
+@pytest.mark.parametrize("width", range(30, 60))
+def test_what_is_to_be_typed_is_not_broken(width: int) -> None:
+    command = "pytest test_a.py::test_b --gradhealth-baseline=base.json --gradhealth-update"
+    found = Finding(kind="drift", layers=(), message="m", remedy=f"look, or use --gradhealth-update:\n{command}")
+    lines = render(check(findings=(found,)), width=width).splitlines()
+    assert sum("--gradhealth-update" in line for line in lines) == 2
+    assert f"          {command}" in lines
+
+
 def test_notes_are_shown() -> None:
     found = check()
     noted = GradientRecord(model="Net", layers=found.record.layers, notes=("one sample only",))

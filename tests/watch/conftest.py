@@ -38,8 +38,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The same under ``pytest --gradhealth``."""
-    return run(tmp_path_factory.mktemp("watched"), "--gradhealth", "--gradhealth-json=health.json")
+    """The same under ``pytest --gradhealth``, with all that can be measured."""
+    options = ("--gradhealth", "--gradhealth-json=health.json", "--gradhealth-tensorboard=board")
+    return run(tmp_path_factory.mktemp("watched"), *options)
 
 
 def run(folder: Path, *options: str) -> Run:

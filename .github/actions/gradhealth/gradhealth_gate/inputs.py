@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gradhealth_gate.problems import ProblemError
+from pytest_gradhealth.judge.drift import drift_limit
 
 __all__ = ["Inputs", "read_inputs"]
 
@@ -58,7 +58,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
         baseline_file=reader.take("baseline-file", _file, ""),
         base_ref=reader.take("base-ref", _revision, ""),
         base_setup=reader.take("base-setup", str, ""),
-        max_drift=reader.take("max-drift", _factor, 3.0),
+        max_drift=reader.take("max-drift", drift_limit, 3.0),
         require_base=reader.take("require-base", _switch, False),
         fail_on=reader.take("fail-on", _choice("fail-on"), "any"),
         annotations=reader.take("annotations", _switch, True),
@@ -131,16 +131,6 @@ def _revision(text: str) -> str:
     if revision.startswith("-") or not revision.isprintable():
         raise ValueError(f"{revision!r} is no commit, tag or branch")
     return revision
-
-
-def _factor(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1 < value < math.inf:
-        raise ValueError(f"expected a factor above 1, got {text!r}")
-    return value
 
 
 def _switch(text: str) -> bool:
