@@ -54,7 +54,7 @@ def exploding_stretch(view: View) -> list[str]:
 
 def growing_stretch(view: View) -> list[str]:
     """Layers behind which the signal is larger than behind the layer before, the sharpest first."""
-    return _sharpest(_rising(_steps(view, lambda signal: signal.rms))) or [view.trained[-1].name]
+    return _sharpest(_rising(_steps(view, lambda signal: signal.rms))) or [_first(view)]
 
 
 def collapse_stretch(view: View, what: str) -> list[str]:
@@ -77,7 +77,7 @@ def saturated_stretch(view: View) -> list[str]:
 
 def dimming_stretch(view: View) -> list[str]:
     """Layers behind which the signal is smaller than behind the layer before, the sharpest first."""
-    return _sharpest(_falling(_steps(view, lambda signal: signal.amplitude or 0.0))) or [view.record[0].name]
+    return _sharpest(_falling(_steps(view, lambda signal: signal.amplitude or 0.0))) or [_first(view)]
 
 
 def dead_end(view: View, silent: Sequence[LayerGradient]) -> str:
@@ -180,7 +180,7 @@ def _gains(view: View) -> dict[str, float]:
 
 def _falling(factors: dict[str, float]) -> dict[str, float]:
     """Decades lost at each layer that loses."""
-    return {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
+    return {name: -math.log10(factor) for name, factor in factors.items() if 0 < factor < LOSSY}
 
 
 def _rising(factors: dict[str, float]) -> dict[str, float]:

@@ -81,6 +81,8 @@ def _overgrown(view: View) -> Iterator[Finding]:
         return
     start = max(max(signal.rms for signal in body[: math.ceil(len(body) / 4)]), 1.0)
     largest = max(body, key=lambda signal: signal.rms)
+    if largest.rms / start <= limit:
+        return
     stretch = localise.growing_stretch(view)
     allowed = limit * (JUMP if len(stretch) == 1 else 1)
     if largest.rms / start <= allowed:
