@@ -325,7 +325,7 @@ class GradHealth:
     def _examined(self, rehearsal: Rehearsal, settings: Settings, name: str | None) -> Check:
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
-        if findings or any(layer.missing for layer in record):  # left out by design, or cut off: the trace tells
+        if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
         if any(finding.kind == "missing" for finding in findings):

@@ -221,6 +221,9 @@ class Operation(_Plain):
     """Layers whose parameters lie in the graph that it cuts off, each at the first operation that does."""
     flat: float = 0.0
     """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
+    constant: float | None = None
+    """What all its outputs are, whatever it was given: 0 behind a mask or a factor, 1 of a choice among one; None:
+    they differ."""
 
     @property
     def is_step(self) -> bool:

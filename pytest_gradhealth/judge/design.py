@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import LayerGradient
+from pytest_gradhealth.record import LayerGradient, Operation, Signal
 
 __all__ = ["reason"]
 
@@ -57,7 +57,7 @@ def _silent_by_design(view: View, layer: LayerGradient) -> str:
     later = view.later.layer(layer.name) if view.later else None
     if later is not None and later.norm:
         return "waits for a gate that starts at zero"
-    return ""
+    return "not asked for in the last block" if _is_unasked(view, layer) else ""
 
 
 def _is_unrouted_expert(view: View, layer: LayerGradient) -> bool:
@@ -66,7 +66,7 @@ def _is_unrouted_expert(view: View, layer: LayerGradient) -> bool:
     if signal is not None and signal.size:
         return False
     parts = layer.name.split(".")
-    for position in (i for i, part in enumerate(parts) if part.isdigit()):
+    for position in _numbers(parts):
         pattern = ".".join([*parts[:position], "*", *parts[position + 1 :]])
         siblings = [other for other in view.record.matching(pattern) if other.name != layer.name and other.norm]
         if siblings and ("expert" in layer.name.lower() or _are_routed(view, layer, siblings)):
@@ -107,8 +107,34 @@ def _is_last_by_product(view: View, layer: LayerGradient) -> bool:
     parts = layer.name.split(".")
     return any(
         _are_trained_before(view, parts, position) and _has_trained_mate(view, parts, position)
-        for position in (i for i, part in enumerate(parts) if part.isdigit())
+        for position in _numbers(parts)
     ) and not localise.is_cut(view, layer)
+
+
+def _is_unasked(view: View, layer: LayerGradient) -> bool:
+    """What the last of repeated blocks does for tokens or streams that no read-out looks at.
+
+    The same layer of every block before is trained, and so is another part of the last block; and nothing there is
+    seen to be shut.
+    """
+    parts = layer.name.split(".")
+    for position in _numbers(parts):
+        block = f"{'.'.join(parts[: position + 1])}."
+        inside = [other for other in view.trained if other.name.startswith(block)]
+        silent = [other for other in inside if not other.norm]
+        if len(silent) < len(inside) and _are_trained_before(view, parts, position):
+            return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, silent))))
+    return False
+
+
+def _is_shut(found: Operation | Signal | LayerGradient) -> bool:
+    """A choice among one is none, but it is no fault either."""
+    return not (isinstance(found, Operation) and found.constant == 1)
+
+
+def _numbers(parts: Sequence[str]) -> Iterator[int]:
+    """Where a name holds the number of a block."""
+    return (position for position, part in enumerate(parts) if part.isdigit())
 
 
 def _are_trained_before(view: View, parts: Sequence[str], position: int) -> bool:

@@ -34,8 +34,6 @@ SLOPES = {"Sigmoid": "0.25", "Hardsigmoid": "0.17", "Softmax": "0.25"}
 SHRINKING = ("Sigmoid", "Hardsigmoid", "Tanh", "Hardtanh", "Softsign", "Softmax")
 SATURATED = 0.5
 """Share of flat outputs from which saturation is a cause."""
-SILENT = 0.99
-"""Share of zero outputs from which a rectifier is dead."""
 INITIALISE = "initialise with He (ReLU) or Xavier (tanh) scale"
 REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
 SKIP = "add a normalisation or skip connections"
@@ -138,28 +136,34 @@ def unused(view: View, layer: LayerGradient) -> Explanation:
 
 def dead_end(view: View, culprit: str) -> Explanation:
     """What sends back nothing: a rectifier that is always off, a flat step, a factor of zero."""
-    following = view.following(culprit)
-    end = following.name if following else None
-    for operation in view.operations(culprit, end):
-        if operation.flat >= SILENT:
+    match next(localise.shutters(view, culprit), None):
+        case Operation() as operation:
             return _flat_operation(operation)
-    for signal in view.between(culprit, end) if end else view.leaves[-2:]:
-        if signal.zeros >= SILENT and signal.kind != "Dropout":
+        case Signal(kind="Dropout") as dropout:
+            return Explanation(cause=f"{dropout.name!r} drops everything", remedy="lower its probability p")
+        case Signal() as signal:
             cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
             return Explanation(cause=cause, remedy=REVIVE)
-        if signal.zeros >= SILENT:
-            return Explanation(cause=f"{signal.name!r} drops everything", remedy="lower its probability p")
-    if following is not None and following.closed:
-        cause = f"the weights of {following.name!r} behind it are all zero, and stay so"
-        return Explanation(
-            cause=cause, remedy="start one of two factors away from zero: a product of two zeros never moves"
-        )
+        case LayerGradient(closed=closed) as following if closed:
+            cause = f"the weights of {following.name!r} behind it are all zero, and stay so"
+            return Explanation(
+                cause=cause, remedy="start one of two factors away from zero: a product of two zeros never moves"
+            )
+        case LayerGradient() as following:
+            cause = f"what {following.name!r} behind it is given is all zeros"
+            return Explanation(cause=cause, remedy="look at the activation, mask or factor in between")
     cause = "something between it and the loss has slope zero: a saturated activation, a clamp, a mask or a factor of 0"
     return Explanation(cause=cause, remedy="look at what is applied to its output")
 
 
 def _flat_operation(operation: Operation) -> Explanation:
     place = f" at {operation.where}" if operation.where else ""
+    if operation.constant == 1:
+        cause = f"{operation.name}(){place} runs over a single element: it is always 1"
+        return Explanation(cause=cause, remedy="apply it over another dimension, or give it more to choose from")
+    if operation.constant == 0:
+        cause = f"{operation.name}(){place} gives nothing but zeros"
+        return Explanation(cause=cause, remedy="look at the factor or the mask there")
     if operation.is_step:
         cause = f"{operation.name}(){place} has slope zero everywhere"
         return Explanation(cause=cause, remedy="use a straight-through estimator: x + (round(x) - x).detach()")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from pytest_gradhealth.judge.view import SAME, View
-from pytest_gradhealth.record import LayerGradient, Signal, parent_of
+from pytest_gradhealth.record import LayerGradient, Operation, Signal, parent_of
 
 __all__ = [
     "collapse_stretch",
@@ -23,12 +23,15 @@ __all__ = [
     "is_cut",
     "is_inside",
     "saturated_stretch",
+    "shutters",
     "span",
     "vanishing_stretch",
 ]
 
 LOSSY = 0.8
 """A gain below this loses signal; a gain above its inverse amplifies it."""
+SILENT = 0.99
+"""Share of flat slopes, or of zeros, from which nothing comes back."""
 ALONE = 0.5
 """One layer that accounts for so large a share of the lost decades is the culprit alone."""
 
@@ -89,6 +92,20 @@ def dead_end(view: View, silent: Sequence[LayerGradient]) -> str:
     while len(ordered) > 1 and view.is_given_nothing(ordered[-1]):
         ordered.pop()
     return ordered[-1].name
+
+
+def shutters(view: View, layer: str) -> Iterator[Operation | Signal | LayerGradient]:
+    """What sends nothing back, between a layer and the next: a step, a mask, units that are off, weights at zero."""
+    following = view.following(layer)
+    end = following.name if following else None
+    for operation in view.operations(layer, end):
+        if operation.flat >= SILENT or operation.constant is not None:
+            yield operation
+    for signal in view.between(layer, end) if end else view.leaves[-2:]:
+        if signal.zeros >= SILENT:
+            yield signal
+    if following is not None and (following.closed or view.is_given_nothing(following)):
+        yield following
 
 
 def is_cut(view: View, layer: LayerGradient) -> bool:

@@ -25,6 +25,7 @@ from pytest_gradhealth.record import STEPS, Operation
 __all__ = ["Trace"]
 
 CLAMPS = frozenset({"clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6", "hardsigmoid", "relu", "threshold"})
+ERASING = frozenset({"mul", "masked_fill", "where"})
 SATURATING = frozenset({"sigmoid", "tanh", "softmax"})
 TORCH = os.path.dirname(torch.__file__)
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
@@ -73,7 +74,8 @@ class Trace(TorchFunctionMode):
         first = args[0] if args and isinstance(args[0], Tensor) else None
         cuts = _cuts(name, args, result)
         flat = 0.0 if cuts or first is None else _flat(name, first, result)
-        if not cuts and not flat and name.rstrip("_") not in SATURATING:
+        constant = None if cuts else _constant(name, args, result)
+        if not cuts and not flat and constant is None and name.rstrip("_") not in SATURATING:
             return
         where, installed = _caller()
         self.operations.append(
@@ -85,6 +87,7 @@ class Trace(TorchFunctionMode):
                 installed=installed,
                 cuts=cuts,
                 flat=flat,
+                constant=constant,
                 behind=tuple(dict.fromkeys(self._behind(args))) if cuts else (),
             )
         )
@@ -145,6 +148,17 @@ def _flat(name: str, given: Tensor, result: Any) -> float:
         )
     flat = statistics.flat_share(base.title(), result) if base in SATURATING else None
     return 0.0 if flat is None else float(flat)
+
+
+def _constant(name: str, args: tuple[Any, ...], result: Any) -> float | None:
+    """0 where all of a tensor is masked or multiplied away, 1 where a softmax has a single place to choose."""
+    if not isinstance(result, Tensor) or not result.requires_grad or not result.numel():
+        return None
+    base = name.rstrip("_")
+    if base == "softmax":
+        return 1.0 if bool(result.eq(1).all()) else None
+    erased = base in ERASING and not result.any() and any(bool(t.any()) for t in floating(args) if t.requires_grad)
+    return 0.0 if erased else None
 
 
 def _share(mask: Tensor) -> float:

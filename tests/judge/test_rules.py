@@ -866,6 +866,57 @@ class WaveNet(nn.Module):
         return output
 
 
+class ReadOut(nn.Module):
+    """Blocks that refine the first position and the others by layers of their own; only the first is read."""
+
+    def __init__(self, last: str = "") -> None:
+        super().__init__()
+        self.last = last
+        names = ("first", "others", "value", "branch", "out")
+        self.blocks = nn.ModuleList(nn.ModuleDict({name: nn.Linear(WIDTH, WIDTH) for name in names}) for _ in range(3))
+        self.head = nn.Linear(WIDTH, CLASSES)
+        if last == "dead":
+            nn.init.constant_(self.blocks[2]["branch"].bias, -100.0)  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            query = torch.cat([block["first"](x[:, :1]), block["others"](x[:, 1:])], 1)  # type: ignore[index]
+            seen = (query @ x.transpose(1, 2) / WIDTH**0.5).softmax(-1)
+            branch = block["out"](block["branch"](x).relu())  # type: ignore[index]
+            x = x + seen @ block["value"](x) + branch * (0.0 if self.last == "zero" and number == 2 else 1.0)  # type: ignore[index]
+        output: Tensor = self.head(x[:, 0])
+        return output
+
+
+class Lonely(nn.Module):
+    """Attention whose softmax runs over a dimension of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.value = nn.Linear(WIDTH, 1), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = x + self.query(x).softmax(-1) * self.value(x)
+        return output
+
+
+@pytest.mark.parametrize(
+    ("last", "layer", "word"),
+    [("dead", "blocks.2.branch", "relu()"), ("zero", "blocks.2.out", "mul() at test_rules.py")],
+)
+def test_dead_layers_of_the_last_block_where_something_there_is_shut(last: str, layer: str, word: str) -> None:
+    check = examined(lambda: ReadOut(last), [sequences(seed=1), sequences(seed=2)])
+    finding = only(check, "dead")
+    assert finding.layer == layer
+    assert word in finding.cause
+
+
+def test_dead_layers_in_front_of_a_softmax_over_one() -> None:
+    finding = only(examined(blocks(Lonely, 3), BATCHES), "dead")
+    assert finding.layer.endswith("query")
+    assert "single element" in finding.cause
+
+
 class Paired(nn.Module):
     """Two layers a block; in the last block one of them is cut off."""
 
@@ -923,6 +974,7 @@ BY_DESIGN: dict[str, Callable[[], Check]] = {
     ),
     "a sum over many": lambda: examined(Summed, [sequences(seed=seed, length=2000) for seed in (1, 2)]),
     "a learnt deviation": lambda: examined(Gaussian, BATCHES, step=likelihood),
+    "a read-out of one position": lambda: examined(ReadOut, [sequences(seed=1), sequences(seed=2)]),
     "N-BEATS": lambda: examined(Forecaster, BATCHES),
     "WaveNet": lambda: examined(WaveNet, BATCHES),
     "one sample": lambda: examined(relu_mlp, [rows(1)]),
@@ -947,6 +999,7 @@ def test_healthy_by_design(name: str) -> None:
         ("target network", "copy of a trained twin"),
         ("moving average", "copy of a trained twin"),
         ("routed, not called", "expert not routed to"),
+        ("a read-out of one position", "not asked for in the last block"),
         ("N-BEATS", "by-product of the last block"),
         ("WaveNet", "by-product of the last block"),
     ],
