@@ -21,7 +21,7 @@ from pytest_gradhealth.judge.arrivals import with_arrivals
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.remarks import designed, remarks
-from pytest_gradhealth.judge.rules import judge
+from pytest_gradhealth.judge.rules import is_open, judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render, render_failure
 
@@ -332,8 +332,10 @@ class GradHealth:
             others = [rehearsal.measure(settings.seed + other) for other in OTHER_SEEDS]
             record = with_arrivals(record, others)
             findings = self._judged(record, limits)
-        if _undecided(findings):
-            later = rehearsal.look_again(LATER_STEPS, lambda seen: not _undecided(self._judged(seen, limits)))
+        if any(finding.gate for finding in findings):
+            later = rehearsal.look_again(
+                LATER_STEPS, lambda seen: not is_open(seen, self._judged(seen, limits), limits)
+            )
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
         self._progress("")
@@ -402,10 +404,6 @@ def _require_int(name: str, value: object, low: int, high: float = math.inf) -> 
         raise ConfigurationError(f"{name}={value!r} must be a whole number of at least {low}")
     if value > high:
         raise ConfigurationError(f"{name}={value!r} must be a whole number of at most {high}")
-
-
-def _undecided(findings: tuple[Finding, ...]) -> bool:
-    return any(finding.gate for finding in findings)
 
 
 def _as_measurement(record: GradientRecord) -> Measurement:

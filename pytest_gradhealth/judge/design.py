@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.view import View
@@ -13,6 +14,8 @@ __all__ = ["reason"]
 LINEAR = 2
 """Dimensions of the weight of a linear layer."""
 
+FEW = 0.25
+"""Share of silent layers up to which they are a part that an installed model does not use."""
 NOISE = 1e-6
 """Gradient over the strongest: what is below it in front of a normalisation is rounding."""
 
@@ -57,7 +60,9 @@ def _silent_by_design(view: View, layer: LayerGradient) -> str:
     later = view.later.layer(layer.name) if view.later else None
     if later is not None and later.norm:
         return "waits for a gate that starts at zero"
-    return "not asked for in the last block" if _is_unasked(view, layer) else ""
+    if _is_unasked(view, layer):
+        return "not asked for in the last block"
+    return "not used by this model" if layer.installed and _is_left_alone(view, layer) else ""
 
 
 def _is_unrouted_expert(view: View, layer: LayerGradient) -> bool:
@@ -125,6 +130,25 @@ def _is_unasked(view: View, layer: LayerGradient) -> bool:
         if len(silent) < len(inside) and _are_trained_before(view, parts, position):
             return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, silent))))
     return False
+
+
+def _is_left_alone(view: View, layer: LayerGradient) -> bool:
+    """An installed model that computes more than it uses: a few silent layers, and nothing of theirs is shut.
+
+    The silent layers that are called one after the other are taken together.
+    """
+    silent = [other for other in view.trained if not other.norm]
+    if len(silent) > len(view.trained) * FEW or not any(other.norm for other in view.front):
+        return False
+    run = next(run for run in _runs(view) if layer in run)
+    return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, run))))
+
+
+def _runs(view: View) -> Iterator[list[LayerGradient]]:
+    """Silent layers that follow each other."""
+    for silent, run in groupby(view.trained, lambda layer: not layer.norm):
+        if silent:
+            yield list(run)
 
 
 def _is_shut(found: Operation | Signal | LayerGradient) -> bool:

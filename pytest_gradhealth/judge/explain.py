@@ -267,9 +267,7 @@ def saturated(view: View, kind: str) -> Explanation:
 
 def drowned(view: View) -> Explanation:
     """A loss out of scale."""
-    loss = view.record.loss
-    size = "" if loss is None else f" (it is {loss:.0e})"
-    cause = f"the loss is multiplied by something tiny{size}, or nearly nothing depends on it"
+    cause = f"the loss is multiplied by something tiny (it is {view.record.loss:.0e}), or nearly nothing depends on it"
     remedy = "scale the loss to order one: Adam's eps of 1e-8 drowns such gradients, and SGD's step is nothing"
     return Explanation(cause=cause, remedy=remedy)
 

@@ -59,8 +59,9 @@ class View:
 
     @cached_property
     def front(self) -> list[LayerGradient]:
-        """The first quarter of the layers that were called."""
-        called = [layer for layer in self.trained if layer.order is not None]
+        """The first quarter of the layers that were called; one whose weights are all zero has no sensitivity yet."""
+        known = [layer for layer in self.trained if layer.weight_norm or not layer.closed]
+        called = [layer for layer in known if layer.order is not None]
         return called[: math.ceil(len(called) / QUARTER)]
 
     @cached_property
@@ -122,9 +123,10 @@ class View:
         """What a change of the loss is compared with.
 
         Its size, or where terms of either sign cancel (a critic's score, a policy gradient), the first-order change
-        for a relative change of the last output.
+        for a relative change of what the last layer gives: behind a sigmoid that may be a slope of 1e12.
         """
-        last = next((signal for signal in reversed(self.leaves) if signal.gradient), None)
+        reached = [signal for signal in reversed(self.leaves) if signal.gradient]
+        last = next((signal for signal in reached if signal.name in self._layers), next(iter(reached), None))
         output = 0.0 if last is None else (last.gradient or 0.0) * last.rms * last.size**0.5
         return max(abs(self.record.loss or 0.0), output)
 
@@ -135,12 +137,22 @@ class View:
         The plain sum of a normalised output is a constant, and two values normalise to plus and minus one whatever
         they were: the gradient of what lies in front is rounding noise and says nothing about the model.
         """
-        return next((signal for signal in self.leaves if _silences(signal)), None)
+        last = self.leaves[-1:]
+        return next((s for s in self.leaves if (s.kind != "Softmax" or s in last) and _silences(s)), None)
 
     @cached_property
     def samples_differ(self) -> bool:
         """Whether the batch holds different samples: what is given alike (``torch.ones``) cannot be told apart."""
-        return not self.leaves or _differ(self.leaves[0])
+        return not self.leaves or any(map(_differ, self.entries))
+
+    @cached_property
+    def entries(self) -> list[Signal]:
+        """Modules that are given the batch itself: no graph comes in, and what goes in or out is no constant.
+
+        A learnt token or latent at the beginning of a model is the same for every sample, and no batch.
+        """
+        given = [signal for signal in self.leaves if not signal.fed]
+        return given or self.leaves[:1]
 
     @cached_property
     def tokens_differ(self) -> bool:

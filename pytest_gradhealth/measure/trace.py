@@ -25,6 +25,11 @@ from pytest_gradhealth.record import STEPS, Operation
 __all__ = ["Trace"]
 
 CLAMPS = frozenset({"clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6", "hardsigmoid", "relu", "threshold"})
+BUDGET = 500_000
+"""Nodes of graphs that are walked afresh for each cut, about half a second."""
+DONORS = frozenset({"expand_as", "type_as", "view_as", "reshape_as", "new"})
+"""Operations that take a shape or a type from a tensor with a graph, and none of its values; so do all ``new_``
+and ``_like``."""
 ERASING = frozenset({"mul", "masked_fill", "where"})
 SATURATING = frozenset({"sigmoid", "tanh", "softmax"})
 TORCH = os.path.dirname(torch.__file__)
@@ -42,9 +47,11 @@ class Trace(TorchFunctionMode):
         super().__init__()
         self._names = {module: name for name, module in model.named_modules()}
         self._owners = {id(p): name for module, name in self._names.items() for p in module.parameters(recurse=False)}
-        self._walked: set[Any] = set()
+        self._shared: set[Any] = set()
+        self._budget = BUDGET
         self._begun: dict[str, int] = {}
         self._active: list[str] = []
+        self._ungraphed = ""
         self._handles: list[RemovableHandle] = []
         self.operations: list[Operation] = []
 
@@ -93,15 +100,17 @@ class Trace(TorchFunctionMode):
         )
 
     def _behind(self, given: Any) -> Iterable[str]:
-        """Owners of the parameters in the graphs of tensors; no graph is walked twice."""
+        """Owners of the parameters in the graphs of tensors; once much has been walked, no graph is walked twice."""
         tensors = list(floating(given))
         yield from (self._owners[id(tensor)] for tensor in tensors if id(tensor) in self._owners)
         waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+        walked = set() if self._budget > 0 else self._shared
         while waiting:
             node = waiting.pop()
-            if node in self._walked:
+            if node in walked:
                 continue
-            self._walked.add(node)
+            walked.add(node)
+            self._budget -= 1
             owner = self._owners.get(id(getattr(node, "variable", None)))
             if owner is not None:
                 yield owner
@@ -109,10 +118,30 @@ class Trace(TorchFunctionMode):
 
     def _entering(self, name: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any) -> None:
+            if torch.is_grad_enabled():
+                self._ungraphed = ""
+            elif not self._ungraphed:
+                self._note_ungraphed(name, module)
             self._begun.setdefault(name, len(self._begun))
             self._active.append(name)
 
         return enter
+
+    def _note_ungraphed(self, name: str, module: nn.Module) -> None:
+        """A module is called under ``no_grad``: what counts is who calls it, not the library's lines inside."""
+        self._ungraphed = name or type(module).__name__
+        where, installed = _caller()
+        self.operations.append(
+            Operation(
+                name="no_grad",
+                order=len(self._begun) - 1,
+                module=self._active[-1] if self._active else "",
+                where=where,
+                installed=installed,
+                cuts=True,
+                behind=tuple(dict.fromkeys(self._owners[id(p)] for p in module.parameters() if p.requires_grad)),
+            )
+        )
 
     def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._active:
@@ -125,6 +154,8 @@ def _cuts(name: str, args: tuple[Any, ...], result: Any) -> bool:
         return False
     if name in ("item", "tolist", "numpy", "__array__"):
         return True
+    if name in DONORS or name.startswith("new_") or name.endswith("_like"):
+        return False
     results = [tensor for tensor in tensors(result) if tensor.dtype != torch.bool]
     return bool(results) and not any(_carries_on(tensor, args) for tensor in results)
 

@@ -446,6 +446,7 @@ def test_missing_names_the_line_that_detaches() -> None:
 
 
 LIBRARY = """
+import torch
 from torch import nn
 
 class Backbone(nn.Module):
@@ -456,24 +457,77 @@ class Backbone(nn.Module):
     def forward(self, x):
         x = self.second(self.first(x).relu()).relu()
         return x, self.pooler(x)
+
+class Choosing(nn.Module):
+    # chooses among what is there so far: in the beginning a single thing
+    def __init__(self):
+        super().__init__()
+        self.scores = nn.ModuleList(nn.Linear(24, 1) for _ in range(3))
+        self.layers = nn.ModuleList(nn.Linear(24, 24) for _ in range(3))
+
+    def forward(self, x):
+        seen = [x]
+        for score, layer in zip(self.scores, self.layers):
+            weights = torch.stack([score(one) for one in seen]).softmax(0)
+            seen.append(layer((weights * torch.stack(seen)).sum(0)).relu())
+        return seen[-1]
 """
 
 
-@pytest.mark.parametrize("cut", [True, False])
-def test_missing_below_an_installed_backbone_that_has_a_part_nobody_asked_for(cut: bool, tmp_path: Path) -> None:
-    file = tmp_path / "site-packages" / "backbones.py"
+class Ungraphed(nn.Module):
+    """A user's model around a bought trunk."""
+
+    def __init__(self, trunk: nn.Module, way: str) -> None:
+        super().__init__()
+        self.trunk, self.way, self.head = trunk, way, nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.way != "no_grad"):
+            hidden = self.trunk(x)[0]
+        self.watched = hidden.detach().mean()  # a cut that costs nothing
+        output: Tensor = self.head(hidden.detach() if self.way == "detach" else hidden)
+        return output
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[Any]:
+    """Classes that come with a package."""
+    file = folder / "site-packages" / "backbones.py"
     file.parent.mkdir()
     file.write_text(LIBRARY)
     sys.path.insert(0, str(file.parent))
     try:
-        backbone = importlib.import_module("backbones").Backbone
-        build = lambda: nn.Sequential(  # noqa: E731
-            backbone(), Apply(lambda both: both[0].detach() if cut else both[0]), nn.Linear(WIDTH, CLASSES)
-        )
-        check = examined(build, BATCHES)
+        yield importlib.import_module("backbones")
     finally:
         sys.path.remove(str(file.parent))
         del sys.modules["backbones"]
+
+
+@pytest.mark.parametrize("way", ["detach", "no_grad"])
+def test_missing_where_the_user_cuts_off_an_installed_trunk(way: str, tmp_path: Path) -> None:
+    with installed(tmp_path) as library:
+        check = examined(lambda: Ungraphed(library.Backbone(), way), BATCHES)
+    finding = check.findings[0]
+    assert finding.kind == "missing"
+    assert {"trunk.first", "trunk.second"} <= set(finding.layers)
+    assert way in finding.cause
+    assert "test_rules.py:" in finding.cause
+
+
+def test_an_installed_choice_among_one_is_no_fault(tmp_path: Path) -> None:
+    with installed(tmp_path) as library:
+        check = examined(lambda: nn.Sequential(library.Choosing(), nn.Linear(WIDTH, CLASSES)), BATCHES)
+    assert not kinds(check)
+    assert check.designed["0.scores.0"] == "not used by this model"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_missing_below_an_installed_backbone_that_has_a_part_nobody_asked_for(cut: bool, tmp_path: Path) -> None:
+    with installed(tmp_path) as library:
+        build = lambda: nn.Sequential(  # noqa: E731
+            library.Backbone(), Apply(lambda both: both[0].detach() if cut else both[0]), nn.Linear(WIDTH, CLASSES)
+        )
+        check = examined(build, BATCHES)
     assert check.designed["0.pooler"] == "not used by this model"
     assert [finding.layers for finding in check.findings] == ([("0.second", "0.first")] if cut else [])
 

@@ -14,7 +14,7 @@ from pytest_gradhealth.judge.rules.steep import exploding, non_finite, saturated
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord
 
-__all__ = ["judge"]
+__all__ = ["is_open", "judge"]
 
 Rule = Callable[[View], Iterator[Finding]]
 
@@ -33,7 +33,7 @@ RULES: tuple[Rule, ...] = (
     bounds,
     ratio,
 )
-UNSILENCED: tuple[Rule, ...] = (missing, objective, symmetric, bounds, ratio)
+UNSILENCED: tuple[Rule, ...] = (missing, collapse, objective, symmetric, bounds, ratio)
 """Rules for which the size of a gradient in front of a silencing normalisation does not matter."""
 FOLLOWS = {
     "symmetric": ("dead", "vanishing", "collapse", "faint"),
@@ -58,9 +58,16 @@ def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     if view.later is None:
         return findings
     later = _found(view.later)
+    if view.later.silencing and not view.silencing:
+        return findings  # rounding noise redeems nothing
     still = {finding.kind for finding in later}
     confirmed = (_confirmed(f, later) for f in findings if not f.gate or not _family(f.kind).isdisjoint(still))
     return tuple(dict.fromkeys(confirmed))
+
+
+def is_open(record: GradientRecord, findings: Sequence[Finding], limits: Limits) -> bool:
+    """Whether a later look may still redeem what was found, or has to be taken again to tell."""
+    return any(finding.gate for finding in findings) or View(record, limits).silencing is not None
 
 
 def _found(view: View) -> tuple[Finding, ...]:

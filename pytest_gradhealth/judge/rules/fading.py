@@ -138,7 +138,7 @@ def faint(view: View) -> Iterator[Finding]:
 def _drowned(view: View) -> Iterator[Finding]:
     """Every gradient is so small that an optimiser's own constants drown it (Kingma & Ba, 2015, section 2)."""
     limit = view.limits.min_gradient
-    if limit is None or not 0 < view.densest < limit:
+    if limit is None or view.record.loss is None or not 0 < view.densest < limit:
         return
     yield Finding(
         kind="faint",
