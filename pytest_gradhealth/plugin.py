@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MARKER = (
     "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
     "min_variation=1e-3, min_token_variation=1e-5, max_elasticity=1e3, min_elasticity=1e-5, max_growth=1e2, "
-    "max_flat=0.65, min_carry=1e-6, min_amplitude=1e-4, min_gradient=1e-11, "
+    "max_surprise=30, max_flat=0.65, min_carry=1e-6, min_amplitude=1e-4, min_gradient=1e-11, "
     "ignore=(), layers={}, device='auto', seed=0, max_batches=4): measure the gradient of every layer of the models "
     "that this test trains; fail when gradients vanish, explode, die or never arrive."
 )

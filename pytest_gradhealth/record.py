@@ -249,6 +249,8 @@ class GradientRecord(_Plain):
     """Samples in the smallest batch; None: unknown."""
     loss: float | None = None
     """Median loss over the batches; None: unknown."""
+    surprise: float | None = None
+    """The loss's cross entropy over that of a uniform guess, ln of the number of classes; None: it has none."""
     raised: str = ""
     """Loss function that training makes larger, as it enters the loss with a negative sign; empty: none is known."""
     crossed: int = 0

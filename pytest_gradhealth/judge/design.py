@@ -152,8 +152,10 @@ def _runs(view: View) -> Iterator[list[LayerGradient]]:
 
 
 def _is_shut(found: Operation | Signal | LayerGradient) -> bool:
-    """A choice among one is none, but it is no fault either."""
-    return not (isinstance(found, Operation) and found.constant == 1)
+    """A choice among one is none, but it is no fault either; nor is what a library multiplies by zero itself."""
+    if not isinstance(found, Operation) or found.constant is None:
+        return True
+    return found.constant == 0 and not found.installed
 
 
 def _numbers(parts: Sequence[str]) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -10,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-__all__ = ["crossed", "raised"]
+__all__ = ["crossed", "raised", "surprise"]
 
 LOSSES = {
     "BinaryCrossEntropy": "binary_cross_entropy",
@@ -55,6 +57,37 @@ def crossed(loss: Tensor) -> int:
     """
     nodes = islice(_walk(loss, lambda node: _name(node) in ARITHMETIC | DIFFERENCES), MOST)
     return max(map(_pairs, nodes), default=0)
+
+
+def surprise(loss: Tensor) -> float | None:
+    """Cross entropy over that of a uniform guess (ln of the number of classes); the largest of several terms.
+
+    None: the loss has no such term. Weights and scales of the terms do not count.
+    """
+    nodes = islice(_walk(loss, lambda node: _name(node) in ARITHMETIC), MOST)
+    found = [
+        _SURPRISES[_name(node)](node._saved_self, node._saved_target) for node in nodes if _name(node) in _SURPRISES
+    ]
+    return max((value for value in found if math.isfinite(value)), default=None)
+
+
+def _over_classes(log_probabilities: Tensor, target: Tensor) -> float:
+    classes = log_probabilities.shape[1] if log_probabilities.ndim > 1 else log_probabilities.shape[0]
+    known = (target >= 0) & (target < classes)
+    chosen = log_probabilities.movedim(1, -1) if log_probabilities.ndim > 1 else log_probabilities
+    taken = chosen.gather(-1, target.where(known, 0).unsqueeze(-1)).squeeze(-1)[known]
+    return -float(taken.mean()) / math.log(classes) if classes > 1 else math.nan
+
+
+def _over_two(logits: Tensor, target: Tensor) -> float:
+    return float(binary_cross_entropy_with_logits(logits.float(), target.float())) / math.log(2)
+
+
+_SURPRISES: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "BinaryCrossEntropyWithLogits": _over_two,
+    "NllLoss": _over_classes,
+    "NllLoss2D": _over_classes,
+}
 
 
 def _walk(loss: Tensor, further: Callable[[Any], bool]) -> Iterator[Any]:

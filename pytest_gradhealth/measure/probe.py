@@ -58,6 +58,7 @@ class Pass:
     modules: dict[str, ModulePass]
     parameters: dict[str, ParameterPass]
     loss: float | None
+    surprise: float | None = None
     raised: str = ""
     crossed: int = 0
 

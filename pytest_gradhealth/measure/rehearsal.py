@@ -110,11 +110,11 @@ class Rehearsal:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
-        upside_down, pairs = objective.raised(loss), objective.crossed(loss)
+        told = _told(loss)
         self._send_back(loss, index)
         for parameter in self._model.parameters():
             parameter.grad = None
-        return replace(probe.take(loss), raised=upside_down, crossed=pairs)
+        return replace(probe.take(loss), **told)
 
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
@@ -174,6 +174,16 @@ def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
         raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
     _require_trainable(model)
     return model
+
+
+@torch.no_grad()
+def _told(loss: Tensor) -> dict[str, Any]:
+    """What the graph of a loss tells, before a backward frees it."""
+    return {
+        "surprise": objective.surprise(loss),
+        "raised": objective.raised(loss),
+        "crossed": objective.crossed(loss),
+    }
 
 
 def _require_trainable(model: nn.Module) -> None:

@@ -267,6 +267,31 @@ def test_exploding_large_weights(factor: float) -> None:
     assert examined(build, BATCHES).findings[0].kind == "exploding"
 
 
+def loud(std: float) -> Callable[[], nn.Module]:
+    """A head whose first logits are this far apart, for inputs of deviation 1."""
+    return lambda: initialised(nn.Sequential(nn.Linear(WIDTH, CLASSES)), lambda w: nn.init.normal_(w, std=std / 5))
+
+
+@pytest.mark.parametrize(("std", "alarm"), [(1.0, False), (20.0, False), (1000.0, True)])
+@pytest.mark.parametrize("factor", [1e-6, 1.0])
+def test_exploding_at_birth(std: float, alarm: bool, factor: float) -> None:
+    check = examined(loud(std), BATCHES, loss=lambda output, target: factor * F.cross_entropy(output, target))
+    assert kinds(check) == (["exploding"] if alarm else [])
+    if alarm:
+        assert "times that of a guess" in check.findings[0].message
+        assert not kinds(examined(loud(std), BATCHES, max_surprise=None))
+
+
+def test_padding_and_pixels_do_not_surprise() -> None:
+    draw = torch.Generator().manual_seed(0)
+    target = torch.randint(CLASSES, (8, 12, 12), generator=draw).masked_fill(torch.rand(8, 12, 12) < 0.5, -100)
+    images = torch.randn(8, 3, 12, 12, generator=draw)
+    loss = lambda output, target: F.cross_entropy(output, target, label_smoothing=0.1)  # noqa: E731
+    check = examined(lambda: nn.Conv2d(3, CLASSES, 1), [(images, target)], loss=loss)
+    assert not kinds(check)
+    assert check.record.surprise == pytest.approx(1.0, abs=0.2)
+
+
 def wide_tanh(scale: float, activation: Callable[[], nn.Module] = nn.Tanh) -> Callable[[], nn.Module]:
     """Four bounded layers, each of which is given values of this deviation."""
     norm = lambda: nn.Sequential(nn.LayerNorm(WIDTH), Apply(lambda x: x * scale), activation())  # noqa: E731

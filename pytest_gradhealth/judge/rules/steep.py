@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from pytest_gradhealth.judge import explain, localise
 from pytest_gradhealth.judge.limits import Limits
@@ -56,7 +57,7 @@ def exploding(view: View) -> Iterator[Finding]:
             **explain.exploding(view, worst),
         )
         return
-    yield from _overgrown(view)
+    yield from islice(chain(_overgrown(view), _surprised(view)), 1)
 
 
 def _allowed_elasticity(view: View) -> float | None:
@@ -95,6 +96,25 @@ def _overgrown(view: View) -> Iterator[Finding]:
         value=largest.rms / start,
         limit=allowed,
         limit_name="max_growth",
+        gate=True,
+        **explain.exploding(view, stretch),
+    )
+
+
+def _surprised(view: View) -> Iterator[Finding]:
+    """At birth: outputs so large that the model is certain of what it has not learnt."""
+    surprise, limit = view.record.surprise, view.limits.max_surprise
+    if limit is None or surprise is None or surprise <= limit:
+        return
+    stretch = localise.growing_stretch(view)
+    yield Finding(
+        kind="exploding",
+        layers=tuple(stretch),
+        message=f"the cross entropy is {surprise:.0f} times that of a guess (limit {limit:g}), "
+        f"from outputs that grow {localise.span(view, stretch)}",
+        value=surprise,
+        limit=limit,
+        limit_name="max_surprise",
         gate=True,
         **explain.exploding(view, stretch),
     )
