@@ -28,6 +28,7 @@ from networks import (
     conv_bn,
     encoder,
     examined,
+    images,
     initialised,
     kinds,
     relu_mlp,
@@ -901,6 +902,34 @@ def likelihood(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     mean, deviation = model(batch[0])
     target = F.one_hot(batch[1], CLASSES).float()
     return -torch.distributions.Normal(mean, deviation.exp()).log_prob(target).mean()
+
+
+class Pooled(nn.Module):
+    """Attention of every pixel over a few that are pooled: as Twins do, down to a single one."""
+
+    def __init__(self, heat: float) -> None:
+        super().__init__()
+        self.heat = heat
+        self.query, self.key, self.value, self.out = (nn.Conv2d(8, 8, 1) for _ in range(4))
+        self.drop = nn.Dropout(0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.adaptive_avg_pool2d(x, (1, 2))
+        queries, keys, values = self.query(x).flatten(2), self.key(pooled).flatten(2), self.value(pooled).flatten(2)
+        weights = self.drop((queries.transpose(1, 2) @ keys * self.heat).softmax(-1))
+        output: Tensor = x + self.out((values @ weights.transpose(1, 2)).view_as(x))
+        return output
+
+
+def pooled_attention() -> nn.Module:
+    trunk = [nn.Conv2d(3, 8, 3, padding=1), *(Pooled(heat) for heat in (1.0, 1e-9, 1e-9))]
+    return nn.Sequential(*trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES))
+
+
+def test_a_map_of_attention_weights_holds_no_tokens() -> None:
+    check = examined(pooled_attention, [images(seed=1), images(seed=2)], ignore=["*.query", "*.key"])
+    assert check.record.signals[-4].tokens is None
+    assert not kinds(check)
 
 
 class Forecaster(nn.Module):

@@ -56,7 +56,8 @@ def collapse(view: View) -> Iterator[Finding]:
     """Samples become indistinguishable on the way forward, so that gradients of normal size say nothing."""
     several = (view.record.samples or 0) > 1 and view.samples_differ
     samples = view.variation if several else None
-    tokens = highest([signal.tokens for signal in view.back]) if view.tokens_differ else None
+    stream = [signal.tokens for signal in view.back if view.layer(signal.name)]  # and not a map of attention weights
+    tokens = highest(stream) if view.tokens_differ else None
     for name, what, variation in (("min_variation", "samples", samples), ("min_token_variation", "tokens", tokens)):
         limit = getattr(view.limits, name)
         if limit is None or variation is None or variation >= limit:
