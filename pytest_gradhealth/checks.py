@@ -21,7 +21,7 @@ from pytest_gradhealth.judge.arrivals import with_arrivals
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.remarks import designed, remarks
-from pytest_gradhealth.judge.rules import is_open, is_recovering, judge
+from pytest_gradhealth.judge.rules import is_open, judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render, render_failure
 
@@ -49,10 +49,8 @@ GIVEN_AS_NONE: dict[str, Any] = {
 DEVICES = r"auto|all|cpu|mps|(cuda|xpu)(:\d+)?"
 OTHER_SEEDS = (1, 2, 3)
 """Added to the seed where a gradient is missing: layers may be dropped, and tokens routed, at random."""
-LATER_STEPS = (1, 2, 4, 8, 16, 32, 64)
+LATER_STEPS = (1, 2, 4, 8)
 """Optimiser steps after which the second look measures; it stops at the first that redeems the model."""
-ENOUGH = 8
-"""Steps after which only a model that visibly recovers is given more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,11 +340,9 @@ class GradHealth:
         return self.conclude(record, findings, limits, name)
 
     def _is_settled(self, record: GradientRecord, seen: GradientRecord, limits: Limits) -> bool:
-        """Whether the second look has seen enough: the model is redeemed, or hardly will be."""
+        """Whether the second look has redeemed the model."""
         seen = replace(seen, operations=record.operations)
-        if not is_open(seen, self._judged(seen, limits), limits):
-            return True
-        return seen.steps >= ENOUGH and not is_recovering(record, seen, limits)
+        return not is_open(seen, self._judged(seen, limits), limits)
 
     def _judged(self, record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
         return judge(record, limits) + self._own_findings(record, limits)

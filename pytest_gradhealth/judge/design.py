@@ -127,7 +127,7 @@ def _is_unasked(view: View, layer: LayerGradient) -> bool:
         block = f"{'.'.join(parts[: position + 1])}."
         inside = [other for other in view.trained if other.name.startswith(block)]
         silent = [other for other in inside if not other.norm]
-        if len(silent) < len(inside) and _are_trained_before(view, parts, position):
+        if layer in silent and len(silent) < len(inside) and _are_trained_before(view, parts, position):
             return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, silent))))
     return False
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import judge
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal
 
 sizes = st.sampled_from([0.0, 1e-300, 1e-12, 1e-3, 1.0, 1e6, 1e300, math.inf, math.nan])
 shares = st.sampled_from([0.0, 1e-9, 0.5, 1.0])
-NAMES = ("", "stem", "blocks.0.fc", "blocks.1.fc", "head")
+NAMES = ("", "stem", "blocks.0", "blocks.0.fc", "blocks.0.fc.1", "blocks.1", "blocks.1.fc", "blocks.1.fc.1", "head")
 
 
 @st.composite
@@ -37,6 +37,8 @@ def layers(draw: st.DrawFn, name: str, order: int) -> LayerGradient:
         alike=draw(st.booleans()),
         nan=draw(st.sampled_from([0, 2])),
         missing=("weight",) if norm is None else (),
+        closed=draw(st.sampled_from([(), ("weight",), ("bias",)])),
+        installed=draw(st.booleans()),
     )
 
 
@@ -63,6 +65,19 @@ def signals(draw: st.DrawFn, name: str, order: int) -> Signal:
 
 
 @st.composite
+def operations(draw: st.DrawFn) -> Operation:
+    return Operation(
+        name=draw(st.sampled_from(["softmax", "mul", "relu", "round", "detach"])),
+        order=draw(st.integers(0, 9)),
+        installed=draw(st.booleans()),
+        cuts=draw(st.booleans()),
+        behind=tuple(name for name in NAMES if draw(st.booleans())),
+        flat=draw(shares),
+        constant=draw(st.sampled_from([None, 0.0, 1.0])),
+    )
+
+
+@st.composite
 def records(draw: st.DrawFn) -> GradientRecord:
     measured = [name for name in NAMES if draw(st.booleans())]
     called = [name for name in NAMES if draw(st.booleans())]
@@ -70,7 +85,9 @@ def records(draw: st.DrawFn) -> GradientRecord:
         model="Net",
         samples=draw(st.sampled_from([None, 1, 8])),
         loss=draw(st.none() | sizes),
+        surprise=draw(st.none() | sizes),
         raised=draw(st.sampled_from(["", "mse_loss"])),
+        operations=tuple(draw(st.lists(operations(), max_size=3))),
         layers=tuple(draw(layers(name, order)) for order, name in enumerate(measured)),
         signals=tuple(draw(signals(name, order)) for order, name in enumerate(called)),
     )

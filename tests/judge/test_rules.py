@@ -173,6 +173,12 @@ def test_of_several_dead_layers_those_are_named_that_stay_dead() -> None:
     assert finding.layers == ("fc3",)
 
 
+def test_a_block_that_owns_parameters_may_be_silent_itself() -> None:
+    names = ("blocks.0", "blocks.0.fc", "blocks.1", "blocks.1.fc", "head")
+    layers = [replace(layer(i, norm=0.0 if name == "blocks.1" else 0.1), name=name) for i, name in enumerate(names)]
+    assert [finding.layer for finding in found(record(layers))] == ["blocks.1"]
+
+
 def test_alike_units_are_the_cause_and_not_the_vanishing_they_bring() -> None:
     given = record([layer(n, alike=True, reach=1e-7 if n < 4 else 1.0) for n in range(8)])
     assert [f.kind for f in found(given)] == ["symmetric"]

@@ -14,7 +14,7 @@ from pytest_gradhealth.judge.rules.steep import exploding, non_finite, saturated
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord
 
-__all__ = ["is_open", "is_recovering", "judge"]
+__all__ = ["is_open", "judge"]
 
 Rule = Callable[[View], Iterator[Finding]]
 
@@ -46,9 +46,6 @@ FOLLOWS = {
 FADING = frozenset({"vanishing", "collapse", "dead", "faint", "symmetric"})
 STEEP = frozenset({"exploding", "saturated", "non-finite"})
 
-RECOVERING = 10
-"""Growth of the reach over the second look's steps, from which a few more are worth taking."""
-
 
 def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     """Every fact of the record that breaks a limit, the gravest first.
@@ -71,12 +68,6 @@ def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
 def is_open(record: GradientRecord, findings: Sequence[Finding], limits: Limits) -> bool:
     """Whether a later look may still redeem what was found, or has to be taken again to tell."""
     return any(finding.gate for finding in findings) or View(record, limits).silencing is not None
-
-
-def is_recovering(record: GradientRecord, later: GradientRecord, limits: Limits) -> bool:
-    """Whether the front receives ten times what it did at first: a stack that opens, if slowly, and no closed one."""
-    before, now = View(record, limits).front, View(later, limits).front
-    return bool(before and now) and 0 < before[-1].reach * RECOVERING <= now[-1].reach
 
 
 def _found(view: View) -> tuple[Finding, ...]:
