@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 
 from pytest_gradhealth.judge import localise
-from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.judge.view import View, numbers, pattern
 from pytest_gradhealth.record import LayerGradient, Operation, Signal
 
 __all__ = ["reason"]
@@ -50,8 +49,7 @@ def _is_cut_by_user(view: View, layer: LayerGradient) -> bool:
     """Whether an installed model lost its gradient outside of it: by a line of the user's, or for the most part."""
     if view.record.operations:
         return any(layer.name in operation.behind and not operation.installed for operation in view.record.operations)
-    bought = [other for other in view.judged if other.installed]
-    return sum(other.norm is None for other in bought) > len(bought) / 2
+    return view.installed_is_cut
 
 
 def _silent_by_design(view: View, layer: LayerGradient) -> str:
@@ -71,9 +69,9 @@ def _is_unrouted_expert(view: View, layer: LayerGradient) -> bool:
     if signal is not None and signal.size:
         return False
     parts = layer.name.split(".")
-    for position in _numbers(parts):
-        pattern = ".".join([*parts[:position], "*", *parts[position + 1 :]])
-        siblings = [other for other in view.record.matching(pattern) if other.name != layer.name and other.norm]
+    for position in numbers(parts):
+        family = view.families[pattern(parts, position)].values()
+        siblings = [other for other in family if other.name != layer.name and other.norm]
         if siblings and ("expert" in layer.name.lower() or _are_routed(view, layer, siblings)):
             return True
     return False
@@ -112,7 +110,7 @@ def _is_last_by_product(view: View, layer: LayerGradient) -> bool:
     parts = layer.name.split(".")
     return any(
         _are_trained_before(view, parts, position) and _has_trained_mate(view, parts, position)
-        for position in _numbers(parts)
+        for position in numbers(parts)
     ) and not localise.is_cut(view, layer)
 
 
@@ -123,32 +121,23 @@ def _is_unasked(view: View, layer: LayerGradient) -> bool:
     seen to be shut.
     """
     parts = layer.name.split(".")
-    for position in _numbers(parts):
+    for position in numbers(parts):
+        if not _are_trained_before(view, parts, position):
+            continue
         block = f"{'.'.join(parts[: position + 1])}."
         inside = [other for other in view.trained if other.name.startswith(block)]
         silent = [other for other in inside if not other.norm]
-        if layer in silent and len(silent) < len(inside) and _are_trained_before(view, parts, position):
+        if layer in silent and len(silent) < len(inside):
             return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, silent))))
     return False
 
 
 def _is_left_alone(view: View, layer: LayerGradient) -> bool:
-    """An installed model that computes more than it uses: a few silent layers, and nothing of theirs is shut.
-
-    The silent layers that are called one after the other are taken together.
-    """
-    silent = [other for other in view.trained if not other.norm]
-    if len(silent) > len(view.trained) * FEW or not any(other.norm for other in view.front):
+    """An installed model that computes more than it uses: a few silent layers, and nothing of theirs is shut."""
+    if len(view.silent_runs) > len(view.trained) * FEW or not any(other.norm for other in view.front):
         return False
-    run = next(run for run in _runs(view) if layer in run)
+    run = view.silent_runs[layer.name]
     return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, run))))
-
-
-def _runs(view: View) -> Iterator[list[LayerGradient]]:
-    """Silent layers that follow each other."""
-    for silent, run in groupby(view.trained, lambda layer: not layer.norm):
-        if silent:
-            yield list(run)
 
 
 def _is_shut(found: Operation | Signal | LayerGradient) -> bool:
@@ -158,18 +147,10 @@ def _is_shut(found: Operation | Signal | LayerGradient) -> bool:
     return found.constant == 0 and not found.installed
 
 
-def _numbers(parts: Sequence[str]) -> Iterator[int]:
-    """Where a name holds the number of a block."""
-    return (position for position, part in enumerate(parts) if part.isdigit())
-
-
 def _are_trained_before(view: View, parts: Sequence[str], position: int) -> bool:
     """Whether this is the last of numbered siblings, of which all others are trained."""
-    pattern = ".".join([*parts[:position], "*", *parts[position + 1 :]])
-    numbered = {other.name.split(".")[position]: other for other in view.record.matching(pattern)}
-    earlier = [other.norm for number, other in numbered.items() if number != parts[position]]
-    last = all(number.isdigit() and int(number) <= int(parts[position]) for number in numbered)
-    return last and bool(earlier) and all(earlier)
+    family, number = view.families[pattern(parts, position)], int(parts[position])
+    return number == max(family) and len(family) > 1 and all(family[i].norm for i in family if i != number)
 
 
 def _has_trained_mate(view: View, parts: Sequence[str], position: int) -> bool:

@@ -119,8 +119,8 @@ def is_cut(view: View, layer: LayerGradient) -> bool:
         return True  # computed without a graph although its parameters ask for one
     if any(layer.name in operation.behind for operation in view.record.operations):
         return True
-    later = (other for other in view.leaves if other.order > signal.order and not is_inside(other.name, layer.name))
-    return any(other.fed is False and other.gradient is not None for other in later)
+    later = (other for other in view.restarts if other.order > signal.order)
+    return any(not is_inside(other.name, layer.name) for other in later)
 
 
 def cut_site(view: View, cut: Sequence[LayerGradient]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal, parent_of
@@ -160,6 +160,33 @@ class View:
         first = next((signal.tokens for signal in self.leaves if signal.tokens is not None), None)
         return first is None or first >= SAME
 
+    @cached_property
+    def installed_is_cut(self) -> bool:
+        """Whether most layers of installed classes received no gradient."""
+        installed = [layer for layer in self.judged if layer.installed]
+        return sum(layer.norm is None for layer in installed) > len(installed) / 2
+
+    @cached_property
+    def restarts(self) -> list[Signal]:
+        """Modules that are trained, though what they are given carries no graph."""
+        return [signal for signal in self.leaves if signal.fed is False and signal.gradient is not None]
+
+    @cached_property
+    def families(self) -> dict[str, dict[int, LayerGradient]]:
+        """The same layer of numbered blocks, by name with ``*`` in the place of the number."""
+        found: dict[str, dict[int, LayerGradient]] = {}
+        for layer in self.record:
+            parts = layer.name.split(".")
+            for position in numbers(parts):
+                found.setdefault(pattern(parts, position), {})[int(parts[position])] = layer
+        return found
+
+    @cached_property
+    def silent_runs(self) -> dict[str, list[LayerGradient]]:
+        """Layers with a gradient of zero, each with those called one after the other around it."""
+        runs = (list(run) for silent, run in groupby(self.trained, lambda layer: layer.norm == 0) if silent)
+        return {layer.name: run for run in runs for layer in run}
+
     def is_given_nothing(self, layer: LayerGradient) -> bool:
         """Whether a layer's input is all zeros, so that its weights can have no gradient."""
         signal = self.signal(layer.name)
@@ -213,6 +240,16 @@ class View:
 
 def _density(layer: LayerGradient) -> float:
     return (layer.norm or 0.0) / math.sqrt(layer.trainable)
+
+
+def numbers(parts: Sequence[str]) -> Iterator[int]:
+    """Where a name, split at its dots, holds the number of a block."""
+    return (position for position, part in enumerate(parts) if part.isdecimal())
+
+
+def pattern(parts: Sequence[str], position: int) -> str:
+    """A name with ``*`` in the place of one number."""
+    return ".".join([*parts[:position], "*", *parts[position + 1 :]])
 
 
 def highest(values: Sequence[float | None]) -> float | None:
