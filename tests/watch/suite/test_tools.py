@@ -373,21 +373,20 @@ def test_distributed(process_group, make):
     keep(loss, model)
 
 
-def _work(rank, port):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _work(rank, meeting):
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     model = nn.parallel.DistributedDataParallel(healthy())
     x, y = data(seed=rank)
     F.cross_entropy(model(x), y).backward()
+    dist.barrier()  # who leaves first must not take the other's connection away
     dist.destroy_process_group()
 
 
-def test_two_processes():
+def test_two_processes(tmp_path):
     if not dist.is_available() or not dist.is_gloo_available():
         pytest.skip("this torch has no gloo")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.start_processes(_work, args=(port,), nprocs=2, start_method="spawn")
+    meeting = (tmp_path / "meeting").as_uri()  # a file: no port that another process may take, no server that goes
+    torch.multiprocessing.start_processes(_work, args=(meeting,), nprocs=2, start_method="spawn")
 
 
 class TestLifetime:
