@@ -140,6 +140,11 @@ class LayerGradient(_Plain):
         return self.trainable == 0
 
     @property
+    def starts_at_zero(self) -> bool:
+        """Whether a weight of it is all zeros, and not only a bias: those start at zero everywhere."""
+        return any("bias" not in name for name in self.closed)
+
+    @property
     def arrived(self) -> bool:
         """Whether any gradient came."""
         return self.norm is not None
@@ -199,6 +204,24 @@ class Signal(_Plain):
     def amplitude(self) -> float | None:
         """Root mean square of what differs between samples; None: not defined."""
         return None if self.samples is None else self.samples * self.rms
+
+    @property
+    def rate(self) -> float | None:
+        """The factor by which one step of a recurrence multiplies the gradient; None: not measured.
+
+        ``carry`` compares the best of the first quarter of the steps with the best of the last.
+        """
+        return None if self.carry is None or not self.steps else float(self.carry ** (1 / (0.75 * self.steps)))
+
+    @property
+    def largest_given(self) -> float:
+        """Largest absolute value of its first floating-point input; 0 where it had none."""
+        return max(abs(self.low or 0.0), abs(self.high or 0.0))
+
+    @property
+    def is_given_zeros(self) -> bool:
+        """Whether its first floating-point input is all zeros."""
+        return self.low == 0 and self.high == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

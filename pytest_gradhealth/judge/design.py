@@ -27,7 +27,7 @@ def reason(view: View, layer: LayerGradient) -> str:
         return _left_out_by_design(view, layer)
     if layer.norm == 0:
         return _silent_by_design(view, layer)
-    if _starts_at_zero(layer):
+    if layer.starts_at_zero:
         return "starts at zero"
     following = view.following(layer.name)
     if layer.norm < NOISE * view.largest_norm and following is not None and "Norm" in following.kind:
@@ -124,11 +124,10 @@ def _is_unasked(view: View, layer: LayerGradient) -> bool:
     for position in numbers(parts):
         if not _are_trained_before(view, parts, position):
             continue
-        block = f"{'.'.join(parts[: position + 1])}."
-        inside = [other for other in view.trained if other.name.startswith(block)]
+        inside = [other for other in view.trained if other.name.startswith(_block(parts, position))]
         silent = [other for other in inside if not other.norm]
         if layer in silent and len(silent) < len(inside):
-            return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, silent))))
+            return not _are_shut(view, silent)
     return False
 
 
@@ -136,8 +135,12 @@ def _is_left_alone(view: View, layer: LayerGradient) -> bool:
     """An installed model that computes more than it uses: a few silent layers, and nothing of theirs is shut."""
     if len(view.silent_runs) > len(view.trained) * FEW or not any(other.norm for other in view.front):
         return False
-    run = view.silent_runs[layer.name]
-    return not any(map(_is_shut, localise.shutters(view, localise.dead_end(view, run))))
+    return not _are_shut(view, view.silent_runs[layer.name])
+
+
+def _are_shut(view: View, silent: Sequence[LayerGradient]) -> bool:
+    """Whether something is seen to send nothing back to layers that hang together."""
+    return any(map(_is_shut, localise.shutters(view, localise.dead_end(view, silent))))
 
 
 def _is_shut(found: Operation | Signal | LayerGradient) -> bool:
@@ -159,23 +162,20 @@ def _has_trained_mate(view: View, parts: Sequence[str], position: int) -> bool:
     In a parallel list (``skips.3`` beside ``residuals.3``) that tells only of a layer that was called: a block that
     is left out as a whole has no by-products.
     """
-    name, block = ".".join(parts), f"{'.'.join(parts[: position + 1])}."
+    name = ".".join(parts)
     others = [other.name for other in view.trained if other.norm and other.name != name]
-    if any(other.startswith(block) for other in others):
+    if any(other.startswith(_block(parts, position)) for other in others):
         return True
-    parallel = (other.split(".") for other in others)
-    return view.signal(name) is not None and any(
-        other[position - 1 : position] != parts[position - 1 : position]
-        and [*other[: position - 1], *other[position:]] == [*parts[: position - 1], *parts[position:]]
-        for other in parallel
-        if position
-    )
+    if not position or view.signal(name) is None:
+        return False
+    parallel = pattern(parts, position - 1)
+    return any(pattern(other.split("."), position - 1) == parallel for other in others)
+
+
+def _block(parts: Sequence[str], position: int) -> str:
+    """How the names of all that is in a numbered block begin."""
+    return f"{'.'.join(parts[: position + 1])}."
 
 
 def _is_copy(layer: LayerGradient, other: LayerGradient) -> bool:
     return 0 < layer.weight_norm == other.weight_norm
-
-
-def _starts_at_zero(layer: LayerGradient) -> bool:
-    """A weight, not only a bias: those start at zero everywhere."""
-    return any("bias" not in name for name in layer.closed)

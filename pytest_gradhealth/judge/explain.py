@@ -23,7 +23,6 @@ __all__ = [
     "faint",
     "forgetting",
     "non_finite",
-    "rate_of",
     "saturated",
     "unused",
     "vanishing",
@@ -206,20 +205,12 @@ def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
 
 def forgetting(signal: Signal) -> Explanation:
     """The factor per step, multiplied once for each."""
-    cause = f"each step multiplies the gradient by about {rate_of(signal):.2f}"
+    cause = f"each step multiplies the gradient by about {signal.rate:.2f}"
     if signal.kind in ("RNN", "RNNCell"):
         remedy = "use an LSTM or GRU with a forget bias of 1 or more, orthogonal recurrent weights, or attention"
     else:
         remedy = "start the forget gate open (bias 1 or more, longer for longer sequences), or pool over all steps"
     return Explanation(cause=cause, remedy=remedy)
-
-
-def rate_of(signal: Signal) -> float | None:
-    """The factor by which one step of a recurrence multiplies the gradient; None: not measured.
-
-    ``carry`` compares the best of the first quarter of the steps with the best of the last.
-    """
-    return None if signal.carry is None or not signal.steps else float(signal.carry ** (1 / (0.75 * signal.steps)))
 
 
 def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
@@ -240,11 +231,10 @@ def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
 
 def exploding(view: View, stretch: Sequence[str]) -> Explanation:
     """Weights too large, or input out of scale."""
-    given = _given(view)
-    if given > LARGE:
-        return Explanation(cause=f"the input reaches {given:.0f}", remedy=SCALE)
+    if unscaled := _unscaled(view):
+        return unscaled
     rate = _geometric_mean(_gains(view, stretch))
-    flat = [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
+    flat = _saturated(view)
     cause = (
         f"the signal grows {_factor(rate)} per layer on its way back"
         if rate > 1
@@ -258,9 +248,8 @@ def exploding(view: View, stretch: Sequence[str]) -> Explanation:
 
 def saturated(view: View, kind: str) -> Explanation:
     """Input or weights out of scale."""
-    given = _given(view)
-    if given > LARGE:
-        return Explanation(cause=f"the input reaches {given:.0f}", remedy=SCALE)
+    if unscaled := _unscaled(view):
+        return unscaled
     cause = f"what {kind} is given is many times larger than where it bends"
     return Explanation(cause=cause, remedy=f"{INITIALISE}, or add a normalisation in front of it")
 
@@ -274,16 +263,17 @@ def drowned(view: View) -> Explanation:
 
 def dim(view: View, stretch: Sequence[str]) -> Explanation:
     """Weights too small, or input out of scale."""
-    given = _given(view)
-    if view.leaves[0].low is not None and given < TINY:
-        return Explanation(cause=f"the input reaches {given:.0e} at most", remedy="scale the input to deviation 1")
+    first = view.leaves[0]
+    if first.low is not None and first.largest_given < TINY:
+        cause = f"the input reaches {first.largest_given:.0e} at most"
+        return Explanation(cause=cause, remedy="scale the input to deviation 1")
     where = f"over {len(stretch)} layers" if len(stretch) > 1 else f"at {stretch[0]!r}"
     return Explanation(cause=f"weights shrink the signal {where}", remedy=f"{INITIALISE}, or {SKIP}")
 
 
 def faint(view: View) -> Explanation:
     """The output hardly depends on the weights."""
-    flat = [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
+    flat = _saturated(view)
     if flat:
         cause = f"{flat[-1].name!r} ({flat[-1].kind}) is saturated"
         return Explanation(cause=cause, remedy="feed logits to the loss, without an activation in between")
@@ -291,10 +281,14 @@ def faint(view: View) -> Explanation:
     return Explanation(cause=cause, remedy="check how the loss is scaled and what it is computed from")
 
 
-def _given(view: View) -> float:
-    """The largest value that the model's first module was given."""
-    first = view.leaves[0] if view.leaves else None
-    return 0.0 if first is None else max(abs(first.low or 0.0), abs(first.high or 0.0))
+def _unscaled(view: View) -> Explanation | None:
+    """An input that is too large explains all that is; None: it is not."""
+    given = view.leaves[0].largest_given if view.leaves else 0.0
+    return Explanation(cause=f"the input reaches {given:.0f}", remedy=SCALE) if given > LARGE else None
+
+
+def _saturated(view: View) -> list[Signal]:
+    return [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
 
 
 def _activations(view: View, stretch: Sequence[str]) -> Counter[str]:

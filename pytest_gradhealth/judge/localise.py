@@ -72,10 +72,10 @@ def collapse_stretch(view: View, what: str) -> list[str]:
 
 def saturated_stretch(view: View) -> list[str]:
     """Layers in front of bounded activations, that of the flattest first."""
-    called = [layer for layer in view.record if layer.order is not None]
+    orders = [layer.order or 0 for layer in view.called]
     flattest = sorted(view.bounded, key=lambda signal: -(signal.flat or 0.0))
-    before = ([layer.name for layer in called if (layer.order or 0) < signal.order] for signal in flattest)
-    return list(dict.fromkeys(names[-1] for names in before if names)) or [flattest[0].name]
+    before = (bisect_left(orders, signal.order) - 1 for signal in flattest)
+    return list(dict.fromkeys(view.called[i].name for i in before if i >= 0)) or [flattest[0].name]
 
 
 def dimming_stretch(view: View) -> list[str]:
@@ -207,20 +207,21 @@ def _rising(factors: dict[str, float]) -> dict[str, float]:
 
 def _steps(view: View, quantity: Callable[[Signal], float]) -> dict[str, float]:
     """For each layer, a quantity behind it (its activation included) over the quantity behind the layer before."""
-    called = [layer for layer in view.record if layer.order is not None]
     orders = [signal.order for signal in view.leaves]
-    ends = [bisect_left(orders, layer.order or 0) for layer in called] + [len(orders)]
+    ends = [bisect_left(orders, layer.order or 0) for layer in view.called] + [len(orders)]
     values = [float(quantity(view.leaves[end - 1])) if end > start else 0.0 for start, end in pairwise(ends)]
     return {
         layer.name: value / before
-        for layer, value, before in zip(called[1:], values[1:], values, strict=False)
+        for layer, value, before in zip(view.called[1:], values[1:], values, strict=False)
         if before and value
     }
 
 
 def _first(view: View) -> str:
     """The first layer: what has no layer before it cannot be compared with it."""
-    return next((layer.name for layer in view.record if layer.order is not None), view.leaves[0].name)
+    if view.called:
+        return view.called[0].name
+    return view.leaves[0].name if view.leaves else ""
 
 
 def _sharpest(decades: dict[str, float]) -> list[str]:

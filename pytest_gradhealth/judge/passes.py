@@ -85,12 +85,11 @@ def _is_set(limits: Limits, name: str) -> bool:
 
 
 def _toys(record: GradientRecord) -> Iterator[_Toy]:
-    leaves = View(record, Limits()).leaves
     if record.loss == 0 and not any(layer.norm for layer in record):
         yield _Toy(
             "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault", SIZES
         )
-    if leaves and leaves[0].low == leaves[0].high == 0:
+    if View(record, Limits()).is_fed_zeros:
         yield _Toy("the input is all zeros: what its gradients lack is no fault of the model", SIZES)
     if _is_plain_sum(record):
         note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
@@ -106,7 +105,7 @@ def _is_plain_sum(record: GradientRecord) -> bool:
 
 
 def _is_gate(layer: LayerGradient) -> bool:
-    if any("bias" not in name for name in layer.closed):
+    if layer.starts_at_zero:
         return True
     scale = layer.weight_norm / layer.trainable**0.5 if layer.trainable else 1.0
     return len(layer.shape) < 2 and 0 < scale < GATE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pytest_gradhealth.judge import design
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.rules.recurrent import GATED, forgetful
@@ -34,17 +36,11 @@ def _memory(signal: Signal) -> str:
     )
 
 
-def _sameness(view: View) -> tuple[str, ...]:
-    samples = not view.samples_differ and (view.record.samples or 0) > 1
-    alike = (
-        ("samples of the batch", "samples", samples),
-        ("positions of the input", "positions", not view.tokens_differ),
-    )
-    return tuple(
-        f"the {given} are all alike: whether the model tells {what} apart was not judged"
-        for given, what, so in alike
-        if so
-    )
+def _sameness(view: View) -> Iterator[str]:
+    if not view.samples_differ and (view.record.samples or 0) > 1:
+        yield "the samples of the batch are all alike: whether the model tells samples apart was not judged"
+    if not view.tokens_differ:
+        yield "the positions of the input are all alike: whether the model tells positions apart was not judged"
 
 
 def _silence(view: View) -> tuple[str, ...]:

@@ -46,8 +46,13 @@ class View:
         """Judged layers that received a finite gradient."""
         return [layer for layer in self.judged if layer.norm is not None and math.isfinite(layer.norm)]
 
-    @property
-    def hidden(self) -> Sequence[LayerGradient]:
+    @cached_property
+    def called(self) -> list[LayerGradient]:
+        """Layers that ran, in forward order, whether they are judged or not."""
+        return [layer for layer in self.record if layer.order is not None]
+
+    @cached_property
+    def hidden(self) -> list[LayerGradient]:
         """All but the last called: a loss may ask for a few outputs only (the action taken, the class sampled)."""
         return [layer for layer in self.trained if layer.order is not None][:-1]
 
@@ -190,7 +195,12 @@ class View:
     def is_given_nothing(self, layer: LayerGradient) -> bool:
         """Whether a layer's input is all zeros, so that its weights can have no gradient."""
         signal = self.signal(layer.name)
-        return signal is not None and signal.low == 0 and signal.high == 0
+        return signal is not None and signal.is_given_zeros
+
+    @property
+    def is_fed_zeros(self) -> bool:
+        """Whether the model itself is given nothing but zeros."""
+        return bool(self.leaves) and self.leaves[0].is_given_zeros
 
     def signal(self, name: str) -> Signal | None:
         """What went through a module; None: it was never called."""
@@ -217,8 +227,7 @@ class View:
 
     @cached_property
     def _following(self) -> dict[str, LayerGradient]:
-        called = [layer for layer in self.record if layer.order is not None]
-        return {layer.name: following for layer, following in pairwise(called)}
+        return {layer.name: following for layer, following in pairwise(self.called)}
 
     def _order(self, name: str) -> int:
         signal = self._signals.get(name)
@@ -261,7 +270,7 @@ def highest(values: Sequence[float | None]) -> float | None:
 def _silences(signal: Signal) -> bool:
     if not ("Norm" in signal.kind or signal.kind == "Softmax") or signal.returned is None or not signal.gradient:
         return False
-    given = max(abs(signal.low or 0.0), abs(signal.high or 0.0))
+    given = signal.largest_given
     if not given or (signal.flat or 0.0) > SATURATED:
         return False  # it was given nothing, or nothing but extremes: that is a fault of what lies in front
     return signal.returned * given < NOISE * signal.gradient * signal.peak

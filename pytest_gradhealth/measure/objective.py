@@ -72,10 +72,10 @@ def surprise(loss: Tensor) -> float | None:
 
 
 def _over_classes(log_probabilities: Tensor, target: Tensor) -> float:
-    classes = log_probabilities.shape[1] if log_probabilities.ndim > 1 else log_probabilities.shape[0]
-    known = (target >= 0) & (target < classes)
-    chosen = log_probabilities.movedim(1, -1) if log_probabilities.ndim > 1 else log_probabilities
-    taken = chosen.gather(-1, target.where(known, 0).unsqueeze(-1)).squeeze(-1)[known]
+    rows = log_probabilities.movedim(min(1, log_probabilities.ndim - 1), -1)
+    classes = rows.shape[-1]
+    known = (target >= 0) & (target < classes)  # the rest is left out, as padding is
+    taken = rows.gather(-1, target.where(known, 0).unsqueeze(-1)).squeeze(-1)[known]
     return -float(taken.mean()) / math.log(classes) if classes > 1 else math.nan
 
 

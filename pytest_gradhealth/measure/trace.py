@@ -51,7 +51,8 @@ class Trace(TorchFunctionMode):
         self._budget = BUDGET
         self._begun: dict[str, int] = {}
         self._active: list[str] = []
-        self._ungraphed = ""
+        self._ungraphed = False
+        """Whether the module called last was called under ``no_grad``."""
         self._handles: list[RemovableHandle] = []
         self.operations: list[Operation] = []
 
@@ -84,6 +85,10 @@ class Trace(TorchFunctionMode):
         constant = None if cuts else _constant(name, args, result)
         if not cuts and not flat and constant is None and name.rstrip("_") not in SATURATING:
             return
+        self._add(name, self._behind(args) if cuts else (), cuts=cuts, flat=flat, constant=constant)
+
+    def _add(self, name: str, behind: Iterable[str], **facts: Any) -> None:
+        """An operation at this place of the forward pass."""
         where, installed = _caller()
         self.operations.append(
             Operation(
@@ -92,10 +97,8 @@ class Trace(TorchFunctionMode):
                 module=self._active[-1] if self._active else "",
                 where=where,
                 installed=installed,
-                cuts=cuts,
-                flat=flat,
-                constant=constant,
-                behind=tuple(dict.fromkeys(self._behind(args))) if cuts else (),
+                behind=tuple(dict.fromkeys(behind)),
+                **facts,
             )
         )
 
@@ -118,30 +121,14 @@ class Trace(TorchFunctionMode):
 
     def _entering(self, name: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any) -> None:
-            if torch.is_grad_enabled():
-                self._ungraphed = ""
-            elif not self._ungraphed:
-                self._note_ungraphed(name, module)
+            ungraphed = not torch.is_grad_enabled()
+            if ungraphed and not self._ungraphed:  # what counts is who calls it, not the library's lines inside
+                self._add("no_grad", (self._owners[id(p)] for p in module.parameters() if p.requires_grad), cuts=True)
+            self._ungraphed = ungraphed
             self._begun.setdefault(name, len(self._begun))
             self._active.append(name)
 
         return enter
-
-    def _note_ungraphed(self, name: str, module: nn.Module) -> None:
-        """A module is called under ``no_grad``: what counts is who calls it, not the library's lines inside."""
-        self._ungraphed = name or type(module).__name__
-        where, installed = _caller()
-        self.operations.append(
-            Operation(
-                name="no_grad",
-                order=len(self._begun) - 1,
-                module=self._active[-1] if self._active else "",
-                where=where,
-                installed=installed,
-                cuts=True,
-                behind=tuple(dict.fromkeys(self._owners[id(p)] for p in module.parameters() if p.requires_grad)),
-            )
-        )
 
     def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._active:

@@ -66,41 +66,39 @@ def test_compare_answers_or_names_the_fault(document, tmp_path, capsys):
     assert codes == {0, 1, 2}
 
 
-def test_what_is_read_can_be_shown(document, tmp_path):
-    html = pytest.importorskip("pytest_gradhealth.report.html")
-    pytest.importorskip("jinja2")
-    path, refused, named = tmp_path / "mutant.json", 0, 0
+def read_mutants(document, read, path):
+    """What can be read of documents with a fault; the others must be refused by the name of their file."""
+    refused, named = 0, 0
     for text in mutants(document, 300):
         path.write_text(text, encoding="utf-8")
         try:
-            found = read_report(path)
+            found = read(path)
         except StoreError as error:
             named += str(path) in str(error)
             refused += 1
-            continue
+        else:
+            yield found
+    assert 50 < refused == named < 290
+
+
+def test_what_is_read_can_be_shown(document, tmp_path):
+    html = pytest.importorskip("pytest_gradhealth.report.html")
+    pytest.importorskip("jinja2")
+    for found in read_mutants(document, read_report, tmp_path / "mutant.json"):
         assert render_markdown(found)
         json.loads(sarif.render_sarif(found), parse_constant=pytest.fail)
         assert html.render_html(found)
         assert all(junit.properties(stored.check) for stored in found.checks)
         write_report(tmp_path / "again.json", found)
-    assert 50 < refused == named < 290
 
 
 def test_a_baseline_is_read_or_refused(report, tmp_path):
     update_baseline(tmp_path / "base.json", report.checks)
     whole = json.loads(tmp_path.joinpath("base.json").read_text(encoding="utf-8"))
-    path, refused, named = tmp_path / "mutant.json", 0, 0
-    for text in mutants(whole, 300):
-        path.write_text(text, encoding="utf-8")
-        try:
-            found = read_baseline(path)
-        except StoreError as error:
-            named += str(path) in str(error)
-            refused += 1
-            continue
+    path = tmp_path / "mutant.json"
+    for found in read_mutants(whole, read_baseline, path):
         update_baseline(path, report.checks)
         assert len(read_baseline(path).records) >= len(found.records)
-    assert 50 < refused == named < 290
 
 
 def test_a_file_cut_anywhere_is_refused(document, tmp_path):

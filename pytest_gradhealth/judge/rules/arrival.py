@@ -95,6 +95,6 @@ def _is_excused(view: View, layer: LayerGradient) -> bool:
     """By design, or by a batch that is all zeros, or whose positions are all alike: attention has nothing to choose."""
     if design.reason(view, layer):
         return True
-    if view.leaves and view.leaves[0].low == view.leaves[0].high == 0:
+    if view.is_fed_zeros:
         return view.is_given_nothing(layer)
     return not view.tokens_differ and bool(view.trained[0].norm)

@@ -13,7 +13,7 @@ __all__ = ["objective"]
 def objective(view: View) -> Iterator[Finding]:
     """What the loss is computed from says that it is not the one that was meant."""
     record = view.record
-    last = next((layer.name for layer in reversed(record.layers) if layer.order is not None), "")
+    last = view.called[-1].name if view.called else ""
     if not view.limits.judges(last):
         return
     if record.crossed:

@@ -47,15 +47,14 @@ def forgetting(view: View) -> Iterator[Finding]:
 
 
 def _is_shut(signal: Signal) -> bool:
-    rate = explain.rate_of(signal)
-    return signal.kind in GATED and signal.steps >= SHORT and rate is not None and rate < SHUT
+    return signal.kind in GATED and signal.steps >= SHORT and signal.rate is not None and signal.rate < SHUT
 
 
 def _shut(signal: Signal) -> Finding:
     return Finding(
         kind="vanishing",
         layers=(signal.name,),
-        message=f"each of {signal.steps} steps of {signal.name!r} carries {explain.rate_of(signal):.2f} of the "
+        message=f"each of {signal.steps} steps of {signal.name!r} carries {signal.rate:.2f} of the "
         f"gradient back, {signal.carry:.0e} in all",
         value=signal.carry,
         gate=True,
