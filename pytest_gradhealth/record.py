@@ -23,8 +23,10 @@ __all__ = [
     "GradientRecord",
     "Histogram",
     "LayerGradient",
+    "Objective",
     "Operation",
     "Signal",
+    "Stray",
     "parent_of",
 ]
 
@@ -113,6 +115,10 @@ class LayerGradient(_Plain):
     signal's change over the whole network."""
     dead: float = 0.0
     """Share (0 to 1) of its units whose weights received an exactly zero gradient in every batch."""
+    shut: float = 0.0
+    """Share (0 to 1) of its units that a bias holds shut, its own or that of the normalisation behind it: it lies more
+    than five times below what the weights make of their input. Units that a bias holds open as firmly are taken off:
+    beside weights that are almost zero, random biases do both. Looked at where most units are dead."""
     units: int = 0
     """Number of units (output features) that ``dead`` is a share of; 0: the notion does not apply."""
     alike: bool = False
@@ -177,10 +183,13 @@ class Signal(_Plain):
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
     flat: float | None = None
     """Share (0 to 1) of a saturating activation's outputs where its slope is below 1 % of its largest."""
+    dropped: float = 0.0
+    """Probability with which a dropout that is on zeroes what it is given."""
     zeros: float = 0.0
     """Share (0 to 1) of outputs that are exactly zero."""
     low: float | None = None
-    """Smallest value of its first floating-point input; None: it had none."""
+    """Smallest value of its first floating-point input, of the model itself also of an integer one; None: it had
+    none."""
     high: float | None = None
     """Largest value of its first floating-point input."""
     given: float | None = None
@@ -255,6 +264,42 @@ class Operation(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objective(_Plain):
+    """What the graph between a model's output and its loss tells, over all batches."""
+
+    raised: str = ""
+    """Loss function that training makes larger, as it enters the loss with a negative sign; empty: none is known."""
+    crossed: int = 0
+    """Number of outputs that are compared with as many targets, each with each, by broadcasting; 0: none are."""
+    surprise: float | None = None
+    """Cross entropy over that of a uniform guess, ln of the number of classes; None: the loss has none."""
+    mass: float | None = None
+    """What the exponentials of the log-probabilities given to ``nll_loss`` add up to (1 for such); None: the loss has
+    none."""
+    overshoot: float | None = None
+    """Root mean square of a regression's outputs over that of its targets, or over 1 where those are smaller; None: the
+    loss is no regression."""
+    bounded: str = ""
+    """Function that bounds the outputs of a regression, as in ``tanh``; empty: none is known."""
+    lost: float = 0.0
+    """Share (0 to 1) of the best constant's squared error that no output within those bounds takes away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray(_Plain):
+    """Parameters that receive a gradient in a model which does not list them among its own."""
+
+    module: str
+    """The registered module that holds or makes them."""
+    name: str
+    """The attribute that holds them; the class that is made, where they are made anew in each forward pass."""
+    where: str = ""
+    """File and line that makes them; empty: they are held."""
+    parameters: int = 0
+    """Number of their elements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GradientRecord(_Plain):
     """One measurement of one model: indexable by layer name, iterable over its layers in forward order."""
 
@@ -272,15 +317,13 @@ class GradientRecord(_Plain):
     """Samples in the smallest batch; None: unknown."""
     loss: float | None = None
     """Median loss over the batches; None: unknown."""
-    surprise: float | None = None
-    """The loss's cross entropy over that of a uniform guess, ln of the number of classes; None: it has none."""
-    raised: str = ""
-    """Loss function that training makes larger, as it enters the loss with a negative sign; empty: none is known."""
-    crossed: int = 0
-    """Number of outputs that are compared with as many targets, each with each, by broadcasting; 0: none are."""
+    objective: Objective | None = None
+    """What the loss is made of; None: it was not looked at, as in a test that trains by itself."""
     steps: int = 0
     """Optimiser steps made on a copy before this measurement (0: the model as it was given)."""
     layers: tuple[LayerGradient, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    """Parameters that are trained in no step of an optimiser which is given the model's own."""
     signals: tuple[Signal, ...] = ()
     operations: tuple[Operation, ...] = ()
     """Operations that can stop a gradient; looked for only where something was found."""

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import LayerGradient, Operation, Signal
+from pytest_gradhealth.record import LayerGradient, Operation, Signal, Stray
 
 __all__ = [
     "Explanation",
@@ -23,7 +23,9 @@ __all__ = [
     "faint",
     "forgetting",
     "non_finite",
+    "of_stray",
     "saturated",
+    "unlisted",
     "unused",
     "vanishing",
 ]
@@ -133,6 +135,23 @@ def unused(view: View, layer: LayerGradient) -> Explanation:
     return Explanation(cause=cause, remedy="use its output, or do not compute it; or list it in ignore=[...]")
 
 
+def of_stray(stray: Stray) -> str:
+    """What holds parameters that the model does not list."""
+    if stray.where:
+        return f"the {stray.name} that {stray.module or 'the model'!r} makes in its forward pass"
+    return repr(f"{stray.module}.{stray.name}" if stray.module else stray.name)
+
+
+def unlisted(stray: Stray) -> Explanation:
+    """Made anew each time, or held where torch does not look."""
+    if stray.where:
+        cause = f"{stray.name} is made anew at {stray.where}, in each forward pass"
+        return Explanation(cause=cause, remedy="make it once, in __init__, and keep it as an attribute of the module")
+    cause = f"{stray.name!r} is a plain attribute: torch looks for parameters in Parameters and Modules only"
+    remedy = "use nn.ModuleList, nn.ModuleDict, nn.ParameterList or nn.Parameter; or requires_grad_(False)"
+    return Explanation(cause=cause, remedy=remedy)
+
+
 def dead_end(view: View, culprit: str) -> Explanation:
     """What sends back nothing: a rectifier that is always off, a flat step, a factor of zero."""
     match next(localise.shutters(view, culprit), None):
@@ -178,6 +197,9 @@ def dead_units(view: View, layer: LayerGradient) -> Explanation:
     activations = view.between(layer.name, following.name) if following else []
     zeros = max((signal.zeros for signal in activations), default=0.0)
     kind = next((signal.kind for signal in activations if signal.zeros == zeros and zeros), "the activation")
+    if layer.shut:
+        cause = f"the biases of {layer.shut:.0%} of its units keep {kind} at zero, whatever the input"
+        return Explanation(cause=cause, remedy=REVIVE)
     cause = f"{kind} behind it is zero for every sample in those units" + (
         f" ({zeros:.0%} of all outputs)" if zeros else ""
     )

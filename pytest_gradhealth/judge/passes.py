@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,8 +15,6 @@ __all__ = ["combined", "verdict"]
 
 GATE = 1e-2
 """Root mean square of weights that multiply a branch, below which the branch is as good as closed."""
-EXACT = 1e-4
-"""Relative distance within which the gradient at the output is that of a plain sum or mean."""
 SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "saturated", "faint", "symmetric"})
 """Kinds that ask how large something is."""
 
@@ -89,19 +86,12 @@ def _toys(record: GradientRecord) -> Iterator[_Toy]:
         yield _Toy(
             "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault", SIZES
         )
-    if View(record, Limits()).is_fed_zeros:
+    view = View(record, Limits())
+    if view.is_fed_zeros:
         yield _Toy("the input is all zeros: what its gradients lack is no fault of the model", SIZES)
-    if _is_plain_sum(record):
+    if view.is_plain_sum:
         note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
         yield _Toy(note, frozenset({"faint"}), "min_elasticity")
-
-
-def _is_plain_sum(record: GradientRecord) -> bool:
-    output = next((signal for signal in record.signals if not signal.name), None)
-    if output is None or not output.gradient or output.size < 2:
-        return False
-    root = math.sqrt(output.size)
-    return any(math.isclose(output.gradient, size, rel_tol=EXACT) for size in (root, 1 / root))
 
 
 def _is_gate(layer: LayerGradient) -> bool:

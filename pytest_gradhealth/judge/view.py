@@ -26,6 +26,8 @@ NEGLIGIBLE = 1e-12
 """Gradient over the largest, element by element, below which it is as good as zero. Float32's rounding is at 1e-7."""
 BOUNDED = frozenset({"Tanh", "Hardtanh", "Softsign"})
 """Activations that carry the signal. A sigmoid is a gate as often, and may stand open or shut."""
+EXACT = 1e-4
+"""Relative distance within which the gradient at the output is that of a plain sum or mean."""
 BACK = 2
 """The back holds at least so many modules: the last one alone may be a constant by design (a bias, a scale)."""
 
@@ -140,15 +142,32 @@ class View:
         """A normalisation whose output the loss depends on only in ways that do not depend on its input.
 
         The plain sum of a normalised output is a constant, and two values normalise to plus and minus one whatever
-        they were: the gradient of what lies in front is rounding noise and says nothing about the model.
+        they were: the gradient of what lies in front is rounding noise and says nothing about the model. Noise is
+        seldom exactly zero: in the midst of a model with another loss, that is a hook's work and no silence.
         """
         last = self.leaves[-1:]
-        return next((s for s in self.leaves if (s.kind != "Softmax" or s in last) and _silences(s)), None)
+        known = (s for s in self.leaves if s.kind != "Softmax" or s in last)
+        return next((s for s in known if _silences(s) and (s.returned or s in last or self.is_plain_sum)), None)
+
+    @cached_property
+    def is_plain_sum(self) -> bool:
+        """Whether the loss is the sum or mean of the model's output, by the gradient that comes to it."""
+        output = self.signal("")
+        if output is None or not output.gradient or output.size < 2:
+            return False
+        root = math.sqrt(output.size)
+        return any(math.isclose(output.gradient, size, rel_tol=EXACT) for size in (root, 1 / root))
 
     @cached_property
     def samples_differ(self) -> bool:
         """Whether the batch holds different samples: what is given alike (``torch.ones``) cannot be told apart."""
-        return not self.leaves or any(map(_differ, self.entries))
+        return not self.leaves or any(map(_differ, [*self.entries, *self._given]))
+
+    @cached_property
+    def _given(self) -> list[Signal]:
+        """The model itself, where it is known what it was given."""
+        whole = self.signal("")
+        return [] if whole is None or whole.given is None else [whole]
 
     @cached_property
     def entries(self) -> list[Signal]:
@@ -200,7 +219,7 @@ class View:
     @property
     def is_fed_zeros(self) -> bool:
         """Whether the model itself is given nothing but zeros."""
-        return bool(self.leaves) and self.leaves[0].is_given_zeros
+        return bool(self.leaves) and all(signal.is_given_zeros for signal in [self.leaves[0], *self._given])
 
     def signal(self, name: str) -> Signal | None:
         """What went through a module; None: it was never called."""

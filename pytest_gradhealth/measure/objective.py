@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-__all__ = ["crossed", "raised", "surprise"]
+from pytest_gradhealth.record import Objective
+
+__all__ = ["combined", "read"]
 
 LOSSES = {
     "BinaryCrossEntropy": "binary_cross_entropy",
@@ -31,11 +34,63 @@ DIFFERENCES = frozenset({*LOSSES, "Sub"})
 SHAPING = frozenset({"Clone", "Expand", "Reshape", "Squeeze", "Stack", "UnsafeView", "View"})
 ARITHMETIC = SHAPING | {"Abs", "Add", "Div", "Log", "Mean", "Mul", "Neg", "Pow", "Rsub", "Sqrt", "Sub", "Sum"}
 """What may stand between a comparison and the loss."""
+LIKELIHOODS = frozenset({"NllLoss", "NllLoss2D"})
+REGRESSIONS = frozenset({"HuberLoss", "MseLoss", "SmoothL1Loss"})
+RANGES: dict[str, Callable[[Any], tuple[float, float]]] = {
+    "Hardsigmoid": lambda node: (0.0, 1.0),
+    "Hardtanh": lambda node: (node._saved_min_val, node._saved_max_val),
+    "Sigmoid": lambda node: (0.0, 1.0),
+    "Softmax": lambda node: (0.0, 1.0),
+    "Tanh": lambda node: (-1.0, 1.0),
+}
+"""Smallest and largest number that a function can give."""
+FAR = 3
+"""Size of targets, over the largest output, up to which they may be random numbers made up for a test."""
+UNBOUNDED = ("", 0.0)
+LARGEST = 700.0
+"""Largest logarithm of which Python's floats hold the exponential."""
 MOST = 1000
 """Nodes that are looked at: a model made of arithmetic alone is not followed to its beginning."""
 
 
-def raised(loss: Tensor) -> str:
+@torch.no_grad()
+def read(loss: Tensor) -> Objective:
+    """What the graph of a loss tells of one pass; to be asked before a backward frees it."""
+    terms = list(islice(_walk(loss, lambda node: _name(node) in ARITHMETIC | DIFFERENCES), MOST))
+    bounded, lost = max(map(_range, terms), key=lambda known: known[1], default=UNBOUNDED)
+    return Objective(
+        raised=_raised(loss),
+        crossed=max(map(_pairs, terms), default=0),
+        surprise=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
+        mass=_largest(_mass(term) for term in terms if _name(term) in LIKELIHOODS),
+        overshoot=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
+        bounded=bounded,
+        lost=lost,
+    )
+
+
+def combined(seen: Sequence[Objective]) -> Objective | None:
+    """Several passes as one: medians, and what any of them shows; None: there are none."""
+    if not seen:
+        return None
+    worst = max(seen, key=lambda one: one.lost)
+    return Objective(
+        raised=next((one.raised for one in seen if one.raised), ""),
+        crossed=max(one.crossed for one in seen),
+        surprise=_median(one.surprise for one in seen),
+        mass=_median(one.mass for one in seen),
+        overshoot=_median(one.overshoot for one in seen),
+        bounded=worst.bounded,
+        lost=worst.lost,
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _raised(loss: Tensor) -> str:
     """Name of the loss function that training makes larger; empty: there is none, or other terms stand beside it.
 
     A loss that consists of such functions alone, each with a negative sign, is turned upside down. Nothing is said
@@ -49,45 +104,61 @@ def raised(loss: Tensor) -> str:
     return LOSSES[_name(terms[0])] if all(bool((slope < 0).all()) for slope in slopes) else ""
 
 
-def crossed(loss: Tensor) -> int:
-    """How many outputs are compared with as many targets, each with each; 0: none are.
-
-    An output of shape (n, 1) less targets of shape (n,) broadcasts to (n, n), and so do (n,) and (n, 1). Where both
-    carry a gradient, every pair is what was asked for.
-    """
-    nodes = islice(_walk(loss, lambda node: _name(node) in ARITHMETIC | DIFFERENCES), MOST)
-    return max(map(_pairs, nodes), default=0)
-
-
-def surprise(loss: Tensor) -> float | None:
-    """Cross entropy over that of a uniform guess (ln of the number of classes); the largest of several terms.
-
-    None: the loss has no such term. Weights and scales of the terms do not count.
-    """
-    nodes = islice(_walk(loss, lambda node: _name(node) in ARITHMETIC), MOST)
-    found = [
-        _SURPRISES[_name(node)](node._saved_self, node._saved_target) for node in nodes if _name(node) in _SURPRISES
-    ]
-    return max((value for value in found if math.isfinite(value)), default=None)
-
-
-def _over_classes(log_probabilities: Tensor, target: Tensor) -> float:
-    rows = log_probabilities.movedim(min(1, log_probabilities.ndim - 1), -1)
+def _over_classes(term: Any) -> float:
+    log_probabilities, target = term._saved_self, term._saved_target
+    rows = _rows(log_probabilities)
     classes = rows.shape[-1]
     known = (target >= 0) & (target < classes)  # the rest is left out, as padding is
     taken = rows.gather(-1, target.where(known, 0).unsqueeze(-1)).squeeze(-1)[known]
     return -float(taken.mean()) / math.log(classes) if classes > 1 else math.nan
 
 
-def _over_two(logits: Tensor, target: Tensor) -> float:
-    return float(binary_cross_entropy_with_logits(logits.float(), target.float())) / math.log(2)
+def _over_two(term: Any) -> float:
+    logits, target = term._saved_self.float(), term._saved_target.float()
+    return float(binary_cross_entropy_with_logits(logits, target)) / math.log(2)
 
 
-_SURPRISES: dict[str, Callable[[Tensor, Tensor], float]] = {
+_SURPRISES: dict[str, Callable[[Any], float]] = {
     "BinaryCrossEntropyWithLogits": _over_two,
     "NllLoss": _over_classes,
     "NllLoss2D": _over_classes,
 }
+
+
+def _mass(term: Any) -> float:
+    return math.exp(min(float(_rows(term._saved_self).logsumexp(-1).mean()), LARGEST))
+
+
+def _rows(scores: Tensor) -> Tensor:
+    """Classes last."""
+    return scores.float().movedim(min(1, scores.ndim - 1), -1)
+
+
+def _overshoot(term: Any) -> float:
+    return _rms(term._saved_self) / max(_rms(term._saved_target), 1.0)
+
+
+def _range(term: Any) -> tuple[str, float]:
+    """The function that bounds the outputs of a regression, and the share of the error that it makes unavoidable."""
+    last = term.next_functions[0][0] if _name(term) in REGRESSIONS else None
+    while last is not None and _name(last) in SHAPING:
+        last = next(iter(_children(last)), None)
+    if last is None or _name(last) not in RANGES:
+        return UNBOUNDED
+    low, high = RANGES[_name(last)](last)
+    target = term._saved_target.float()
+    if _rms(target) <= FAR * max(abs(low), abs(high)):
+        return UNBOUNDED
+    best, lost = (float((target - kept.clamp(low, high)).square().mean()) for kept in (target.mean(), target))
+    return (_name(last).lower(), lost / best) if 0 < best < math.inf else UNBOUNDED
+
+
+def _rms(tensor: Tensor) -> float:
+    return float(tensor.float().square().mean().sqrt())
+
+
+def _largest(values: Iterable[float]) -> float | None:
+    return max((value for value in values if math.isfinite(value)), default=None)
 
 
 def _walk(loss: Tensor, further: Callable[[Any], bool]) -> Iterator[Any]:
@@ -106,7 +177,10 @@ def _is_scalar_arithmetic(node: Any) -> bool:
 
 
 def _pairs(node: Any) -> int:
-    """n, where (n, 1) meets (n,) in a comparison whose other side carries no gradient."""
+    """n, where (n, 1) meets (n,) in a comparison, and broadcasts to (n, n).
+
+    Where both sides carry a gradient, every pair is what was asked for.
+    """
     children = _children(node)
     if _name(node) not in DIFFERENCES or len(children) != 1 or len(node.next_functions) < 2:
         return 0

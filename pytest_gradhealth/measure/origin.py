@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import PurePath
+from types import FrameType
 
-__all__ = ["is_installed", "source_of"]
+import torch
+
+__all__ = ["caller", "frames", "is_installed", "source_of"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
+TORCH = os.path.dirname(torch.__file__)
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 def is_installed(file: str) -> bool:
@@ -21,3 +29,20 @@ def source_of(thing: object) -> str:
         return inspect.getsourcefile(type(thing)) or ""
     except (TypeError, OSError):
         return ""
+
+
+def caller() -> tuple[str, bool]:
+    """The innermost frame outside torch and this package, as ``file.py:12``, and whether it is a library's."""
+    for frame in frames():
+        file = frame.f_code.co_filename
+        if not file.startswith((TORCH, PACKAGE)):
+            return f"{os.path.basename(file)}:{frame.f_lineno}", is_installed(file)
+    return "", False
+
+
+def frames() -> Iterator[FrameType]:
+    """Those of the calling code, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +23,8 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.histogram import Tally
-from pytest_gradhealth.measure.nesting import floating
+from pytest_gradhealth.measure.nesting import floating, tensors
+from pytest_gradhealth.record import Objective
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
 
@@ -58,9 +60,7 @@ class Pass:
     modules: dict[str, ModulePass]
     parameters: dict[str, ParameterPass]
     loss: float | None
-    surprise: float | None = None
-    raised: str = ""
-    crossed: int = 0
+    objective: Objective | None = None
 
 
 MANY = 100
@@ -179,6 +179,8 @@ class Probe:
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
         trace.attached = trace.attached or any(tensor.requires_grad for tensor in outputs)
+        if not name and not inputs:  # the model itself may be given indices
+            trace.inputs += [self._see(tensor) for tensor in islice(_batched(args, kwargs), 1)]
         if inputs:
             given = any(tensor.requires_grad and not getattr(tensor, "plain", False) for tensor in inputs)
             trace.fed = bool(trace.fed) or given
@@ -217,6 +219,11 @@ class Probe:
                 trace.tallies.append(statistics.tally(gradient))
 
 
+def _batched(*given: Any) -> Iterator[Tensor]:
+    """Numbers of any type that several samples were given."""
+    return (tensor for tensor in tensors(given) if tensor.ndim and len(tensor) > 1)
+
+
 def unit_dimensions(model: nn.Module) -> dict[str, int]:
     """For each weight of at least two dimensions, the one that counts its layer's units (output features).
 
@@ -250,6 +257,9 @@ class _ModuleHook:
         if probe is None:
             return
         trace = probe.module_returned(self._name, type(module).__name__, args, kwargs, output)
+        trace.dropped = (
+            float(module.p) if isinstance(module, nn.modules.dropout._DropoutNd) and module.training else 0.0
+        )
         if isinstance(module, nn.RNNBase) and args and isinstance(args[0], Tensor) and args[0].requires_grad:
             _follow(args[0], int(module.batch_first and args[0].ndim == 3), trace.by_step)
 
@@ -341,6 +351,7 @@ class _ModuleTrace:
     attached: bool = False
     fed: bool | None = None
     size: int = 0
+    dropped: float = 0.0
     inputs: list[Seen] = field(default_factory=list)
     outputs: list[Seen] = field(default_factory=list)
     flat: list[Tensor] = field(default_factory=list)
@@ -357,7 +368,7 @@ class _ModuleTrace:
         slots["flat"] = [bank.add(value) for value in self.flat]
         first = next((seen for seen in self.inputs if seen.description), None)
         if first is not None:
-            told = {"low", "high", "bad", "samples"} & first.description.keys()
+            told = {"rms", "low", "high", "bad", "samples"} & first.description.keys()
             slots |= {f"input_{name}": [bank.add(first.description[name])] for name in told}
         slots["returned"] = [bank.add(g) for seen in _unique(self.inputs) for g in seen.gradients]
         slots["bad_return"] = [bank.add(g) for seen in _unique(self.inputs) for g in seen.nonfinite]
@@ -379,7 +390,7 @@ class _ModuleTrace:
         combined = {
             name: _COMBINE.get(name, max)([bank[i] for i in indices]) for name, indices in slots.items() if indices
         }
-        combined["size"] = self.size
+        combined["size"], combined["dropped"] = self.size, self.dropped
         if "early" in combined:
             combined["steps"] = len(self.by_step[0]) if self.by_step else self.calls
         return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, combined)

@@ -19,6 +19,7 @@ from pytest_gradhealth.measure.loss import Step, find_step, require_scalar
 from pytest_gradhealth.measure.nesting import copied, tensors
 from pytest_gradhealth.measure.probe import Pass, Probe
 from pytest_gradhealth.measure.state import isolated_rng, preserved
+from pytest_gradhealth.measure.strays import Strays
 from pytest_gradhealth.measure.summary import summarise
 from pytest_gradhealth.measure.trace import Trace
 from pytest_gradhealth.measure.watch import paused
@@ -56,9 +57,9 @@ class Rehearsal:
 
     def measure(self, seed: int | None = None) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
-        with self._session(seed):
-            passes = self._passes()
-        return self._record(passes)
+        with self._session(seed), Strays(self._model) as strays:
+            passes = self._passes(strays.begin)
+        return replace(self._record(passes), strays=strays.found())
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
         """Measure after so many Adam steps on the same batches, until ``done`` says it has seen enough.
@@ -92,9 +93,13 @@ class Rehearsal:
             self._model.train()
             yield
 
-    def _passes(self) -> list[Pass]:
+    def _passes(self, begin: Callable[[], None] = lambda: None) -> list[Pass]:
+        passes = []
         with Probe(self._model, through_time=True, histograms=self._histograms) as probe:
-            return [self._one_pass(probe, index) for index in range(len(self._batches))]
+            for index in range(len(self._batches)):
+                begin()
+                passes.append(self._one_pass(probe, index))
+        return passes
 
     def _initialise(self) -> None:
         """Run a lazy model once, so that it has the parameters that are to be observed."""
@@ -110,11 +115,11 @@ class Rehearsal:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
-        told = _told(loss)
+        told = objective.read(loss)
         self._send_back(loss, index)
         for parameter in self._model.parameters():
             parameter.grad = None
-        return replace(probe.take(loss), **told)
+        return replace(probe.take(loss), objective=told)
 
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
@@ -174,16 +179,6 @@ def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
         raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
     _require_trainable(model)
     return model
-
-
-@torch.no_grad()
-def _told(loss: Tensor) -> dict[str, Any]:
-    """What the graph of a loss tells, before a backward frees it."""
-    return {
-        "surprise": objective.surprise(loss),
-        "raised": objective.raised(loss),
-        "crossed": objective.crossed(loss),
-    }
 
 
 def _require_trainable(model: nn.Module) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.nesting import tensors
+from pytest_gradhealth.measure.strays import hidden_modules
 
 __all__ = ["isolated_rng", "preserved"]
 
@@ -23,13 +24,16 @@ CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
 def preserved(model: nn.Module) -> Iterator[None]:
     """Restore parameters, gradients, buffers, mode, ``requires_grad`` and plain attributes on leaving.
 
-    Holds a copy of every tensor of the model meanwhile. Attributes that a forward pass rebinds (step counters,
-    caches) are restored, and so is what it changes in place in tensors and containers; other objects are not.
+    So are modules that the model keeps where torch does not look for them, in a plain list. Holds a copy of every
+    tensor of the model meanwhile. Attributes that a forward pass rebinds (step counters, caches) are restored, and so
+    is what it changes in place in tensors and containers; other objects are not.
     """
-    parameters = [(parameter, parameter.grad, parameter.requires_grad) for parameter in model.parameters()]
-    attributes = [(module, _attributes(module)) for module in model.modules()]
-    held = [tensor for module in model.modules() for tensor in tensors(list(vars(module).values()))]
+    modules = list(dict.fromkeys([*model.modules(), *hidden_modules(model)]))
+    attributes = [(module, _attributes(module)) for module in modules]
+    held = [tensor for module in modules for tensor in tensors(list(vars(module).values()))]
     values = {id(tensor): (tensor, _Saved(tensor)) for tensor in held}
+    trained = (tensor for tensor, _ in values.values() if isinstance(tensor, nn.Parameter) or _asks(tensor))
+    parameters = [(tensor, tensor.grad, tensor.requires_grad) for tensor in trained]
     for parameter, *_ in parameters:
         parameter.grad = None
     try:
@@ -80,6 +84,11 @@ class _Mps:
     @staticmethod
     def set_rng_state_all(states: list[Tensor]) -> None:
         torch.mps.set_rng_state(states[0])
+
+
+def _asks(tensor: Tensor) -> bool:
+    """Whether it asks for a gradient of its own."""
+    return tensor.is_leaf and tensor.requires_grad
 
 
 def _restore_values(tensor: Tensor, saved: _Saved) -> None:

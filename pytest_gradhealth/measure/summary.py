@@ -10,13 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure import statistics
+from pytest_gradhealth.measure import objective, statistics
 from pytest_gradhealth.measure.histogram import histogram_of
 from pytest_gradhealth.measure.origin import is_installed, source_of
 from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
 from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal, parent_of
 
 __all__ = ["summarise", "with_reach"]
+
+HALF = 0.5
+"""Share of dead units from which their biases are looked at."""
+FIRM = 5
+"""Deviations below zero at which a bias shuts a unit, whatever it is given: one normal number in three million."""
 
 
 def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, seed: int | None) -> GradientRecord:
@@ -29,7 +34,7 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         seed: what the random number generators were seeded with.
     """
     signals = _signals(passes)
-    layers = with_reach(_with_gain(_ordered(_layers(model, passes, signals)), signals))
+    layers = with_reach(_with_gain(_with_shut(_ordered(_layers(model, passes, signals)), model, passes), signals))
     first = next(model.parameters(), None)
     return GradientRecord(
         model=type(model).__name__,
@@ -41,9 +46,7 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         batches=len(passes),
         samples=samples,
         loss=_median([p.loss for p in passes]),
-        surprise=_median([p.surprise for p in passes]),
-        raised=next((p.raised for p in passes if p.raised), ""),
-        crossed=max(p.crossed for p in passes),
+        objective=objective.combined([p.objective for p in passes if p.objective]),
         layers=layers,
         signals=signals,
     )
@@ -96,6 +99,7 @@ def _signal(name: str, modules: Sequence[ModulePass]) -> Signal:
         samples=_known(median("samples")),
         tokens=_known(median("tokens")),
         flat=median("flat"),
+        dropped=median("dropped") or 0.0,
         zeros=median("zeros") or 0.0,
         low=median("input_low"),
         high=median("input_high"),
@@ -205,6 +209,39 @@ def _is_alike(weight: Tensor, dimension: int) -> bool:
     """Whether all units hold the same weights; two of them tell for almost every layer."""
     units = weight.detach().movedim(dimension, 0)
     return len(units) > 1 and torch.equal(units[0], units[1]) and bool((units == units[:1]).all() and units[0].any())
+
+
+def _with_shut(layers: list[LayerGradient], model: nn.Module, passes: Sequence[Pass]) -> list[LayerGradient]:
+    """Layers most of whose units are dead, with the share that a bias holds shut: their own, or the next layer's."""
+    told = []
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if layer.norm and layer.dead > HALF:
+            behind = [following.name] if following is not None and "Norm" in following.kind else []
+            shares = (_shut(model.get_submodule(name), _given(name, passes)) for name in (layer.name, *behind))
+            layer = replace(layer, shut=max(shares))
+        told.append(layer)
+    return told
+
+
+def _given(name: str, passes: Sequence[Pass]) -> float:
+    """Root mean square of what a layer was given."""
+    return _median(p.modules[name].numbers.get("input_rms") for p in passes if name in p.modules) or 0.0
+
+
+@torch.no_grad()
+def _shut(module: nn.Module, given: float) -> float:
+    """Share of the units whose bias lies ``FIRM`` deviations below what their weights make of a random input, less the
+    share of those whose bias lies as far above.
+
+    Weights w turn numbers of a root mean square r into one of about ||w|| r; a normalisation is given 1. So is what is
+    given less: a signal that is still tiny will grow.
+    """
+    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor) or len(weight) != len(bias):
+        return 0.0
+    size = weight.abs() if weight.ndim == 1 else weight.flatten(1).norm(dim=1) * max(given, 1.0)
+    firm = (bias.abs() > FIRM * size) * bias.sign()
+    return max(_number(-firm.float().mean()), 0.0)
 
 
 def _ordered(layers: list[LayerGradient]) -> list[LayerGradient]:

@@ -6,10 +6,7 @@ pass down several times, so it runs only where something was found.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.nesting import floating, tensors
-from pytest_gradhealth.measure.origin import is_installed
+from pytest_gradhealth.measure.origin import caller
 from pytest_gradhealth.record import STEPS, Operation
 
 __all__ = ["Trace"]
@@ -32,8 +29,6 @@ DONORS = frozenset({"expand_as", "type_as", "view_as", "reshape_as", "new"})
 and ``_like``."""
 ERASING = frozenset({"mul", "masked_fill", "where"})
 SATURATING = frozenset({"sigmoid", "tanh", "softmax"})
-TORCH = os.path.dirname(torch.__file__)
-PACKAGE = os.path.dirname(os.path.dirname(__file__))
 NOT_VALUES = frozenset(
     {"size", "dim", "stride", "numel", "data_ptr", "__len__", "is_floating_point", "storage_offset", "grad"}
 )
@@ -89,7 +84,7 @@ class Trace(TorchFunctionMode):
 
     def _add(self, name: str, behind: Iterable[str], **facts: Any) -> None:
         """An operation at this place of the forward pass."""
-        where, installed = _caller()
+        where, installed = caller()
         self.operations.append(
             Operation(
                 name=name,
@@ -187,18 +182,3 @@ def _name_of(function: Any) -> str:
     name = str(getattr(function, "__name__", function))
     owner = getattr(function, "__self__", None)
     return str(getattr(owner, "__name__", name)) if name == "__get__" else name
-
-
-def _caller() -> tuple[str, bool]:
-    """The innermost frame outside torch and this package, as ``file.py:12``, and whether it is a library's."""
-    for frame in _frames(sys._getframe(1)):
-        file = frame.f_code.co_filename
-        if not file.startswith((TORCH, PACKAGE)):
-            return f"{os.path.basename(file)}:{frame.f_lineno}", is_installed(file)
-    return "", False
-
-
-def _frames(frame: FrameType | None) -> Iterable[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back

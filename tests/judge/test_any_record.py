@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import judge
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Operation, Signal, Stray
 
 sizes = st.sampled_from([0.0, 1e-300, 1e-12, 1e-3, 1.0, 1e6, 1e300, math.inf, math.nan])
 shares = st.sampled_from([0.0, 1e-9, 0.5, 1.0])
@@ -33,6 +33,7 @@ def layers(draw: st.DrawFn, name: str, order: int) -> LayerGradient:
         reach=draw(shares),
         gain=draw(st.none() | sizes),
         dead=draw(shares),
+        shut=draw(shares),
         units=draw(st.sampled_from([0, 3])),
         alike=draw(st.booleans()),
         nan=draw(st.sampled_from([0, 2])),
@@ -55,6 +56,7 @@ def signals(draw: st.DrawFn, name: str, order: int) -> Signal:
         samples=draw(st.none() | sizes),
         tokens=draw(st.none() | sizes),
         flat=draw(st.none() | shares),
+        dropped=draw(shares),
         low=draw(st.none() | sizes),
         high=draw(st.none() | sizes),
         given=draw(st.none() | sizes),
@@ -77,6 +79,19 @@ def operations(draw: st.DrawFn) -> Operation:
     )
 
 
+def objectives() -> st.SearchStrategy[Objective]:
+    return st.builds(
+        Objective,
+        raised=st.sampled_from(["", "mse_loss"]),
+        crossed=st.sampled_from([0, 8]),
+        surprise=st.none() | sizes,
+        mass=st.none() | sizes,
+        overshoot=st.none() | sizes,
+        bounded=st.just("tanh"),
+        lost=shares,
+    )
+
+
 @st.composite
 def records(draw: st.DrawFn) -> GradientRecord:
     measured = [name for name in NAMES if draw(st.booleans())]
@@ -85,8 +100,8 @@ def records(draw: st.DrawFn) -> GradientRecord:
         model="Net",
         samples=draw(st.sampled_from([None, 1, 8])),
         loss=draw(st.none() | sizes),
-        surprise=draw(st.none() | sizes),
-        raised=draw(st.sampled_from(["", "mse_loss"])),
+        objective=draw(st.none() | objectives()),
+        strays=tuple(draw(st.lists(st.builds(Stray, module=st.sampled_from(NAMES), name=st.just("kept")), max_size=2))),
         operations=tuple(draw(st.lists(operations(), max_size=3))),
         layers=tuple(draw(layers(name, order)) for order, name in enumerate(measured)),
         signals=tuple(draw(signals(name, order)) for order, name in enumerate(called)),

@@ -80,6 +80,66 @@ def test_every_output_compared_with_every_target(loss: Loss) -> None:
     assert "squeeze" in check.findings[0].remedy
 
 
+def bounded(function: Callable[[Tensor], Tensor], factor: float, loss: Loss = F.mse_loss) -> Check:
+    """A regression on targets of this deviation, with something at its end."""
+    draw = torch.Generator().manual_seed(0)
+    batch = torch.randn(8, WIDTH, generator=draw), factor * torch.randn(8, 3, generator=draw)
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 3))  # noqa: E731
+    return examined(build, [batch], step=lambda model, batch: loss(function(model(batch[0])), batch[1]))
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.huber_loss, F.smooth_l1_loss])
+@pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, F.hardtanh])
+def test_targets_that_no_output_reaches(function: Callable[[Tensor], Tensor], loss: Loss) -> None:
+    check = bounded(function, 20.0, loss)
+    assert kinds(check) == ["objective"]
+    assert check.findings[0].layer == "2"
+    assert function.__name__ in check.findings[0].message
+    assert not kinds(bounded(torch.relu, 20.0, loss))
+    assert not kinds(bounded(lambda x: 20 * torch.tanh(x), 20.0, loss))
+
+
+@pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, F.hardtanh, lambda x: x.softmax(-1)])
+def test_random_targets_are_no_statement_about_the_range(function: Callable[[Tensor], Tensor]) -> None:
+    for factor in (0.0, 0.1, 1.0):
+        assert not kinds(bounded(function, factor))
+
+
+@pytest.mark.parametrize(
+    "before", [lambda x: x, lambda x: x.softmax(-1), lambda x: 10 * x], ids=["scores", "probabilities", "large scores"]
+)
+def test_what_is_no_log_probability(before: Callable[[Tensor], Tensor]) -> None:
+    check = classified(lambda output, target: F.nll_loss(before(output), target))
+    assert kinds(check) == ["objective"]
+    assert "cross_entropy" in check.findings[0].remedy
+
+
+@pytest.mark.parametrize(
+    "before",
+    [lambda x: x.log_softmax(-1), lambda x: (x.softmax(-1) + 1e-6).log(), lambda x: (0.5 * x.softmax(-1)).log()],
+    ids=["log_softmax", "log of softmax", "half of it"],
+)
+def test_log_probabilities(before: Callable[[Tensor], Tensor]) -> None:
+    assert not kinds(classified(lambda output, target: F.nll_loss(before(output), target)))
+
+
+def test_log_probabilities_of_pixels() -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = torch.randn(4, 3, 8, 8, generator=draw), torch.randint(CLASSES, (4, 8, 8), generator=draw)
+    build = lambda: nn.Conv2d(3, CLASSES, 1)  # noqa: E731
+    assert not kinds(examined(build, [batch], loss=lambda output, target: F.nll_loss(output.log_softmax(1), target)))
+    assert kinds(examined(build, [batch], loss=lambda output, target: F.nll_loss(output, target))) == ["objective"]
+
+
+@pytest.mark.parametrize(("factor", "alarm"), [(1.0, False), (10.0, False), (1e4, True)])
+@pytest.mark.parametrize("scale", [1e-6, 1.0])
+def test_outputs_beside_which_the_targets_are_nothing(factor: float, alarm: bool, scale: float) -> None:
+    check = bounded(lambda x: factor * x, 1.0, lambda output, target: scale * F.mse_loss(output, target))
+    assert kinds(check) == (["exploding"] if alarm else [])
+    if alarm:
+        assert "as large as the targets" in check.findings[0].message
+
+
 def pairs(values: Tensor) -> Tensor:
     return values.unsqueeze(1) - values
 

@@ -296,7 +296,8 @@ def test_padding_and_pixels_do_not_surprise() -> None:
     loss = lambda output, target: F.cross_entropy(output, target, label_smoothing=0.1)  # noqa: E731
     check = examined(lambda: nn.Conv2d(3, CLASSES, 1), [(images, target)], loss=loss)
     assert not kinds(check)
-    assert check.record.surprise == pytest.approx(1.0, abs=0.2)
+    assert check.record.objective
+    assert check.record.objective.surprise == pytest.approx(1.0, abs=0.2)
 
 
 def wide_tanh(scale: float, activation: Callable[[], nn.Module] = nn.Tanh) -> Callable[[], nn.Module]:
@@ -405,6 +406,82 @@ def test_dead_units_of_one_layer() -> None:
     assert finding.layers == ("2",)
     assert (finding.value or 0) >= 22 / 24
     assert "ReLU" in finding.cause or "relu" in finding.cause
+
+
+def with_biases(value: float, count: int, *behind: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """A stack in which so many units of one module have this bias."""
+
+    def build() -> nn.Module:
+        made = [module() for module in behind]
+        model = nn.Sequential(nn.Linear(WIDTH, WIDTH), *made, nn.ReLU(), nn.Linear(WIDTH, CLASSES))
+        with torch.no_grad():
+            model[len(behind)].bias[:count] = value  # type: ignore[index, operator]
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize("behind", [[], [lambda: nn.BatchNorm1d(WIDTH)]], ids=["linear", "batch norm"])
+def test_dead_units_that_a_bias_holds_shut(behind: list[Callable[[], nn.Module]]) -> None:
+    finding = only(examined(with_biases(-10.0, 17, *behind), BATCHES), "dead")
+    assert finding.layers == ("0",)
+    assert "biases" in finding.cause
+    assert not kinds(examined(with_biases(-10.0, 10, *behind), BATCHES))
+    assert not kinds(examined(with_biases(-10.0, 17, *behind), BATCHES, max_dead=0.95))
+
+
+def test_units_that_a_batch_leaves_out_are_not_held_shut() -> None:
+    assert not kinds(examined(with_biases(-2.0, 17), [rows(size=4, seed=1)]))
+
+
+@pytest.mark.parametrize(("p", "alarm"), [(0.5, False), (0.9, False), (0.95, True), (0.99, True)])
+def test_a_dropout_that_leaves_next_to_nothing(p: float, alarm: bool) -> None:
+    check = examined(lambda: chain(3, nn.ReLU, {1: [nn.Dropout(p)]}), BATCHES)
+    assert [f.layer for f in check.findings if "drops" in f.message] == (["4"] if alarm else [])
+    assert not kinds(examined(lambda: chain(3, nn.ReLU, {1: [nn.Dropout(0.95)]}), BATCHES, ignore=["4"]))
+
+
+class Hooked(nn.Module):
+    """A hook on the gradient of a residual stream, right in front of the next block's normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.block = Residual(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if x.requires_grad:
+            x.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
+        output: Tensor = self.head(self.block(x))
+        return output
+
+
+def test_dead_layers_behind_a_hook_that_a_normalisation_does_not_excuse() -> None:
+    assert only(examined(Hooked, BATCHES), "dead").layers == ("stem",)
+
+
+class Clamped(nn.Module):
+    """Indices that are all cut down to the same row."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.words, self.body = nn.Embedding(50, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        output: Tensor = self.head(self.body(self.words(ids.clamp(max=self.most))).relu().mean(1))
+        return output
+
+
+def test_collapse_of_indices() -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = torch.randint(50, (8, 6), generator=draw), torch.randint(CLASSES, (8,), generator=draw)
+    assert only(examined(lambda: Clamped(0), [batch]), "collapse").layer == "words"
+    assert not kinds(examined(lambda: Clamped(49), [batch]))
+    alike = torch.ones(8, 6, dtype=torch.int64), batch[1]
+    assert not kinds(examined(lambda: Clamped(0), [alike]))
 
 
 @pytest.mark.parametrize("operation", [torch.round, torch.sign, lambda x: x.clamp(5.0, 6.0) * 0 + x * 0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.arrival import dead, missing, starved
+from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, starved, unlisted
 from pytest_gradhealth.judge.rules.fading import collapse, dim, faint, symmetric, unnormalised, vanishing
 from pytest_gradhealth.judge.rules.objective import objective
 from pytest_gradhealth.judge.rules.own import bounds, ratio
@@ -20,7 +20,9 @@ Rule = Callable[[View], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     missing,
+    unlisted,
     dead,
+    dropped,
     vanishing,
     collapse,
     exploding,
@@ -33,7 +35,7 @@ RULES: tuple[Rule, ...] = (
     bounds,
     ratio,
 )
-UNSILENCED: tuple[Rule, ...] = (missing, collapse, objective, symmetric, bounds, ratio)
+UNSILENCED: tuple[Rule, ...] = (missing, unlisted, dropped, collapse, objective, symmetric, bounds, ratio)
 """Rules for which the size of a gradient in front of a silencing normalisation does not matter."""
 FOLLOWS = {
     "symmetric": ("dead", "vanishing", "collapse", "faint"),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import design, explain, localise
+from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, LayerGradient
 
-__all__ = ["dead", "missing", "starved"]
+__all__ = ["dead", "dropped", "missing", "starved", "unlisted"]
+
+SHUT = 0.5
+"""Share of units that biases hold shut, beyond those that they hold open, from which a layer counts as dead."""
+DROPPED = 0.9
+"""Probability of a dropout above which nobody uses one: a tenth of all units was kept in wide layers of the past."""
 
 
 def missing(view: View) -> Iterator[Finding]:
@@ -47,6 +54,23 @@ def _unused(view: View, group: Sequence[LayerGradient]) -> Finding:
     )
 
 
+def unlisted(view: View) -> Iterator[Finding]:
+    """Parameters that receive a gradient, and that no optimiser hears of."""
+    strays = [stray for stray in view.record.strays if view.limits.judges(stray.module)]
+    if not strays:
+        return
+    first, *others = strays
+    more = f" (and so in {counted(len(others), 'other place')})" if others else ""
+    yield Finding(
+        kind="missing",
+        layers=tuple(dict.fromkeys(stray.module for stray in strays)),
+        message=f"{explain.of_stray(first)} has {counted(first.parameters, 'parameter')} that model.parameters() does "
+        f"not list: no optimiser moves them{more}",
+        value=float(sum(stray.parameters for stray in strays)),
+        **explain.unlisted(first),
+    )
+
+
 def dead(view: View) -> Iterator[Finding]:
     """Layers whose gradient is exactly zero, and layers most of whose units are."""
     silent = [layer for layer in view.trained if layer.norm == 0 and not _is_excused(view, layer)]
@@ -54,7 +78,7 @@ def dead(view: View) -> Iterator[Finding]:
         yield _dead_end(view, silent, "exactly zero")
         return
     for layer in view.hidden:
-        allowed = view.limits.of(layer.name).max_dead
+        allowed = _allowed_dead(view, layer)
         alive = layer.norm and not view.is_given_nothing(layer)  # else it is silent as a whole, or has nothing to show
         if allowed is not None and alive and layer.units and layer.dead > allowed:
             yield Finding(
@@ -67,6 +91,27 @@ def dead(view: View) -> Iterator[Finding]:
                 limit_name="max_dead",
                 gate=True,
                 **explain.dead_units(view, layer),
+            )
+
+
+def _allowed_dead(view: View, layer: LayerGradient) -> float | None:
+    """Chance leaves many units dead for one batch; a bias that holds them shut does so for every batch."""
+    limit = view.limits.of(layer.name).max_dead
+    return SHUT if limit == Limits().max_dead and layer.shut > SHUT else limit
+
+
+def dropped(view: View) -> Iterator[Finding]:
+    """A dropout that leaves next to nothing, as where the share to keep was given for the share to drop."""
+    for signal in view.leaves:
+        if DROPPED < signal.dropped < 1 and view.limits.judges(signal.name):
+            noise = math.sqrt(signal.dropped / (1 - signal.dropped))
+            yield Finding(
+                kind="dead",
+                layers=(signal.name,),
+                message=f"{signal.name!r} ({signal.kind}) drops {signal.dropped:.3g} of what it is given",
+                value=signal.dropped,
+                cause=f"the noise that it adds is {noise:.0f} times as large as what it is given",
+                remedy="lower p: it is the share that is dropped, not the one that is kept",
             )
 
 

@@ -1,34 +1,72 @@
-"""A loss that is not the one that was meant."""
+"""A loss that is not the one that was meant, or that asks for what the model cannot give."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import Finding
+from pytest_gradhealth.record import Finding, Objective
 
 __all__ = ["objective"]
+
+SUM = 1.5
+"""What probabilities may add up to: 1, but for the rounding of half precision."""
+OUT_OF_REACH = 0.8
+"""Share of a regression's error, of that of the best constant, from which what is left is not worth learning."""
 
 
 def objective(view: View) -> Iterator[Finding]:
     """What the loss is computed from says that it is not the one that was meant."""
-    record = view.record
     last = view.called[-1].name if view.called else ""
-    if not view.limits.judges(last):
+    if view.record.objective is None or not view.limits.judges(last):
         return
-    if record.crossed:
+    for rule in (_crossed, _raised, _improbable, _out_of_reach):
+        yield from rule(view.record.objective, last)
+
+
+def _crossed(seen: Objective, last: str) -> Iterator[Finding]:
+    if seen.crossed:
         yield Finding(
             kind="objective",
             layers=(last,),
-            message=f"each of {record.crossed} outputs is compared with each of {record.crossed} targets",
+            message=f"each of {seen.crossed} outputs is compared with each of {seen.crossed} targets",
             cause="outputs of shape (n, 1) and targets of shape (n,), or the reverse, broadcast to (n, n)",
             remedy="give both the same shape: output.squeeze(1), or target.unsqueeze(1)",
         )
-    if record.raised:
+
+
+def _raised(seen: Objective, last: str) -> Iterator[Finding]:
+    if seen.raised:
         yield Finding(
             kind="objective",
             layers=(last,),
-            message=f"training makes {record.raised} larger",
+            message=f"training makes {seen.raised} larger",
             cause="it enters the loss with a negative sign",
             remedy=f"remove the minus; where it is meant, say ignore=[{last!r}]",
+        )
+
+
+def _improbable(seen: Objective, last: str) -> Iterator[Finding]:
+    """Raw scores in the place of log-probabilities: the loss falls without end as they all grow."""
+    if seen.mass is not None and seen.mass > SUM:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message=f"nll_loss is given numbers whose exponentials add up to {seen.mass:.3g}, and not to 1",
+            value=seen.mass,
+            cause="it expects log-probabilities, and was given raw scores or probabilities",
+            remedy="use cross_entropy on the raw scores, or put log_softmax(dim=1) behind them",
+        )
+
+
+def _out_of_reach(seen: Objective, last: str) -> Iterator[Finding]:
+    """Targets beyond what the function at the end of the model can give."""
+    if seen.lost > OUT_OF_REACH:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message=f"{seen.bounded} at the end of the model keeps {seen.lost:.0%} of the error out of reach",
+            value=seen.lost,
+            cause=f"most targets lie beyond what {seen.bounded} can give",
+            remedy=f"remove {seen.bounded}, or scale the targets into its range",
         )

@@ -57,7 +57,7 @@ def exploding(view: View) -> Iterator[Finding]:
             **explain.exploding(view, worst),
         )
         return
-    yield from islice(chain(_overgrown(view), _surprised(view)), 1)
+    yield from islice(chain(_overgrown(view), _surprised(view), _overshot(view)), 1)
 
 
 def _allowed_elasticity(view: View) -> float | None:
@@ -103,7 +103,8 @@ def _overgrown(view: View) -> Iterator[Finding]:
 
 def _surprised(view: View) -> Iterator[Finding]:
     """At birth: outputs so large that the model is certain of what it has not learnt."""
-    surprise, limit = view.record.surprise, view.limits.max_surprise
+    seen, limit = view.record.objective, view.limits.max_surprise
+    surprise = seen.surprise if seen else None
     if limit is None or surprise is None or surprise <= limit:
         return
     stretch = localise.growing_stretch(view)
@@ -115,6 +116,26 @@ def _surprised(view: View) -> Iterator[Finding]:
         value=surprise,
         limit=limit,
         limit_name="max_surprise",
+        gate=True,
+        **explain.exploding(view, stretch),
+    )
+
+
+def _overshot(view: View) -> Iterator[Finding]:
+    """The same for a regression: outputs beside which the targets are nothing."""
+    seen, limit = view.record.objective, view.limits.max_growth
+    overshoot = seen.overshoot if seen else None
+    if limit is None or overshoot is None or overshoot <= limit:
+        return
+    stretch = localise.growing_stretch(view)
+    yield Finding(
+        kind="exploding",
+        layers=tuple(stretch),
+        message=f"the outputs are {overshoot:.0e} times as large as the targets (limit {limit:.0e}), "
+        f"they grow {localise.span(view, stretch)}",
+        value=overshoot,
+        limit=limit,
+        limit_name="max_growth",
         gate=True,
         **explain.exploding(view, stretch),
     )

@@ -1,0 +1,129 @@
+"""Parameters that a model computes with and does not list, so that no optimiser is given them.
+
+Layers in a plain list, a tensor that asks for a gradient without being a Parameter, layers made in ``forward``: the
+gradient comes to all of them, and nothing ever moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.utils.hooks import RemovableHandle
+
+from pytest_gradhealth.measure.origin import caller, frames
+from pytest_gradhealth.record import Stray
+
+__all__ = ["Strays", "hidden_modules"]
+
+MOST = 1000
+"""Entries of a container that are looked at: a model may hold its whole vocabulary in a list."""
+OWN = frozenset({"_parameters", "_buffers", "_modules"})
+
+
+class _Place(NamedTuple):
+    """Where parameters are held, or made."""
+
+    module: str
+    name: str
+    where: str = ""
+
+
+class Strays:
+    """A context that notes which parameters receive a gradient without being listed by the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._held = dict(_held(model))
+        self._handles: list[RemovableHandle] = []
+        self._passes: list[dict[_Place, int]] = []
+
+    def __enter__(self) -> Self:
+        self._handles.append(register_module_parameter_registration_hook(self._registered))
+        for tensor, place in self._held.items():
+            self._follow(tensor, place)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for tensor in self._held:
+            tensor._backward_hooks = tensor._backward_hooks or None  # a hook leaves its empty container behind
+
+    def begin(self) -> None:
+        """Another forward and backward pass."""
+        self._passes.append({})
+
+    def found(self) -> tuple[Stray, ...]:
+        """What received a gradient in every pass; what only the first one makes is kept from then on."""
+        first, several = self._passes[0], len(self._passes) > 1
+        places = dict.fromkeys([*self._held.values(), *first])
+        common = (place for place in places if all(place in seen for seen in self._passes))
+        return tuple(
+            Stray(**place._asdict(), parameters=first[place]) for place in common if several or not place.where
+        )
+
+    def _registered(self, module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        maker = self._maker()
+        if parameter is not None and parameter.requires_grad and maker is not None:
+            self._follow(parameter, _Place(maker, type(module).__name__, caller()[0]))
+
+    def _maker(self) -> str | None:
+        """The module of the model whose forward pass is running; None: none of them."""
+        running = (frame for frame in frames() if frame.f_code.co_name == "forward" and frame.f_code.co_argcount)
+        owners = (self._names.get(id(frame.f_locals.get(frame.f_code.co_varnames[0]))) for frame in running)
+        return next((name for name in owners if name is not None), None)
+
+    def _follow(self, tensor: Tensor, place: _Place) -> None:
+        """Count it in each pass, or in the one that makes it."""
+        made = self._passes[-1] if place.where else None
+
+        def came(gradient: Tensor) -> None:
+            seen = self._passes[-1]
+            if made is None or made is seen:
+                seen[place] = seen.get(place, 0) + tensor.numel()
+
+        self._handles.append(tensor.register_hook(came))  # type: ignore[no-untyped-call]
+
+
+def hidden_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """Modules in plain attributes of a model's modules, with all in them, without those that the model lists."""
+    listed = set(model.modules())
+    for _, value in _plain(model):
+        for module in value.modules() if isinstance(value, nn.Module) else ():
+            if module not in listed:
+                yield module
+
+
+def _held(model: nn.Module) -> Iterator[tuple[Tensor, _Place]]:
+    """Leaves that ask for a gradient in plain attributes of modules, without those that the model lists."""
+    listed = {id(parameter) for parameter in model.parameters()}
+    for place, value in _plain(model):
+        for tensor in value.parameters() if isinstance(value, nn.Module) else [value]:
+            if tensor.is_leaf and tensor.requires_grad and id(tensor) not in listed:
+                yield tensor, place
+
+
+def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
+    """Modules and tensors in plain attributes, alone or in containers."""
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            for found in _unpacked(value) if name not in OWN else ():
+                yield _Place(path, name), found
+
+
+def _unpacked(value: Any) -> Iterator[nn.Module | Tensor]:
+    match value:
+        case Tensor() | nn.Module():
+            yield value
+        case Mapping():
+            yield from _unpacked(list(islice(value.values(), MOST)))
+        case list() | tuple():
+            for item in islice(value, MOST):
+                yield from _unpacked(item)
