@@ -265,10 +265,10 @@ def _third() -> list[Host]:
     return [
         net("fourier", third.fourier, third_tasks.colours(), train_batch=64),
         net("quantiles", third.quantiles, third_tasks.spreads(), steps=160, train_batch=64),
-        net("deep-cnn", third.deep_cnn, third_tasks.gaps()),
+        net("deep-cnn", third.deep_cnn, third_tasks.gaps(), steps=100),
         net("localiser", third.Localiser, third_tasks.found_where()),
         net("bars", third.Bars, third_tasks.bars(), steps=160, trunk=painted, **coder),
-        net("siamese", third.Siamese, third_tasks.alike()),
+        net("siamese", third.Siamese, third_tasks.alike(), steps=100),
         net("gat", third.Signposts, third_tasks.signposts(), **graph),
         net("set-transformer", third.set_transformer, third_tasks.ranges()),
         net("seq2seq", third.Seq2Seq, third_tasks.rotated(), trunk=heard, **spoken),
