@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -288,7 +289,9 @@ def checkpointed(site: str) -> Mutation:
     """Re-entrant checkpointing, which needs an input that asks for a gradient."""
 
     def forward(self: nn.Module, original: Call, *args: Any) -> Any:
-        return checkpoint(original, *args, use_reentrant=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it does say that there will be no gradient
+            return checkpoint(original, *args, use_reentrant=True)
 
     return lambda model: patch(model.get_submodule(site), forward)
 
