@@ -155,14 +155,14 @@ def signposts(nodes: int = 8) -> Task:
 
 
 def ranges(count: int = 8) -> Task:
-    """How far apart are the greatest and the least of a set, and how far is it from the middle?"""
+    """How far is the greatest of one coordinate from the least of the other?"""
 
     def draw(g: Generator, size: int) -> TaskBatch:
         width = 0.3 + torch.rand(size, 1, 1, generator=g)
         points = width * torch.randn(size, count, 2, generator=g)
         return (points,), points[..., 0].amax(1, keepdim=True) - points[..., 1].amin(1, keepdim=True)
 
-    return regress(draw)
+    return Task(draw, F.smooth_l1_loss, explained)
 
 
 def rotated(length: int = 4, vocab: int = 5) -> Task:
