@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from .cases import Case
 from .faults import faulty_cases
 from .faults_fresh import fresh_cases
+from .faults_third import third_cases
 from .hosts import HOSTS, case
 
 LABELS = Path(__file__).with_name("labels.json")
@@ -183,7 +184,7 @@ def explain(shares: Json, twin: Json) -> str:
 
 @cache
 def cases() -> dict[str, Case]:
-    return {one.name: one for one in (*faulty_cases(), *fresh_cases())}
+    return {one.name: one for one in (*faulty_cases(), *fresh_cases(), *third_cases())}
 
 
 def label_named(name: str, twin: Json) -> tuple[str, Json]:

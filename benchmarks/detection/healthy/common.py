@@ -175,10 +175,12 @@ def case(
     return Case(name=name, host=host, build=build, batch=batch, step=step, batch_size=size)
 
 
-def fresh_cases(field: str, given: Mapping[str, tuple[Build, Maker, Step]], size: int = 8) -> list[Case]:
-    """Cases of the fresh part: name, then model, batches and step; every one is a host of its own."""
+def fresh_cases(
+    field: str, given: Mapping[str, tuple[Build, Maker, Step]], size: int = 8, part: str = "fresh"
+) -> list[Case]:
+    """Cases of a part written after the rules: name, then model, batches and step; each is a host of its own."""
     return [
-        Case(name=f"fresh_{field}_{name}", host=f"fresh/{name}", build=build, batch=batch, step=step, batch_size=size,
+        Case(name=f"{part}_{field}_{name}", host=f"{part}/{name}", build=build, batch=batch, step=step, batch_size=size,
              fresh=True)
         for name, (build, batch, step) in given.items()
     ]  # fmt: skip

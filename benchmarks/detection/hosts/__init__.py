@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cases import Case
-from . import dense, fresh, fresh_tasks, sequence, tasks, vision
+from . import dense, fresh, fresh_tasks, sequence, tasks, third, third_tasks, vision
 from .tasks import Task
 
 Build = Callable[[], nn.Module]
@@ -250,8 +250,35 @@ def _fresh_vectors() -> list[Host]:
     ]
 
 
+def _third() -> list[Host]:
+    """Fresh hosts of the third part."""
+
+    def net(name: str, build: Build, task: Task, **more: Any) -> Host:
+        return Host(name=name, build=build, task=task, fresh=True, **{"steps": 120, "train_batch": 32, **more})
+
+    coder = {"chain": "encoder", "sites": ("encoder.0", "bottleneck", "decoder.2")}
+    painted = ("encoder*", "bottleneck*", "open*", "decoder*")
+    graph = {"chain": "layers", "sites": ("stem", "layers.0", "layers.1"), "trunk": ("stem*", "layers*")}
+    spoken = {"chain": "", "sites": ("source", "encoder", "cell")}
+    heard = ("source*", "target*", "encoder*", "reader*", "cell*")
+    written = {"chain": "", "sites": ("embed", "rnn"), "trunk": ("embed*", "rnn*")}
+    return [
+        net("fourier", third.fourier, third_tasks.colours(), train_batch=64),
+        net("quantiles", third.quantiles, third_tasks.spreads(), steps=160, train_batch=64),
+        net("deep-cnn", third.deep_cnn, third_tasks.gaps(), steps=100),
+        net("localiser", third.Localiser, third_tasks.found_where()),
+        net("bars", third.Bars, third_tasks.bars(), steps=160, trunk=painted, **coder),
+        net("siamese", third.Siamese, third_tasks.alike(), steps=100),
+        net("gat", third.Signposts, third_tasks.signposts(), **graph),
+        net("set-transformer", third.set_transformer, third_tasks.ranges()),
+        net("seq2seq", third.Seq2Seq, third_tasks.rotated(), trunk=heard, **spoken),
+        net("lstm-lm", third.LanguageModel, third_tasks.braided(), **written),
+        net("elman", third.Elman, third_tasks.added(), chain="", sites=("cell",), trunk=("cell*",), steps=240),
+    ]
+
+
 def _all() -> list[Host]:
-    groups = (_mlps, _dense, _vision, _recurrent, _attention, _fresh_signals, _fresh_vectors)
+    groups = (_mlps, _dense, _vision, _recurrent, _attention, _fresh_signals, _fresh_vectors, _third)
     return [host for group in groups for host in group()]
 
 
