@@ -279,10 +279,12 @@ class Objective(_Plain):
     overshoot: float | None = None
     """Root mean square of a regression's outputs over that of its targets, or over 1 where those are smaller; None: the
     loss is no regression."""
+    beyond: float = 0.0
+    """How far the targets of a binary cross entropy lie outside 0 to 1."""
     bounded: str = ""
-    """Function that bounds the outputs of a regression, as in ``tanh``; empty: none is known."""
+    """Function that bounds the outputs, as in ``tanh``; empty: none is known."""
     lost: float = 0.0
-    """Share (0 to 1) of the best constant's squared error that no output within those bounds takes away."""
+    """Share of the best constant's loss that no output within those bounds takes away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

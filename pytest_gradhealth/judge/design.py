@@ -13,6 +13,8 @@ __all__ = ["reason"]
 LINEAR = 2
 """Dimensions of the weight of a linear layer."""
 
+AFFINE = frozenset({"Linear", "Bilinear", "Conv1d", "Conv2d", "Conv3d"})
+"""Torch's layers that add a bias to what they give."""
 FEW = 0.25
 """Share of silent layers up to which they are a part that an installed model does not use."""
 NOISE = 1e-6
@@ -42,7 +44,19 @@ def _left_out_by_design(view: View, layer: LayerGradient) -> str:
         return "copy of a trained twin"
     if _is_last_by_product(view, layer):
         return "by-product of the last block"
+    if _enters_by_slope(view, layer):
+        return "shift that a derivative does not see"
     return "not used by this model" if layer.installed and not _is_cut_by_user(view, layer) else ""
+
+
+def _enters_by_slope(view: View, layer: LayerGradient) -> bool:
+    """The loss is made of the output's derivative (a score, a force), in which a last bias leaves no trace.
+
+    There is no other way in which the weight of torch's own layer is trained and its bias is not.
+    """
+    signal = view.signal(layer.name)
+    called = signal is not None and signal.attached and not layer.tied
+    return called and layer.kind in AFFINE and layer.norm is not None and layer.missing == ("bias",)
 
 
 def _is_cut_by_user(view: View, layer: LayerGradient) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from pytest_gradhealth.record import Objective
 
@@ -21,12 +21,15 @@ __all__ = ["combined", "read"]
 LOSSES = {
     "BinaryCrossEntropy": "binary_cross_entropy",
     "BinaryCrossEntropyWithLogits": "binary_cross_entropy_with_logits",
+    "ClampMin": "a hinge loss",
     "CtcLoss": "ctc_loss",
     "HuberLoss": "huber_loss",
     "MseLoss": "mse_loss",
+    "MultiMarginLoss": "multi_margin_loss",
     "NllLoss": "cross_entropy",
     "NllLoss2D": "cross_entropy",
     "SmoothL1Loss": "smooth_l1_loss",
+    "SoftMarginLoss": "soft_margin_loss",
 }
 """Loss functions that are a node of their own in the graph, each the smaller the better."""
 DIFFERENCES = frozenset({*LOSSES, "Sub"})
@@ -46,9 +49,13 @@ RANGES: dict[str, Callable[[Any], tuple[float, float]]] = {
 """Smallest and largest number that a function can give."""
 FAR = 3
 """Size of targets, over the largest output, up to which they may be random numbers made up for a test."""
+NO_REDUCTION = 0
+"""As torch saves ``reduction="none"``."""
 UNBOUNDED = ("", 0.0)
 LARGEST = 700.0
 """Largest logarithm of which Python's floats hold the exponential."""
+ENOUGH = 256
+"""Rows of scores that tell whether they are log-probabilities."""
 MOST = 1000
 """Nodes that are looked at: a model made of arithmetic alone is not followed to its beginning."""
 
@@ -64,6 +71,7 @@ def read(loss: Tensor) -> Objective:
         surprise=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
         mass=_largest(_mass(term) for term in terms if _name(term) in LIKELIHOODS),
         overshoot=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
+        beyond=max((_beyond(term) for term in terms if _name(term) == "BinaryCrossEntropyWithLogits"), default=0.0),
         bounded=bounded,
         lost=lost,
     )
@@ -80,6 +88,7 @@ def combined(seen: Sequence[Objective]) -> Objective | None:
         surprise=_median(one.surprise for one in seen),
         mass=_median(one.mass for one in seen),
         overshoot=_median(one.overshoot for one in seen),
+        beyond=max(one.beyond for one in seen),
         bounded=worst.bounded,
         lost=worst.lost,
     )
@@ -126,7 +135,7 @@ _SURPRISES: dict[str, Callable[[Any], float]] = {
 
 
 def _mass(term: Any) -> float:
-    return math.exp(min(float(_rows(term._saved_self).logsumexp(-1).mean()), LARGEST))
+    return math.exp(min(float(_rows(term._saved_self[:ENOUGH]).logsumexp(-1).mean()), LARGEST))
 
 
 def _rows(scores: Tensor) -> Tensor:
@@ -138,19 +147,57 @@ def _overshoot(term: Any) -> float:
     return _rms(term._saved_self) / max(_rms(term._saved_target), 1.0)
 
 
+def _beyond(term: Any) -> float:
+    """Of the mean or sum of all alone: what is weighted one by one may be left out, as padding is."""
+    if term._saved_reduction == NO_REDUCTION or term._saved_weight is not None:
+        return 0.0
+    target = term._saved_target
+    return max(float(-target.min()), float(target.max()) - 1, 0.0)
+
+
 def _range(term: Any) -> tuple[str, float]:
-    """The function that bounds the outputs of a regression, and the share of the error that it makes unavoidable."""
-    last = term.next_functions[0][0] if _name(term) in REGRESSIONS else None
-    while last is not None and _name(last) in SHAPING:
+    """The function that bounds the outputs, and the share of the best constant's loss that it makes unavoidable."""
+    last = term.next_functions[0][0] if _name(term) in _LOST else None
+    while last is not None and _name(last) in SHAPING | {"LogSoftmax"}:
         last = next(iter(_children(last)), None)
     if last is None or _name(last) not in RANGES:
         return UNBOUNDED
-    low, high = RANGES[_name(last)](last)
+    lost, best = _LOST[_name(term)](term, *RANGES[_name(last)](last))
+    return (_name(last).lower(), lost / best) if 0 < best < math.inf else UNBOUNDED
+
+
+def _lost_squares(term: Any, low: float, high: float) -> tuple[float, float]:
+    """The least squared error with outputs in a range, and that of the best constant."""
     target = term._saved_target.float()
     if _rms(target) <= FAR * max(abs(low), abs(high)):
-        return UNBOUNDED
-    best, lost = (float((target - kept.clamp(low, high)).square().mean()) for kept in (target.mean(), target))
-    return (_name(last).lower(), lost / best) if 0 < best < math.inf else UNBOUNDED
+        return 0.0, math.inf
+    lost, best = (float((target - kept).square().mean()) for kept in (target.clamp(low, high), target.mean()))
+    return lost, best
+
+
+def _lost_bits(term: Any, low: float, high: float) -> tuple[float, float]:
+    """The same for a binary cross entropy, less what targets between 0 and 1 leave uncertain anyway."""
+    target = term._saved_target.float().clamp(0, 1)
+    uncertain = binary_cross_entropy(target, target)
+    least = binary_cross_entropy_with_logits(target.logit().clamp(low, high), target)
+    constant = binary_cross_entropy(target.mean().expand_as(target), target)
+    return float(least - uncertain), float(constant - uncertain)
+
+
+def _lost_choices(term: Any, low: float, high: float) -> tuple[float, float]:
+    """The same for a cross entropy: the right class as high and the others as low as can be; a uniform guess."""
+    classes = _rows(term._saved_self).shape[-1]
+    return math.log1p((classes - 1) * math.exp(low - high)), math.log(classes)
+
+
+_LOST: dict[str, Callable[[Any, float, float], tuple[float, float]]] = {
+    "BinaryCrossEntropyWithLogits": _lost_bits,
+    "HuberLoss": _lost_squares,
+    "MseLoss": _lost_squares,
+    "NllLoss": _lost_choices,
+    "NllLoss2D": _lost_choices,
+    "SmoothL1Loss": _lost_squares,
+}
 
 
 def _rms(tensor: Tensor) -> float:

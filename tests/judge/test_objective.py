@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -35,13 +36,15 @@ def regressed(loss: Loss, outputs: int = 1, size: int = 8) -> Check:
         lambda output, target: (
             -(F.cross_entropy(output, target) + F.mse_loss(output, F.one_hot(target, CLASSES) * 1.0))
         ),
+        lambda output, target: -F.multi_margin_loss(output, target) - F.cross_entropy(output, target),
+        lambda output, target: -F.triplet_margin_loss(output, output.roll(1, 0), output.roll(2, 0)),
     ],
-    ids=["minus", "one minus", "minus the mean", "minus a sum"],
+    ids=["minus", "one minus", "minus the mean", "minus a sum", "minus two", "minus triplets"],
 )
 def test_a_loss_that_is_upside_down(loss: Loss) -> None:
     check = classified(loss)
     assert kinds(check) == ["objective"]
-    assert "cross_entropy" in check.findings[0].message or "mse_loss" in check.findings[0].message
+    assert re.search("cross_entropy|mse_loss|hinge", check.findings[0].message)
     assert check.findings[0].layer == "12"
     assert not kinds(examined(relu_mlp, [rows()], loss=loss, ignore=["12"]))
 
@@ -103,6 +106,50 @@ def test_targets_that_no_output_reaches(function: Callable[[Tensor], Tensor], lo
 def test_random_targets_are_no_statement_about_the_range(function: Callable[[Tensor], Tensor]) -> None:
     for factor in (0.0, 0.1, 1.0):
         assert not kinds(bounded(function, factor))
+    few = rows()[0][:3], torch.tensor([[-0.5], [-0.9], [-1.4]])
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))  # noqa: E731
+    assert not kinds(examined(build, [few], step=lambda model, batch: F.mse_loss(model(batch[0]).sigmoid(), batch[1])))
+
+
+def chosen(share: float, function: Callable[[Tensor], Tensor] = torch.sigmoid, scale: float = 1.0) -> Check:
+    """Binary targets of which this share is 1, and logits that went through a function first."""
+    target = scale * (torch.arange(24).view(8, 3) < 24 * share).float()
+    batch = torch.randn(8, WIDTH, generator=torch.Generator().manual_seed(0)), target
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 3))  # noqa: E731
+    loss = F.binary_cross_entropy_with_logits
+    return examined(build, [batch], step=lambda model, batch: loss(function(model(batch[0])), batch[1]))
+
+
+def test_a_sigmoid_in_front_of_another() -> None:
+    assert kinds(chosen(0.2)) == ["objective"]
+    assert "sigmoid" in chosen(0.2).findings[0].remedy
+    assert not kinds(chosen(0.2, lambda x: x))
+    assert not kinds(chosen(0.2, lambda x: 10 * x.tanh()))
+    assert not kinds(chosen(0.5)), "of balanced targets a quarter can be learnt"
+
+
+@pytest.mark.parametrize(("classes", "alarm"), [(10, False), (1000, True)])
+def test_a_softmax_in_front_of_another(classes: int, alarm: bool) -> None:
+    batch = rows(seed=1)[0], torch.arange(8)
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, classes), nn.Softmax(-1))  # noqa: E731
+    assert ("objective" in kinds(examined(build, [batch]))) is alarm
+
+
+@pytest.mark.parametrize(("scale", "alarm"), [(1.0, False), (255.0, True), (-1.0, True)])
+def test_targets_that_are_no_probabilities(scale: float, alarm: bool) -> None:
+    check = chosen(0.5, lambda x: x, scale)
+    assert kinds(check) == (["objective"] if alarm else [])
+    if alarm:
+        assert "outside 0 to 1" in check.findings[0].message
+
+
+def test_targets_that_a_mask_leaves_out() -> None:
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        losses = F.binary_cross_entropy_with_logits(model(batch[0]), batch[1], reduction="none")
+        return (losses * (batch[1] >= 0)).mean()
+
+    target = torch.randint(-1, 2, (8, CLASSES), generator=torch.Generator().manual_seed(0)).float()
+    assert not kinds(examined(relu_mlp, [(rows()[0], target)], step=step))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,41 @@ def test_forgetting_through_shut_gates(bias: float, alarm: bool) -> None:
         assert not kinds(examined(lambda: Recurrent(nn.LSTM, forget=bias), batches, min_carry=None))
 
 
+class Stepwise(nn.Module):
+    """A cell called once for each step, with the state handed on or not."""
+
+    def __init__(self, kind: type[nn.Module], handed: bool = True, read: int = -1) -> None:
+        super().__init__()
+        self.cell, self.head = kind(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.handed, self.read = handed, read
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, outputs = None, []
+        for t in range(x.shape[1]):
+            given = x[:, t] if isinstance(self.cell, nn.RNNCellBase) else x[:, t : t + 1]
+            result = self.cell(given, state if self.handed else None)
+            state = result[-1] if isinstance(result, tuple) and not isinstance(self.cell, nn.LSTMCell) else result
+            outputs.append(result[0] if isinstance(result, tuple) else result)
+        output: Tensor = self.head(outputs[self.read].reshape(len(x), WIDTH))
+        return output
+
+
+@pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_a_state_that_is_forgotten(kind: type[nn.Module]) -> None:
+    batch = [sequences(seed=1, length=5)]
+    assert not kinds(examined(lambda: Stepwise(kind), batch))
+    for sick in (Stepwise(kind, handed=False), Stepwise(kind, read=0)):
+        finding = only(examined(sick, batch), "dead")
+        assert finding.layer == "cell"
+        assert "weight_hh" in finding.message
+    assert not kinds(examined(lambda: Stepwise(kind, handed=False), [sequences(seed=1, length=1)]))
+
+
+def test_a_module_called_step_by_step_without_its_state() -> None:
+    build = lambda **how: nn.Sequential(Stepwise(partial(nn.LSTM, batch_first=True), **how))  # type: ignore[arg-type]  # noqa: E731
+    assert only(examined(build(handed=False), [sequences(length=5)]), "dead").layer == "0.cell"
+
+
 def test_a_short_rnn_may_forget() -> None:
     assert not kinds(examined(lambda: Recurrent(nn.RNN), [sequences(length=30)]))
 
@@ -353,6 +389,16 @@ def test_faint_a_saturated_read_out() -> None:
     assert kinds(examined(build, BATCHES))
 
 
+def test_faint_rounding_noise_that_comes_and_goes_redeems_nothing() -> None:
+    """A single output over its own size is 1 or -1, whatever the weights."""
+    draw = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(8, WIDTH, generator=draw), torch.randn(8, 1, generator=draw)) for _ in range(2)]
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))  # noqa: E731
+    step = lambda model, batch: F.mse_loss(F.normalize(model(batch[0]), dim=-1), batch[1])  # noqa: E731
+    for seed in range(5):
+        assert kinds(examined(build, batches, seed=seed, step=step)) == ["faint"]
+
+
 def test_faint_cold_logits_stay_cold() -> None:
     build = lambda: nn.Sequential(relu_mlp(), Apply(lambda x: x * 1e-9))  # noqa: E731
     check = examined(build, BATCHES)
@@ -450,7 +496,7 @@ class Hooked(nn.Module):
         self.block = Residual(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x = 1.0 * self.stem(x)
         if x.requires_grad:
             x.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
         output: Tensor = self.head(self.block(x))
@@ -679,6 +725,32 @@ class Nothing(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> None:
         return None
+
+
+def force(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """The loss of an energy's negative slope, as that of molecular force fields."""
+    place = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(place).sum(), place, create_graph=True)
+    return F.mse_loss(-slope, torch.zeros_like(slope))
+
+
+def test_a_last_bias_of_which_the_loss_takes_the_slope() -> None:
+    check = examined(lambda: chain(2, nn.Tanh), BATCHES, step=force)
+    assert not kinds(check)
+    assert "derivative" in check.designed["4"]
+
+
+def test_missing_a_bias_behind_a_tied_weight() -> None:
+    def build() -> nn.Module:
+        model = chain(2, nn.Tanh)
+        model[2].weight = model[0].weight
+        return model  # type: ignore[no-any-return]
+
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x = model[0](batch[0]).detach()  # type: ignore[operator, index]
+        return F.cross_entropy(model[4](model[2](x)), batch[1])  # type: ignore[operator, index]
+
+    assert only(examined(build, BATCHES, step=step), "missing").layers == ("0",)
 
 
 def test_missing_where_a_custom_backward_sends_nothing_back() -> None:

@@ -9,7 +9,7 @@ from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, starve
 from pytest_gradhealth.judge.rules.fading import collapse, dim, faint, symmetric, unnormalised, vanishing
 from pytest_gradhealth.judge.rules.objective import objective
 from pytest_gradhealth.judge.rules.own import bounds, ratio
-from pytest_gradhealth.judge.rules.recurrent import forgetting
+from pytest_gradhealth.judge.rules.recurrent import forgetting, forgotten
 from pytest_gradhealth.judge.rules.steep import exploding, non_finite, saturated
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord
@@ -23,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     unlisted,
     dead,
     dropped,
+    forgotten,
     vanishing,
     collapse,
     exploding,

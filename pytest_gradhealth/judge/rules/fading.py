@@ -16,6 +16,8 @@ WITNESS = 1e-2
 """Reach from which a gradient counts as lost where the forward signal is lost too: half of the way, in decades."""
 SEVERAL = 3
 """Normalisations from which their median tells of the whole network."""
+OPENED = 10
+"""How far above the limit a second look must find what a gate that opens brings: rounding noise comes and goes."""
 NORMAL = 0.03
 """Share of the size that a normalisation should give its output, below which it does not normalise."""
 
@@ -119,7 +121,8 @@ def unnormalised(view: View) -> Iterator[Finding]:
 def faint(view: View) -> Iterator[Finding]:
     """Every gradient is tiny beside the loss: changing any layer's weights by 100 % would not be felt."""
     limit, loss = view.limits.min_elasticity, view.loss_scale
-    if limit is None or not loss or not view.strongest or view.strongest / loss >= limit:
+    clear = OPENED if view.record.steps else 1
+    if limit is None or not loss or not view.strongest or view.strongest / loss >= limit * clear:
         yield from _drowned(view)
         return
     strongest = max(view.trained, key=lambda layer: layer.sensitivity)

@@ -11,8 +11,10 @@ __all__ = ["objective"]
 
 SUM = 1.5
 """What probabilities may add up to: 1, but for the rounding of half precision."""
+ROUNDING = 1e-3
+"""What a probability in half precision may lie outside 0 to 1."""
 OUT_OF_REACH = 0.8
-"""Share of a regression's error, of that of the best constant, from which what is left is not worth learning."""
+"""Share of the best constant's loss from which what is left is not worth learning."""
 
 
 def objective(view: View) -> Iterator[Finding]:
@@ -20,7 +22,7 @@ def objective(view: View) -> Iterator[Finding]:
     last = view.called[-1].name if view.called else ""
     if view.record.objective is None or not view.limits.judges(last):
         return
-    for rule in (_crossed, _raised, _improbable, _out_of_reach):
+    for rule in (_crossed, _raised, _improbable, _beyond, _out_of_reach):
         yield from rule(view.record.objective, last)
 
 
@@ -59,14 +61,28 @@ def _improbable(seen: Objective, last: str) -> Iterator[Finding]:
         )
 
 
+def _beyond(seen: Objective, last: str) -> Iterator[Finding]:
+    """Targets that are no probabilities: the loss falls without end as the outputs grow."""
+    if seen.beyond > ROUNDING:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message=f"the targets of a binary cross entropy lie up to {seen.beyond:.3g} outside 0 to 1",
+            value=seen.beyond,
+            cause="it expects probabilities; pixels of 0 to 255 or labels of -1 and 1 have no least loss",
+            remedy="scale the targets to 0..1, or use a loss for numbers of any size",
+        )
+
+
 def _out_of_reach(seen: Objective, last: str) -> Iterator[Finding]:
-    """Targets beyond what the function at the end of the model can give."""
+    """Targets beyond what the function at the end of the model can give, or a loss that applies it once more."""
     if seen.lost > OUT_OF_REACH:
         yield Finding(
             kind="objective",
             layers=(last,),
-            message=f"{seen.bounded} at the end of the model keeps {seen.lost:.0%} of the error out of reach",
+            message=f"behind the {seen.bounded} at the end of the model, {seen.lost:.0%} of a constant guess's loss "
+            "are out of reach",
             value=seen.lost,
-            cause=f"most targets lie beyond what {seen.bounded} can give",
-            remedy=f"remove {seen.bounded}, or scale the targets into its range",
+            cause=f"what {seen.bounded} gives never comes near what the loss asks for",
+            remedy=f"remove {seen.bounded} (a cross entropy applies its own), or scale the targets into its range",
         )

@@ -9,9 +9,10 @@ from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, Signal
 
-__all__ = ["GATED", "forgetful", "forgetting"]
+__all__ = ["GATED", "forgetful", "forgetting", "forgotten"]
 
 GATED = frozenset({"LSTM", "GRU", "LSTMCell", "GRUCell"})
+RECURRENT = GATED | {"RNN", "RNNCell"}
 LONG = 100
 """Steps from which a recurrence is judged by what it carries back."""
 SHORT = 8
@@ -43,6 +44,20 @@ def forgetting(view: View) -> Iterator[Finding]:
                 limit_name="min_carry",
                 gate=True,
                 **explain.forgetting(signal),
+            )
+
+
+def forgotten(view: View) -> Iterator[Finding]:
+    """What one step hands to the next never reaches the loss, where each step is a call of its own."""
+    for layer in view.trained:
+        signal, memory = view.signal(layer.name), next((name for name in layer.zero if "weight_hh" in name), "")
+        if layer.kind in RECURRENT and memory and layer.norm and signal is not None and signal.calls > 1:
+            yield Finding(
+                kind="dead",
+                layers=(layer.name,),
+                message=f"the gradient of {memory} in {layer.name!r} is exactly zero over {signal.calls} steps",
+                cause="each step begins from a state of zeros, or only the output of the first one is read",
+                remedy="hand the state on (h = cell(x, h)), and read the last output or all of them",
             )
 
 
