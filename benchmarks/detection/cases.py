@@ -12,6 +12,8 @@ from torch import Tensor, nn
 Batch = Any
 Part = Literal["fresh", "held", "tuning"]
 PARTS: tuple[Part, ...] = ("fresh", "held", "tuning")
+ROUNDS = {1: "first", 2: "second", 3: "third"}
+LATEST = max(ROUNDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ class Case:
     operator: str = ""
     culprit: tuple[str, ...] = ()
     batch_size: int = 8
-    fresh: bool = False
-    """Whether the host was written after the rules, by somebody who had not seen them."""
+    round: int = 1
+    """Which round of writing it is of; those after the first were written by somebody who had not seen the rules."""
 
     @property
     def faulty(self) -> bool:
@@ -41,7 +43,11 @@ class Case:
 
     @property
     def part(self) -> Part:
-        """``fresh`` is its own part; of the others, no threshold was ever set on what is ``held`` (by name alone)."""
-        if self.fresh:
+        """The latest round is ``fresh``; those before it were, and their misses have since been worked on.
+
+        No threshold was ever set on what is ``held``: of the first round, by the hash of the host's name.
+        """
+        if self.round == LATEST:
             return "fresh"
-        return "held" if hashlib.sha256(self.host.encode()).digest()[0] % 2 == 1 else "tuning"
+        held = self.round == 1 and hashlib.sha256(self.host.encode()).digest()[0] % 2 == 1
+        return "held" if held else "tuning"

@@ -29,8 +29,6 @@ from torch import Tensor, nn
 
 from .cases import Case
 from .faults import faulty_cases
-from .faults_fresh import fresh_cases
-from .faults_third import third_cases
 from .hosts import HOSTS, case
 
 LABELS = Path(__file__).with_name("labels.json")
@@ -102,11 +100,19 @@ def train(case: Case, kind: str, lr: float, seed: int, target: float, movement: 
     torch.manual_seed(seed)
     model = case.build().train()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    start = {name: p.detach().clone() for name, p in trained.items()}
+    seen = {**trained, **unlisted(model)}
+    start = {name: p.detach().clone() for name, p in seen.items()}
     gain = _fit(case, model, optimizer(kind, lr, list(trained.values())), seed, target)
-    for name, parameter in trained.items():
+    for name, parameter in seen.items():
         movement.see(name, start[name], parameter.detach())
     return gain
+
+
+def unlisted(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters of layers in plain lists: they compute, and stay where they are."""
+    lists = ((f"{path}.{name}", value) for path, m in model.named_modules() for name, value in vars(m).items())
+    layers = ((f"{name}.{i}", one) for name, value in lists if isinstance(value, list) for i, one in enumerate(value))
+    return {f"{at}.{n}": p for at, one in layers if isinstance(one, nn.Module) for n, p in one.named_parameters()}
 
 
 def _fit(case: Case, model: nn.Module, optim: torch.optim.Optimizer, seed: int, target: float) -> float:
@@ -184,7 +190,7 @@ def explain(shares: Json, twin: Json) -> str:
 
 @cache
 def cases() -> dict[str, Case]:
-    return {one.name: one for one in (*faulty_cases(), *fresh_cases(), *third_cases())}
+    return {one.name: one for one in faulty_cases()}
 
 
 def label_named(name: str, twin: Json) -> tuple[str, Json]:

@@ -18,8 +18,6 @@ import torch
 
 from benchmarks.detection.cases import Case
 from benchmarks.detection.faults import faulty_cases, host_cases
-from benchmarks.detection.faults_fresh import fresh_cases
-from benchmarks.detection.faults_third import third_cases
 from benchmarks.detection.healthy import healthy_cases
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,7 +30,7 @@ Json = dict[str, Any]
 @cache
 def all_cases() -> dict[str, Case]:
     """Every case by its name: healthy architectures, the hosts as they are, and the hosts with a fault."""
-    found = (*healthy_cases(), *host_cases(), *faulty_cases(), *fresh_cases(), *third_cases())
+    found = (*healthy_cases(), *host_cases(), *faulty_cases())
     return {case.name: case for case in found}
 
 

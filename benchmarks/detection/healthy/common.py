@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.detection.cases import Batch, Case
+from benchmarks.detection.cases import ROUNDS, Batch, Case
 
 Maker = Callable[[int, int], Batch]
 Step = Callable[[nn.Module, Batch], Tensor]
@@ -175,13 +175,14 @@ def case(
     return Case(name=name, host=host, build=build, batch=batch, step=step, batch_size=size)
 
 
-def fresh_cases(
-    field: str, given: Mapping[str, tuple[Build, Maker, Step]], size: int = 8, part: str = "fresh"
-) -> list[Case]:
-    """Cases of a part written after the rules: name, then model, batches and step; each is a host of its own."""
+def later_cases(round: int, field: str, given: Mapping[str, tuple[Build, Maker, Step]], size: int = 8) -> list[Case]:
+    """Cases of a later round: name, then model, batches and step; each is a host of its own."""
+    prefix = ROUNDS[round]
     return [
-        Case(name=f"{part}_{field}_{name}", host=f"{part}/{name}", build=build, batch=batch, step=step, batch_size=size,
-             fresh=True)
+        Case(
+            name=f"{prefix}_{field}_{name}", host=f"{prefix}/{name}", build=build, batch=batch, step=step,
+            batch_size=size, round=round,
+        )
         for name, (build, batch, step) in given.items()
     ]  # fmt: skip
 

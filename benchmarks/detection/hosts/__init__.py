@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cases import Case
-from . import dense, fresh, fresh_tasks, sequence, tasks, third, third_tasks, vision
+from . import dense, second, second_tasks, sequence, tasks, third, third_tasks, vision
 from .tasks import Task
 
 Build = Callable[[], nn.Module]
@@ -24,7 +24,7 @@ Build = Callable[[], nn.Module]
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """``chain`` names the ``nn.Sequential`` that carries the signal; ``sites`` places early, midway and late in it;
-    ``trunk`` globs everything but the read-out; ``fresh`` hosts came after the rules."""
+    ``trunk`` globs everything but the read-out; ``round`` is that of the cases made of it."""
 
     name: str
     build: Build
@@ -35,7 +35,7 @@ class Host:
     steps: int = 160
     batch_size: int = 8
     train_batch: int = 48
-    fresh: bool = False
+    round: int = 1
 
     def step(self, model: nn.Module, batch: Any) -> Tensor:
         inputs, target = batch
@@ -65,7 +65,7 @@ def case(host: Host) -> Case:
         batch=host.task.batch,
         step=host.step,
         batch_size=host.batch_size,
-        fresh=host.fresh,
+        round=host.round,
     )
 
 
@@ -209,44 +209,44 @@ def _attention() -> list[Host]:
     ]
 
 
-def _fresh_signals() -> list[Host]:
+def _second_signals() -> list[Host]:
     """Fresh hosts on images and sequences."""
 
     def net(name: str, build: Build, task: Task, **more: Any) -> Host:
-        return Host(name=name, build=build, task=task, fresh=True, **more)
+        return Host(name=name, build=build, task=task, round=2, **more)
 
     image: dict[str, Any] = {"steps": 100, "train_batch": 32}
     pyramid = {"chain": "", "sites": ("up1", "up3", "smooth"), "trunk": ("up*", "side*", "smooth*")}
     return [
-        net("repvgg", fresh.repvgg, fresh_tasks.glyphs(), **image),
-        net("inception", fresh.inception, fresh_tasks.glyphs(noise=0.15), steps=140, train_batch=24),
-        net("pyramid", fresh.Pyramid, fresh_tasks.chequered(), **image, **pyramid),
-        net("tagger", fresh.Tagger, fresh_tasks.taller(), chain="", sites=("embed", "rnn"), trunk=("embed*", "rnn*")),
-        net("gated-conv", fresh.gated_conv, fresh_tasks.sums()),
-        net("llama", fresh.llama, fresh_tasks.strides(), train_batch=32),
-        net("mingru", fresh.mingru, fresh_tasks.leaky(), train_batch=32),
-        net("nhits", fresh.Forecast, fresh_tasks.seasons(), trunk=("body*", "back*", "heads*")),
+        net("repvgg", second.repvgg, second_tasks.glyphs(), **image),
+        net("inception", second.inception, second_tasks.glyphs(noise=0.15), steps=140, train_batch=24),
+        net("pyramid", second.Pyramid, second_tasks.chequered(), **image, **pyramid),
+        net("tagger", second.Tagger, second_tasks.taller(), chain="", sites=("embed", "rnn"), trunk=("embed*", "rnn*")),
+        net("gated-conv", second.gated_conv, second_tasks.sums()),
+        net("llama", second.llama, second_tasks.strides(), train_batch=32),
+        net("mingru", second.mingru, second_tasks.leaky(), train_batch=32),
+        net("nhits", second.Forecast, second_tasks.seasons(), trunk=("body*", "back*", "heads*")),
     ]
 
 
-def _fresh_vectors() -> list[Host]:
+def _second_vectors() -> list[Host]:
     """Fresh hosts on vectors, ids, points and graphs."""
 
     def net(name: str, build: Build, task: Task, **more: Any) -> Host:
-        return Host(name=name, build=build, task=task, fresh=True, **more)
+        return Host(name=name, build=build, task=task, round=2, **more)
 
     layers = {"chain": "layers", "trunk": ("stem*", "layers*", "own")}
     towers = {"chain": "query", "sites": ("query.0", "query", "document"), "trunk": ("query*", "document*")}
     field = {"chain": "", "sites": ("stem", "body", "body.fc2")}
     return [
-        net("siren", fresh.siren, fresh_tasks.surface()),
-        net("dcn", fresh.Clicks, fresh_tasks.clicks(), trunk=("tables*", "cross*", "body*")),
-        net("gin", fresh.Isomorphism, fresh_tasks.topologies(), **layers),
-        net("flow", fresh.Flow, fresh_tasks.circle_density(), steps=240, trunk=("body*",)),
-        net("retrieval", fresh.Retrieval, fresh_tasks.partners(), **towers),
-        net("actor-critic", fresh.ActorCritic, fresh_tasks.bandit(), steps=320, train_batch=256, trunk=("body*",)),
-        net("ode", fresh.Ode, fresh_tasks.rings(), steps=320, **field),
-        net("denoiser", fresh.Denoiser, fresh_tasks.noised(), train_batch=96, trunk=("stem*", "time*", "body*")),
+        net("siren", second.siren, second_tasks.surface()),
+        net("dcn", second.Clicks, second_tasks.clicks(), trunk=("tables*", "cross*", "body*")),
+        net("gin", second.Isomorphism, second_tasks.topologies(), **layers),
+        net("flow", second.Flow, second_tasks.circle_density(), steps=240, trunk=("body*",)),
+        net("retrieval", second.Retrieval, second_tasks.partners(), **towers),
+        net("actor-critic", second.ActorCritic, second_tasks.bandit(), steps=320, train_batch=256, trunk=("body*",)),
+        net("ode", second.Ode, second_tasks.rings(), steps=320, **field),
+        net("denoiser", second.Denoiser, second_tasks.noised(), train_batch=96, trunk=("stem*", "time*", "body*")),
     ]
 
 
@@ -254,7 +254,7 @@ def _third() -> list[Host]:
     """Fresh hosts of the third part."""
 
     def net(name: str, build: Build, task: Task, **more: Any) -> Host:
-        return Host(name=name, build=build, task=task, fresh=True, **{"steps": 120, "train_batch": 32, **more})
+        return Host(name=name, build=build, task=task, round=3, **{"steps": 120, "train_batch": 32, **more})
 
     coder = {"chain": "encoder", "sites": ("encoder.0", "bottleneck", "decoder.2")}
     painted = ("encoder*", "bottleneck*", "open*", "decoder*")
@@ -278,7 +278,7 @@ def _third() -> list[Host]:
 
 
 def _all() -> list[Host]:
-    groups = (_mlps, _dense, _vision, _recurrent, _attention, _fresh_signals, _fresh_vectors, _third)
+    groups = (_mlps, _dense, _vision, _recurrent, _attention, _second_signals, _second_vectors, _third)
     return [host for group in groups for host in group()]
 
 

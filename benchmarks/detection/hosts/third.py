@@ -1,4 +1,4 @@
-"""Third hosts: eleven more kinds of net, written later still and apart from the others."""
+"""Hosts of the third round: eleven more kinds of net, written apart from the others."""
 
 from __future__ import annotations
 

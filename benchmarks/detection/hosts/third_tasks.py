@@ -1,4 +1,4 @@
-"""The tasks of the third hosts: as small as the others, none of them the same."""
+"""The tasks of the hosts of the third round: as small as the others, none of them the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from .fresh_tasks import continued
+from .second_tasks import continued
 from .tasks import Task, TaskBatch, accuracy_gain, classify, explained, randint, regress
 
 QUANTILES = (0.1, 0.5, 0.9)

@@ -1,4 +1,4 @@
-"""Fresh: networks for text and sound that stand nowhere else."""
+"""Networks for text and sound that stand nowhere else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.detection.healthy.common import (
     Maker,
     Step,
     classify,
-    fresh_cases,
     generator,
+    later_cases,
     next_token,
     own_loss,
     progressions,
@@ -889,4 +889,4 @@ def cases() -> list[Case]:
     lines, labelled = progressions(VOCAB, 12), token_classes(VOCAB, 16)
     models = {name: (build, lines, next_token) for name, build in mixes.items()}
     classifiers = {name: (build, labelled, classify) for name, build in text.items()}
-    return fresh_cases("sequence", {**models, **classifiers, **others})
+    return later_cases(2, "sequence", {**models, **classifiers, **others})

@@ -1,4 +1,4 @@
-"""Fresh: image networks that stand nowhere else, each with the initialisation of its paper or reference code."""
+"""Image networks that stand nowhere else, each with the initialisation of its paper or reference code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.detection.healthy.common import (
     Residual,
     Step,
     classify,
-    fresh_cases,
     generator,
+    later_cases,
     only,
     pictures,
     pooled_head,
@@ -705,4 +705,4 @@ def cases() -> list[Case]:
         "arcface": (ArcFace, seen, margin),
         "flownet": (FlowNet, bare, motion),
     }
-    return fresh_cases("vision", {**{name: (build, seen, classify) for name, build in nets.items()}, **others}, 16)
+    return later_cases(2, "vision", {**{name: (build, seen, classify) for name, build in nets.items()}, **others}, 16)

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import faults_ops as ops
-from .cases import Batch, Case
-from .faults_ops import Mutation
-from .hosts import HOSTS, Host, blocks, case, tasks
+from ..cases import Batch, Case
+from ..hosts import HOSTS, Host, blocks, case, tasks
+from . import first_ops as ops
+from .first_ops import Mutation
 
 Step = Callable[[nn.Module, Batch], Tensor]
 
@@ -494,7 +494,7 @@ def half_precision() -> Iterator[Case]:
                    step=pure(HOSTS[name], 1e-7), batch=halved(HOSTS[name]))  # fmt: skip
 
 
-def faulty_cases() -> list[Case]:
+def first_cases() -> list[Case]:
     groups = (activations, structure, scales, constants, dead, cuts, partial_cuts, hard_steps, killers, not_finite,
               gates, attention, recurrence, parameters, read_outs, losses, data, half_precision)  # fmt: skip
     cases = [one for group in groups for one in group()]

@@ -25,9 +25,9 @@ from benchmarks.detection.healthy.common import (
     progressions,
     token_classes,
 )
-from benchmarks.detection.healthy.sequence import CausalAttention, gpt
-from benchmarks.detection.healthy.torch_nn import Positions, encoder
-from benchmarks.detection.healthy.vision import Basic, conv_bn, he, staged
+from benchmarks.detection.healthy.first.sequence import CausalAttention, gpt
+from benchmarks.detection.healthy.first.torch_nn import Positions, encoder
+from benchmarks.detection.healthy.first.vision import Basic, conv_bn, he, staged
 
 VECTORS, IMAGES = patterns(16), pictures(3, 16)
 TOKENS, COUNTING = token_classes(classes=4), progressions()

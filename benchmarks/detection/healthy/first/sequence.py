@@ -22,8 +22,8 @@ from benchmarks.detection.healthy.common import (
     token_classes,
     waves,
 )
-from benchmarks.detection.healthy.torch_nn import Positions, copied, ctc, dictation
-from benchmarks.detection.healthy.vision import conv_bn, feed
+from benchmarks.detection.healthy.first.torch_nn import Positions, copied, ctc, dictation
+from benchmarks.detection.healthy.first.vision import conv_bn, feed
 
 COUNTING = progressions()
 TOKENS = token_classes(classes=4)

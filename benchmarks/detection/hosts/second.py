@@ -1,4 +1,4 @@
-"""Fresh hosts: nets of kinds that none of the others is, for the part of the benchmark that no rule was made on."""
+"""Hosts of the second round: nets of kinds that none of the first is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Third: agents, learning to learn, learning without labels, and layers that are trained in ways of their own."""
+"""Agents, learning to learn, learning without labels, and layers that are trained in ways of their own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.detection.healthy.common import (
     Step,
     classify,
     fit,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     own_loss,
     patterns,
@@ -800,4 +800,4 @@ def cases() -> list[Case]:
         "sinkhorn_sort": (SinkhornSort, unsorted, own_loss),
         "norm_tuning": (Adapted, pictures(side=8), classify),
     }
-    return fresh_cases("learning", models, part="third")
+    return later_cases(3, "learning", models)

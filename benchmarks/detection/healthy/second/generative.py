@@ -1,4 +1,4 @@
-"""Fresh: generative models that stand nowhere else."""
+"""Generative models that stand nowhere else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.detection.healthy.common import (
     Build,
     Maker,
     Step,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     only,
     own_loss,
@@ -544,4 +544,4 @@ def cases() -> list[Case]:
         "pix2pix": (Pix2Pix, images, translated),  # type: ignore[dict-item]
         "sngan_critic": (spectral_critic, images, hinge),
     }
-    return fresh_cases("generative", models)
+    return later_cases(2, "generative", models)

@@ -1,4 +1,4 @@
-"""Further ways a model is broken, for the fresh part: what people ask about in forums, as changes to a built host."""
+"""Further ways a model is broken, for the second round: what people ask about in forums, as changes to a built host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .faults_ops import Call, Change, Mutation, matching, patch, replace, weights
+from .first_ops import Call, Change, Mutation, matching, patch, replace, weights
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 

@@ -1,4 +1,4 @@
-"""Third: speech, sound and time series."""
+"""Speech, sound and time series."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.detection.healthy.common import (
     Step,
     classify,
     fit,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     own_loss,
     prototypes,
@@ -664,4 +664,4 @@ def cases() -> list[Case]:
         "deep_svdd": (DeepSvdd, short, own_loss),
         "sound_tagger": (SoundTagger, events, tagged),
     }
-    return fresh_cases("signal", models, part="third")
+    return later_cases(3, "signal", models)

@@ -1,4 +1,4 @@
-"""Further ways a model is broken, for the third part: what people ask about in forums, as changes to a built host."""
+"""Further ways a model is broken, for the third round: what people ask about in forums, as changes to a built host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
-from .faults_ops import ACTIVATIONS, Call, Change, Mutation, matching, patch, replace, weights
+from .first_ops import ACTIVATIONS, Call, Change, Mutation, matching, patch, replace, weights
 
 # --- operations with a backward pass of their own ----------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The faults of the third part: the known operators on further hosts, and operators that are new themselves."""
+"""The faults of the third round: the known operators on further hosts, and operators that are new themselves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import faults_fresh_ops as fresh
-from . import faults_ops as ops
-from . import faults_third_ops as third
-from .cases import Batch, Case
-from .faults import Step, at, changed, everywhere, make, output_change, placed
-from .faults_fresh import Loss, another_loss, enlarged, on_loss
-from .faults_ops import Change, Mutation
-from .hosts import HOSTS, Host, third_tasks
+from ..cases import Batch, Case
+from ..hosts import HOSTS, Host, third_tasks
+from . import first_ops as ops
+from . import second_ops as second
+from . import third_ops as third
+from .first import Step, at, changed, everywhere, make, output_change, placed
+from .first_ops import Change, Mutation
+from .second import Loss, another_loss, enlarged, on_loss
 
 ALL = ("early", "middle", "late")
 MIDDLE = ("middle",)
@@ -104,7 +104,7 @@ def known_attention() -> Iterator[Case]:
     yield make("set-transformer", "softmax-temperature", ops.after_scores(1e4), ("*attn*",), variant="attention")
     yield make("set-transformer", "attention-mask", ops.attribute(("*attn",), "mask", "all"), ("*attn*",),
                variant="all")  # fmt: skip
-    yield make("gat", "attention-mask", fresh.without_edges, ("layers*",), variant="all")
+    yield make("gat", "attention-mask", second.without_edges, ("layers*",), variant="all")
     for longest in (40, 100):
         yield make("elman", "long-sequence", None, at("cell"), variant=str(longest),
                    batch=third_tasks.added(longest).batch)  # fmt: skip
@@ -216,7 +216,7 @@ def new_initialisation() -> Iterator[Case]:
         "init-narrow": (third.narrow, ("deep-cnn", "bars")),
     }
     for name, (how, hosts) in draws.items():
-        yield from everywhere(name, hosts, fresh.drawn(("*",), how))
+        yield from everywhere(name, hosts, second.drawn(("*",), how))
     yield from everywhere("rows-repeated", ("siamese",), third.rows_repeated(("*",)))
     for host, site in (("deep-cnn", "body.3"), ("bars", "bottleneck")):
         yield make(host, "rows-repeated", third.rows_repeated(at(site)), at(site), site=site)
@@ -347,12 +347,12 @@ def listed(loss: Tensor) -> Tensor:
 
 
 def third_cases() -> list[Case]:
-    """Every fault of the third part."""
+    """Every fault of the third round."""
     groups = (
         known_structure, known_initialisation, known_cuts, known_erasures, known_attention, known_parameters,
         known_ends, new_functions, new_hooks, new_parameters, new_initialisation, new_losses_of_signal, new_states,
         new_losses,
     )  # fmt: skip
-    cases = [dataclasses.replace(one, fresh=True) for group in groups for one in group()]
+    cases = [dataclasses.replace(one, round=3) for group in groups for one in group()]
     assert len({one.name for one in cases}) == len(cases), "two cases of the same name"
     return cases

@@ -1,4 +1,4 @@
-"""The tasks of the fresh hosts: as small as the others, none of them the same."""
+"""The tasks of the hosts of the second round: as small as the others, none of them the same."""
 
 from __future__ import annotations
 

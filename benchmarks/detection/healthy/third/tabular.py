@@ -1,4 +1,4 @@
-"""Third: tables, ranking, recommendation and doubt about one's own answer."""
+"""Tables, ranking, recommendation and doubt about one's own answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.detection.healthy.common import (
     cast,
     classify,
     fit,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     own_loss,
     patterns,
@@ -476,4 +476,4 @@ def cases() -> list[Case]:
         "deephit": (DeepHit, lifetimes, own_loss),
         "lambdarank": (ListRank, lists, own_loss),
     }
-    return fresh_cases("tabular", models, part="third")
+    return later_cases(3, "tabular", models)

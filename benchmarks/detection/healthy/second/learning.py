@@ -1,4 +1,4 @@
-"""Fresh: reinforcement learning, learning without labels and adaptation, as they stand nowhere else."""
+"""Reinforcement learning, learning without labels and adaptation, as they stand nowhere else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.detection.healthy.common import (
     Maker,
     Step,
     classify,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     own_loss,
     patterns,
@@ -532,4 +532,4 @@ def cases() -> list[Case]:
         "prefix_tuning": (Prefix, token_classes(64, 12), classify), "lsq": (layered(Stepped), vectors, classify),
         "l0_gates": (layered(HardConcrete), vectors, classify), "ternary": (layered(Ternary), vectors, classify),
     }  # fmt: skip
-    return fresh_cases("learning", models, 16)
+    return later_cases(2, "learning", models, 16)

@@ -1,4 +1,4 @@
-"""Third: text models, recurrent cells, attentions and memories."""
+"""Text models, recurrent cells, attentions and memories."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.detection.healthy.common import (
     Maker,
     Step,
     classify,
-    fresh_cases,
     generator,
+    later_cases,
     next_token,
     own_loss,
     progressions,
@@ -892,4 +892,4 @@ def cases() -> list[Case]:
         for name, cell in cells.items()
     }
     written = {name: (build, lines, next_token) for name, build in writers.items()}
-    return fresh_cases("text", {**stepped, **written, **others}, part="third")
+    return later_cases(3, "text", {**stepped, **written, **others})

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchmarks.detection.cases import Batch, Case
-from benchmarks.detection.healthy import transformers_batches as batches
 from benchmarks.detection.healthy.common import Maker, Step
+from benchmarks.detection.healthy.first import transformers_batches as batches
 
 Config = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Third: graphs, molecules, physics, geometry and biology."""
+"""Graphs, molecules, physics, geometry and biology."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.detection.healthy.common import (
     Step,
     classify,
     fit,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     own_loss,
     prototypes,
@@ -753,4 +753,4 @@ def cases() -> list[Case]:
         "single_cell_counts": (CountVae, cells, own_loss),
         "evoformer": (Evoformer, contacts, classify),
     }
-    return fresh_cases("science", models, part="third")
+    return later_cases(3, "science", models)

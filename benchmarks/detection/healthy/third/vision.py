@@ -1,4 +1,4 @@
-"""Third: image networks, each with the initialisation and the loss of its paper or reference code."""
+"""Image networks, each with the initialisation and the loss of its paper or reference code."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.detection.healthy.common import (
     Residual,
     Step,
     classify,
-    fresh_cases,
     generator,
+    later_cases,
     own_loss,
     pictures,
     pooled_head,
@@ -702,4 +702,4 @@ def cases() -> list[Case]:
         "style_transfer": (StyleTransfer, seen, own_loss),
     }
     models = {**{name: (build, seen, classify) for name, build in nets.items()}, **others}
-    return fresh_cases("vision", models, part="third")
+    return later_cases(3, "vision", models)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from benchmarks.detection.cases import Batch, Case
 from benchmarks.detection.healthy.common import Maker, case, mlp, only, own_loss, patterns, pictures
-from benchmarks.detection.healthy.vision import SelfAttention, feed
+from benchmarks.detection.healthy.first.vision import SelfAttention, feed
 
 PIXELS = only(pictures(3, 16))
 POINTS = only(patterns(8))

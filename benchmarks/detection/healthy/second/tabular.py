@@ -1,4 +1,4 @@
-"""Fresh: tables, recommendation, forecasting, graphs and physics that stand nowhere else."""
+"""Tables, recommendation, forecasting, graphs and physics that stand nowhere else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.detection.healthy.common import (
     Step,
     classify,
     fit,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     own_loss,
     patterns,
@@ -781,4 +781,4 @@ def cases() -> list[Case]:
         "hash_grid": (HashGrid, places, fit), "fourier_features": (Fourier, places, fit),
         "deep_sdf": (Distance, shapes, distance),
     }  # fmt: skip
-    return fresh_cases("tabular", models, 16)
+    return later_cases(2, "tabular", models, 16)

@@ -1,4 +1,4 @@
-"""The faults of the fresh part: the known operators on hosts that are new, and operators that are new themselves."""
+"""The faults of the second round: the known operators on hosts that are new, and operators that are new themselves."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import faults_fresh_ops as fresh
-from . import faults_ops as ops
-from .cases import Batch, Case
-from .faults import Step, at, changed, everywhere, make, output_change, placed, shrunken
-from .faults_ops import Change
-from .hosts import HOSTS, Host, blocks
+from ..cases import Batch, Case
+from ..hosts import HOSTS, Host, blocks
+from . import first_ops as ops
+from . import second_ops as second
+from .first import Step, at, changed, everywhere, make, output_change, placed, shrunken
+from .first_ops import Change
 
 PLAIN = ("inception", "nhits", "dcn", "retrieval", "gin")
 CHAINS = ("repvgg", "gated-conv", "llama", "mingru")
@@ -103,7 +103,9 @@ def known_rest() -> Iterator[Case]:
     for host in ("inception", "actor-critic", "retrieval"):
         culprit = at("stem") if host == "inception" else at("body.0", "query.0", "document.0")
         yield make(host, "unscaled-input", None, culprit, batch=enlarged(HOSTS[host], 200.0))
-    yield make("retrieval", "softmax-temperature", fresh.number("log_scale", 9.0), ("log_scale", "query*", "document*"))
+    yield make(
+        "retrieval", "softmax-temperature", second.number("log_scale", 9.0), ("log_scale", "query*", "document*")
+    )
     for host in ("repvgg", "llama", "gin"):
         yield output_change(host, "double-softmax", lambda x: x.softmax(-1))
     yield output_change("llama", "relu-on-logits", lambda x: torch.relu(x - 20), "shifted")
@@ -113,44 +115,44 @@ def known_rest() -> Iterator[Case]:
 
 
 def new_cuts() -> Iterator[Case]:
-    yield from placed("new-leaf", ("repvgg", "gated-conv", "gin"), MIDDLE, changed(fresh.new_leaf))
-    yield from placed("new-leaf", ("siren", "tagger"), ("early",), changed(fresh.new_parameter), "parameter")
-    yield from placed("data-write", ("siren", "repvgg", "llama"), MIDDLE, changed(fresh.data_zeroed), "zeroed")
-    yield from placed("data-write", ("gin", "inception"), MIDDLE, changed(fresh.data_frozen), "copied")
-    yield from placed("data-write", ("pyramid", "gated-conv"), MIDDLE, changed(fresh.data_clamped), "clamped")
+    yield from placed("new-leaf", ("repvgg", "gated-conv", "gin"), MIDDLE, changed(second.new_leaf))
+    yield from placed("new-leaf", ("siren", "tagger"), ("early",), changed(second.new_parameter), "parameter")
+    yield from placed("data-write", ("siren", "repvgg", "llama"), MIDDLE, changed(second.data_zeroed), "zeroed")
+    yield from placed("data-write", ("gin", "inception"), MIDDLE, changed(second.data_frozen), "copied")
+    yield from placed("data-write", ("pyramid", "gated-conv"), MIDDLE, changed(second.data_clamped), "clamped")
     sorted_: dict[str, Change] = {
-        "ranks": fresh.ranks, "top-indices": fresh.top_indices, "values": fresh.in_order,
+        "ranks": second.ranks, "top-indices": second.top_indices, "values": second.in_order,
     }  # fmt: skip
     for name, change in sorted_.items():
         yield from placed("sorting", ("siren", "llama", "nhits"), MIDDLE, changed(change), name)
-    for name, how in (("wrong", fresh.straight_through_wrong), ("right", fresh.straight_through)):
+    for name, how in (("wrong", second.straight_through_wrong), ("right", second.straight_through)):
         yield from placed("straight-through", ("inception", "retrieval", "mingru"), MIDDLE, changed(how), name)
-    yield from placed("gradient-reversed", ("repvgg", "siren", "gated-conv"), MIDDLE, changed(fresh.reversed_gradient))
+    yield from placed("gradient-reversed", ("repvgg", "siren", "gated-conv"), MIDDLE, changed(second.reversed_gradient))
     yield make("mingru", "detach-each-step", ops.attribute(("body.*",), "cut", True), ("body*",))
     for host, site in (("repvgg", "body.1"), ("llama", "body.1.mlp"), ("denoiser", "body"), ("tagger", "rnn")):
-        yield make(host, "hook-zero", fresh.parameters_hooked(site, 0.0), at(site), variant="parameters", site=site)
+        yield make(host, "hook-zero", second.parameters_hooked(site, 0.0), at(site), variant="parameters", site=site)
     for host, site in (("siren", "body.1"), ("gated-conv", "body.2"), ("retrieval", "query.3")):
-        yield make(host, "hook-zero", fresh.backward_hooked(site, 0.0), at(site), variant="module", site=site)
+        yield make(host, "hook-zero", second.backward_hooked(site, 0.0), at(site), variant="module", site=site)
 
 
 def new_modules() -> Iterator[Case]:
-    yield from placed("result-dropped", ("repvgg", "llama", "siren", "denoiser"), MIDDLE, fresh.result_dropped)
+    yield from placed("result-dropped", ("repvgg", "llama", "siren", "denoiser"), MIDDLE, second.result_dropped)
     for host in (*CHAINS, "siren"):
-        yield make(host, "aliased", fresh.aliased("body"), ("body*",))
+        yield make(host, "aliased", second.aliased("body"), ("body*",))
     for host, site in (("siren", "body.1.linear"), ("dcn", "body.0"), ("retrieval", "document.3"),
                        ("nhits", "body.2.2"), ("llama", "body.0.mlp.up")):  # fmt: skip
-        yield make(host, "rebuilt-each-forward", fresh.rebuilt(site), at(site), site=site)
+        yield make(host, "rebuilt-each-forward", second.rebuilt(site), at(site), site=site)
     for host, site in (("inception", "body.1"), ("retrieval", "query"), ("gin", "layers.0")):
-        reset = fresh.at_every_forward(site, nn.init.xavier_uniform_)
+        reset = second.at_every_forward(site, nn.init.xavier_uniform_)
         yield make(host, "reset-each-forward", reset, at(site), site=site)
     for host, limit in (("inception", 1e-3), ("dcn", 1e-2), ("siren", 1e-4)):
-        tight = fresh.at_every_forward("body", lambda w, limit=limit: w.clamp_(-limit, limit))  # type: ignore[misc]
+        tight = second.at_every_forward("body", lambda w, limit=limit: w.clamp_(-limit, limit))  # type: ignore[misc]
         yield make(host, "weights-clipped", tight, ("body*",), variant=f"{limit:g}")
     for factor in (1.5, 30.0):
         for host in CHAINS:
-            grown = ops.all_of(*(fresh.residual_gain(f"body.{i}", factor) for i in range(blocks(HOSTS[host]))))
+            grown = ops.all_of(*(second.residual_gain(f"body.{i}", factor) for i in range(blocks(HOSTS[host]))))
             yield make(host, "residual-gain", grown, ("body*",), variant=f"x{factor:g}")
-    yield from placed("branch-times-zero", (*CHAINS, "denoiser"), MIDDLE, fresh.branch_times_zero)
+    yield from placed("branch-times-zero", (*CHAINS, "denoiser"), MIDDLE, second.branch_times_zero)
 
 
 # --- new: initialisation, norms, ranges --------------------------------------------------------------------------
@@ -158,18 +160,18 @@ def new_modules() -> Iterator[Case]:
 
 def new_initialisation() -> Iterator[Case]:
     hosts = ("inception", "nhits", "siren", "llama", "tagger", "gin", "repvgg")
-    yield from everywhere("init-uniform-0-1", hosts, fresh.drawn(("*",), lambda w: nn.init.uniform_(w)))
-    yield from everywhere("init-ones", hosts[:5], fresh.drawn(("*",), nn.init.ones_))
-    yield from everywhere("norms-at-zero", ("repvgg", "gin", "llama", "retrieval"), fresh.norms_at_zero(("*",)))
+    yield from everywhere("init-uniform-0-1", hosts, second.drawn(("*",), lambda w: nn.init.uniform_(w)))
+    yield from everywhere("init-ones", hosts[:5], second.drawn(("*",), nn.init.ones_))
+    yield from everywhere("norms-at-zero", ("repvgg", "gin", "llama", "retrieval"), second.norms_at_zero(("*",)))
     for host, site in (("repvgg", "body.1"), ("gin", "layers.1"), ("mingru", "body.0"), ("pyramid", "smooth")):
-        zero = fresh.norms_at_zero((f"{site}.*",))
+        zero = second.norms_at_zero((f"{site}.*",))
         yield make(host, "norms-at-zero", zero, at(site), site=site)
     for host, site in (("tagger", "embed"), ("llama", "stem"), ("dcn", "tables"), ("gated-conv", "stem")):
-        yield make(host, "table-of-zeros", fresh.zero_table(site, True), at(site), variant="frozen", site=site)
-        yield make(host, "table-of-zeros", fresh.zero_table(site, False), at(site), site=site)
-    shut = ops.all_of(*(fresh.number(f"body.{i}.gate.bias", -40.0) for i in range(2)))
+        yield make(host, "table-of-zeros", second.zero_table(site, True), at(site), variant="frozen", site=site)
+        yield make(host, "table-of-zeros", second.zero_table(site, False), at(site), site=site)
+    shut = ops.all_of(*(second.number(f"body.{i}.gate.bias", -40.0) for i in range(2)))
     yield make("mingru", "gate-saturated", shut, ("body*",), variant="-40")
-    loud = fresh.method(("body.*",), "squashed", lambda raw: (raw + 1).mul(5).exp())
+    loud = second.method(("body.*",), "squashed", lambda raw: (raw + 1).mul(5).exp())
     yield make("flow", "scale-unbounded", loud, ("body*",))
     for speed in (60.0, 1000.0):
         fast = ops.attribute(("stem", "body.*"), "speed", speed)
@@ -177,19 +179,19 @@ def new_initialisation() -> Iterator[Case]:
 
 
 def new_norms() -> Iterator[Case]:
-    yield make("repvgg", "group-per-channel", ops.after("head.1", fresh.group_per_channel), at("head"), site="head.1")
+    yield make("repvgg", "group-per-channel", ops.after("head.1", second.group_per_channel), at("head"), site="head.1")
     for host, site in (("retrieval", "document.3"), ("nhits", "body.1")):
-        yield make(host, "group-per-channel", ops.after(site, fresh.group_per_channel), at(site), site=site)
+        yield make(host, "group-per-channel", ops.after(site, second.group_per_channel), at(site), site=site)
     for host in ("siren", "mingru", "dcn"):
-        yield output_change(host, "norm-of-one", fresh.norm_of_one)
-    yield from placed("std-of-one", ("siren", "llama"), MIDDLE, changed(fresh.std_of_one))
-    yield from placed("over-std", ("inception", "gin", "siren", "retrieval"), MIDDLE, changed(fresh.over_std))
-    yield from placed("root-of-relu", ("siren", "inception", "repvgg"), MIDDLE, changed(fresh.root_of_relu))
-    yield from placed("angle-to-itself", ("retrieval", "llama"), MIDDLE, changed(fresh.angle_to_itself))
-    yield from placed("row-masked", ("gated-conv", "pyramid"), MIDDLE, changed(fresh.row_masked))
+        yield output_change(host, "norm-of-one", second.norm_of_one)
+    yield from placed("std-of-one", ("siren", "llama"), MIDDLE, changed(second.std_of_one))
+    yield from placed("over-std", ("inception", "gin", "siren", "retrieval"), MIDDLE, changed(second.over_std))
+    yield from placed("root-of-relu", ("siren", "inception", "repvgg"), MIDDLE, changed(second.root_of_relu))
+    yield from placed("angle-to-itself", ("retrieval", "llama"), MIDDLE, changed(second.angle_to_itself))
+    yield from placed("row-masked", ("gated-conv", "pyramid"), MIDDLE, changed(second.row_masked))
     for host, size in (("llama", 300.0), ("tagger", 1000.0), ("llama", 3.0)):
         site = "embed" if host == "tagger" else "stem"
-        far = ops.after(site, fresh.with_positions(size))
+        far = ops.after(site, second.with_positions(size))
         yield make(host, "positions-swamp", far, at(site), variant=f"x{size:g}", site=site)
     for share in (0.9, 0.99):
         yield from placed("dropout-high", ("inception", "llama", "siren"), MIDDLE, changed(ops.dropout(share)),
@@ -201,18 +203,18 @@ def new_norms() -> Iterator[Case]:
 
 def new_shapes() -> Iterator[Case]:
     for host, site in (("tagger", "rnn"), ("mingru", "body"), ("llama", "body")):
-        mixed = ops.before(site, fresh.viewed_wrongly)
+        mixed = ops.before(site, second.viewed_wrongly)
         yield make(host, "view-for-transpose", mixed, at(site), variant="batch", site=site)
     for host, site in (("gated-conv", "stem"), ("pyramid", "up1"), ("mingru", "stem")):
-        mixed = ops.after(site, fresh.viewed_inside)
+        mixed = ops.after(site, second.viewed_inside)
         yield make(host, "view-for-transpose", mixed, at(site), variant="inside", site=site)
     for host, site in (("tagger", "embed"), ("llama", "stem"), ("dcn", "tables.0")):
-        yield make(host, "indices-collapsed", fresh.indices_collapsed(site), at(site), site=site)
+        yield make(host, "indices-collapsed", second.indices_collapsed(site), at(site), site=site)
     for mask in ("inverted", "future", "all"):
         yield make("llama", "mask-inverted", ops.attribute(("*attn",), "mask", mask), ("*attn*",), variant=mask)
-    yield make("gin", "edges", fresh.without_edges, ("layers*",), variant="none")
-    yield make("gin", "edges", fresh.hidden_edges, ("layers*",), variant="complement")
-    for name, change in (("largest", fresh.largest_only), ("first", fresh.first_feature)):
+    yield make("gin", "edges", second.without_edges, ("layers*",), variant="none")
+    yield make("gin", "edges", second.hidden_edges, ("layers*",), variant="complement")
+    for name, change in (("largest", second.largest_only), ("first", second.first_feature)):
         yield from placed("one-for-all", ("siren", "gin", "retrieval"), ("late",), changed(change), name)
     for host in ("repvgg", "inception", "gin", "retrieval"):
         culprit = at("head") if host != "retrieval" else ("query*", "document*")
@@ -262,7 +264,7 @@ def new_ends() -> Iterator[Case]:
         yield make(host, "raw-targets", None, ("*",), variant="1e+06", batch=raw_targets(HOSTS[host], 1e6))
     for host in ("repvgg", "llama", "gin"):
         yield output_change(host, "log-softmax-twice", lambda x: x.log_softmax(-1))
-        yield output_change(host, "log-of-softmax", fresh.log_of_softmax)
+        yield output_change(host, "log-of-softmax", second.log_of_softmax)
 
 
 def probabilities(factor: float) -> Loss:
@@ -311,12 +313,12 @@ def masked(host: Host) -> Step:
     return lambda model, batch: (host.task.loss(model(*batch[0]), batch[1]) * torch.zeros(len(batch[1]))).mean()
 
 
-def fresh_cases() -> list[Case]:
-    """Every fault of the fresh part."""
+def second_cases() -> list[Case]:
+    """Every fault of the second round."""
     groups = (
         known_structure, known_initialisation, known_cuts, known_erasures, known_rest, new_cuts, new_modules,
         new_initialisation, new_norms, new_shapes, new_ends, new_losses,
     )  # fmt: skip
-    cases = [dataclasses.replace(one, fresh=True) for group in groups for one in group()]
+    cases = [dataclasses.replace(one, round=2) for group in groups for one in group()]
     assert len({one.name for one in cases}) == len(cases), "two cases of the same name"
     return cases

@@ -1,4 +1,4 @@
-"""Third: densities, energies, samplers and codes."""
+"""Densities, energies, samplers and codes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.detection.healthy.common import (
     Build,
     Maker,
     Step,
-    fresh_cases,
     generator,
+    later_cases,
     mlp,
     only,
     own_loss,
@@ -611,4 +611,4 @@ def cases() -> list[Case]:
         "sum_product": (SumProduct, table, own_loss),
         "noise2void": (NoiseToVoid, only(images), own_loss),
     }
-    return fresh_cases("generative", models, part="third")
+    return later_cases(3, "generative", models)
