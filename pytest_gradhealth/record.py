@@ -178,7 +178,8 @@ class Signal(_Plain):
     peak: float = 0.0
     """Largest absolute value of the output."""
     samples: float | None = None
-    """Root mean square of the difference between the samples of a batch over ``rms``; None: not defined."""
+    """Root mean square of the difference between the samples of a batch over ``rms``, in a check without the noise of
+    dropout; None: not defined."""
     tokens: float | None = None
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
     flat: float | None = None

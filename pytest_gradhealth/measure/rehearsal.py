@@ -17,6 +17,7 @@ from pytest_gradhealth.measure.adam import Adam
 from pytest_gradhealth.measure.batches import sample_count
 from pytest_gradhealth.measure.loss import Step, find_step, require_scalar
 from pytest_gradhealth.measure.nesting import copied, tensors
+from pytest_gradhealth.measure.noise import without_noise
 from pytest_gradhealth.measure.probe import Pass, Probe
 from pytest_gradhealth.measure.state import isolated_rng, preserved
 from pytest_gradhealth.measure.strays import Strays
@@ -99,7 +100,7 @@ class Rehearsal:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
-        return passes
+        return without_noise(self._model, passes, lambda: self._loss(0))
 
     def _initialise(self) -> None:
         """Run a lazy model once, so that it has the parameters that are to be observed."""

@@ -237,7 +237,7 @@ def _shut(module: nn.Module, given: float) -> float:
     given less: a signal that is still tiny will grow.
     """
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor) or len(weight) != len(bias):
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor) or bias.shape != weight.shape[:1]:
         return 0.0
     size = weight.abs() if weight.ndim == 1 else weight.flatten(1).norm(dim=1) * max(given, 1.0)
     firm = (bias.abs() > FIRM * size) * bias.sign()

@@ -159,12 +159,13 @@ class Attention(nn.Module):
         return output
 
 
-def encoder(depth: int = 4, skip: bool = True) -> nn.Module:
+def encoder(depth: int = 4, skip: bool = True, dropout: float = 0.0) -> nn.Module:
     """Pre-norm transformer encoder over already embedded tokens; without skip connections on request."""
     layers: list[nn.Module] = []
     for _ in range(depth):
-        attend: list[nn.Module] = [nn.LayerNorm(WIDTH), Attention()]
-        think: list[nn.Module] = [nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 48), nn.GELU(), nn.Linear(48, WIDTH)]
+        noise = [nn.Dropout(dropout)] if dropout else []
+        attend: list[nn.Module] = [nn.LayerNorm(WIDTH), Attention(), *noise]
+        think: list[nn.Module] = [nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 48), nn.GELU(), *noise, nn.Linear(48, WIDTH)]
         layers += [Residual(*attend), Residual(*think)] if skip else [*attend, *think]
     return nn.Sequential(*layers, nn.LayerNorm(WIDTH), Apply(lambda x: x.mean(1)), nn.Linear(WIDTH, CLASSES))
 

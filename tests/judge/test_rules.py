@@ -7,6 +7,7 @@ import importlib
 import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -291,6 +292,42 @@ def test_collapse_of_tokens_in_an_encoder_without_skip_connections() -> None:
     assert not kinds(examined(lambda: encoder(12), [sequences(seed=1), sequences(seed=2)]))
 
 
+@pytest.mark.parametrize("dropout", [0.1, 0.5])
+def test_collapse_that_the_noise_of_dropout_hides(dropout: float) -> None:
+    batches = [sequences(seed=1), sequences(seed=2)]
+    finding = examined(lambda: encoder(12, skip=False, dropout=dropout), batches).findings[0]
+    assert finding.kind in ("collapse", "vanishing")
+    assert not kinds(examined(lambda: encoder(12, dropout=dropout), batches))
+
+
+class Otherwise(nn.Module):
+    """What evaluates otherwise than it trains."""
+
+    def __init__(self, otherwise: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.drop, self.norm, self.otherwise = nn.Dropout(0.1), nn.BatchNorm1d(WIDTH), otherwise
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.drop(self.norm(self.body(x)).relu())
+        return self.head(x) if self.training else self.otherwise(x)
+
+
+def refuses(x: Tensor) -> Any:
+    warnings.warn("not like this", stacklevel=1)
+    raise ValueError("no evaluation without a checkpoint")
+
+
+@pytest.mark.parametrize("otherwise", [refuses, lambda x: {"classes": x.argmax(-1)}, lambda x: x[:, :CLASSES] * 0])
+def test_a_model_that_evaluates_otherwise_is_judged_as_it_trains(otherwise: Callable[[Tensor], Any]) -> None:
+    model = Otherwise(otherwise)
+    before = copy.deepcopy(model.state_dict())
+    with warnings.catch_warnings(action="error"):
+        assert not kinds(examined(model, BATCHES))
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize(("where", "named"), [(0, ("0", "2")), (2, ("4", "6")), (3, ("6", "8"))])
 def test_collapse_of_samples_where_the_batch_is_averaged_away(where: int, named: tuple[str, str]) -> None:
     build = lambda: chain(4, nn.ReLU, {where: [Apply(lambda x: x.mean(0, keepdim=True).expand_as(x))]})  # noqa: E731
@@ -474,6 +511,23 @@ def test_dead_units_that_a_bias_holds_shut(behind: list[Callable[[], nn.Module]]
     assert "biases" in finding.cause
     assert not kinds(examined(with_biases(-10.0, 10, *behind), BATCHES))
     assert not kinds(examined(with_biases(-10.0, 17, *behind), BATCHES, max_dead=0.95))
+
+
+class Columns(nn.Module):
+    """A weight and a bias of two dimensions each for every column of a table, most of which nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(WIDTH, 4)), nn.Parameter(torch.randn(WIDTH, 4))
+        self.head = nn.Linear(4, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head((x.unsqueeze(-1) * self.weight + self.bias)[:, :5].mean(1))
+        return output
+
+
+def test_a_bias_of_two_dimensions_holds_nothing_shut() -> None:
+    assert not kinds(examined(Columns, BATCHES))
 
 
 def test_units_that_a_batch_leaves_out_are_not_held_shut() -> None:
