@@ -14,6 +14,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -241,7 +242,7 @@ class _Outputs:
             entry |= _described(gave.detach(), given)
             if gave.requires_grad:
                 entry["numel"] += gave.numel()
-                gave.register_hook(lambda g: entry["squares"].append(g.detach().double().square().sum()))  # type: ignore[no-untyped-call]
+                gave.register_hook(partial(_add_square, entry["squares"]))  # type: ignore[no-untyped-call]
 
         return note
 
@@ -255,6 +256,11 @@ class _Outputs:
 
 
 @torch.no_grad()
+def _add_square(squares: list[Tensor], gradient: Tensor | None) -> None:
+    if gradient is not None:  # a custom backward may send nothing back
+        squares.append(gradient.detach().double().square().sum())
+
+
 def _described(gave: Tensor, given: Tensor | None) -> dict[str, float]:
     values = gave.double()
     far = 0.0 if given is None or given.is_complex() else float(given.detach().abs().gt(5).double().mean())

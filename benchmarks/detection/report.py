@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.detection.cases import PARTS
+from benchmarks.detection.cases import LATEST, PARTS
 from benchmarks.detection.label import LABELS
 from benchmarks.detection.peers import RULES
 from benchmarks.detection.spread import RESULTS, Json, all_cases, read
@@ -66,6 +66,13 @@ def parts() -> list[Part]:
         )
         for part in PARTS
     ]
+
+
+def first_run() -> Part:
+    """The fresh part as its cases met the rules for the first time, before its misses were read."""
+    return Part(
+        name="fresh, first run", verdicts=read(RESULTS / "first_run.json"), peers={}, labels=read(LABELS)["cases"]
+    )
 
 
 # --- localisation ------------------------------------------------------------------------------------------------
@@ -136,6 +143,8 @@ def totals(given: Sequence[Part]) -> str:
         ("faults that keep a model from learning", *(str(len(part.labelled("faulty"))) for part in given)),
         ("**recall**", *(share(*_alarms(part, "faulty")) for part in given)),
         ("... 95 % interval", *(interval(*_alarms(part, "faulty")) for part in given)),
+        ("... of operators of earlier rounds", *(share(*_recall(part, new=False)) for part in given)),
+        ("... of operators that are new", *(share(*_recall(part, new=True)) for part in given)),
         (
             "**culprit or its neighbour named first**",
             *(share(*located(part, part.labelled("faulty"))) for part in given),
@@ -148,12 +157,19 @@ def totals(given: Sequence[Part]) -> str:
         ("seconds a healthy model (mean)", *(_seconds(part, part.healthy) for part in given)),
         ("seconds a faulty model (mean)", *(_seconds(part, part.labelled("faulty")) for part in given)),
     ]
-    return table(["", *(f"{part.name} part" for part in given)], rows)
+    return table(["", *(part.name for part in given)], rows)
 
 
 def _alarms(part: Part, label: str) -> tuple[int, int]:
     found = part.labelled(label)
     return len(part.alarmed(found)), len(found)
+
+
+def _recall(part: Part, *, new: bool) -> tuple[int, int]:
+    """Of faults whose operator only the latest round has, or of the others."""
+    known = {case.operator for case in all_cases().values() if case.round < LATEST}
+    chosen = [name for name in part.labelled("faulty") if (part.verdicts[name]["operator"] not in known) == new]
+    return len(part.alarmed(chosen)), len(chosen)
 
 
 def _at_one_place(part: Part) -> list[str]:
@@ -282,7 +298,7 @@ def content() -> str:
         made_with(),
         COMMANDS,
         "### In all",
-        totals(given),
+        totals([first_run(), *given]),
         "### Beside the other tools",
         by_rule(given),
         "### By operator",

@@ -22,9 +22,10 @@ NORMALISING = (nn.modules.batchnorm._NormBase,)
 def without_noise(model: nn.Module, passes: Sequence[Pass], forward: Callable[[], object]) -> list[Pass]:
     """The passes, with the variation of a forward pass in which nothing is dropped.
 
-    Nothing is changed where the model drops nothing, or does something else when it is not trained.
+    Nothing is changed where the model drops nothing, does something else when it is not trained, or has compiled
+    parts: those would be compiled once more.
     """
-    if not any(map(_drops, model.modules())):
+    if not any(map(_drops, model.modules())) or any(map(_is_compiled, model.modules())):
         return list(passes)
     quiet = _quiet(model, forward)
     if quiet.keys() != passes[0].modules.keys():
@@ -50,6 +51,10 @@ def _quiet(model: nn.Module, forward: Callable[[], object]) -> dict[str, ModuleP
 
 def _drops(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.dropout._DropoutNd) and 0 < module.p < 1
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
 
 
 def _told(one: Pass, told: dict[str, dict[str, float]]) -> Pass:

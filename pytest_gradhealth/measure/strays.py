@@ -84,9 +84,9 @@ class Strays:
         """Count it in each pass, or in the one that makes it."""
         made = self._passes[-1] if place.where else None
 
-        def came(gradient: Tensor) -> None:
+        def came(gradient: Tensor | None) -> None:
             seen = self._passes[-1]
-            if made is None or made is seen:
+            if gradient is not None and (made is None or made is seen):
                 seen[place] = seen.get(place, 0) + tensor.numel()
 
         self._handles.append(tensor.register_hook(came))  # type: ignore[no-untyped-call]
