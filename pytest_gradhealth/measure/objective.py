@@ -61,8 +61,18 @@ MOST = 1000
 
 
 @torch.no_grad()
-def read(loss: Tensor) -> Objective:
-    """What the graph of a loss tells of one pass; to be asked before a backward frees it."""
+def read(loss: Tensor) -> Objective | None:
+    """What the graph of a loss tells of one pass; to be asked before a backward frees it.
+
+    None: torch does not give out what the graph holds, as where it was changed in place. A backward will say so.
+    """
+    try:
+        return _read(loss)
+    except RuntimeError:
+        return None
+
+
+def _read(loss: Tensor) -> Objective:
     terms = list(islice(_walk(loss, lambda node: _name(node) in ARITHMETIC | DIFFERENCES), MOST))
     bounded, lost = max(map(_range, terms), key=lambda known: known[1], default=UNBOUNDED)
     return Objective(
@@ -152,6 +162,8 @@ def _beyond(term: Any) -> float:
     if term._saved_reduction == NO_REDUCTION or term._saved_weight is not None:
         return 0.0
     target = term._saved_target
+    if not target.numel():
+        return 0.0
     return max(float(-target.min()), float(target.max()) - 1, 0.0)
 
 

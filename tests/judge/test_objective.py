@@ -152,6 +152,26 @@ def test_targets_that_a_mask_leaves_out() -> None:
     assert not kinds(examined(relu_mlp, [(rows()[0], target)], step=step))
 
 
+def test_a_loss_over_nothing() -> None:
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        output = model(batch[0])
+        positive = F.binary_cross_entropy_with_logits(output[:0], torch.ones(0, CLASSES), reduction="sum")
+        return F.cross_entropy(output, batch[1]) + positive + F.mse_loss(output[:0], output[:0] + 1, reduction="sum")
+
+    assert not kinds(examined(relu_mlp, [rows(seed=1)], step=step))
+
+
+def test_what_was_changed_in_place_is_told_by_torch() -> None:
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        target = torch.zeros(8, CLASSES)
+        loss = F.mse_loss(model(batch[0]), target)
+        target += 1
+        return loss
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        examined(relu_mlp, [rows(seed=1)], step=step)
+
+
 @pytest.mark.parametrize(
     "before", [lambda x: x, lambda x: x.softmax(-1), lambda x: 10 * x], ids=["scores", "probabilities", "large scores"]
 )

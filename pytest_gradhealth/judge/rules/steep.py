@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pytest_gradhealth.judge import explain, localise
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import Finding
+from pytest_gradhealth.record import Finding, Objective
 
 __all__ = ["exploding", "non_finite", "saturated"]
 
@@ -57,7 +57,7 @@ def exploding(view: View) -> Iterator[Finding]:
             **explain.exploding(view, worst),
         )
         return
-    yield from islice(chain(_overgrown(view), _surprised(view), _overshot(view)), 1)
+    yield from islice(chain(_overgrown(view), _at_birth(view)), 1)
 
 
 def _allowed_elasticity(view: View) -> float | None:
@@ -101,44 +101,27 @@ def _overgrown(view: View) -> Iterator[Finding]:
     )
 
 
-def _surprised(view: View) -> Iterator[Finding]:
-    """At birth: outputs so large that the model is certain of what it has not learnt."""
-    seen, limit = view.record.objective, view.limits.max_surprise
-    surprise = seen.surprise if seen else None
-    if limit is None or surprise is None or surprise <= limit:
-        return
-    stretch = localise.growing_stretch(view)
-    yield Finding(
-        kind="exploding",
-        layers=tuple(stretch),
-        message=f"the cross entropy is {surprise:.0f} times that of a guess (limit {limit:g}), "
-        f"from outputs that grow {localise.span(view, stretch)}",
-        value=surprise,
-        limit=limit,
-        limit_name="max_surprise",
-        gate=True,
-        **explain.exploding(view, stretch),
-    )
-
-
-def _overshot(view: View) -> Iterator[Finding]:
-    """The same for a regression: outputs beside which the targets are nothing."""
-    seen, limit = view.record.objective, view.limits.max_growth
-    overshoot = seen.overshoot if seen else None
-    if limit is None or overshoot is None or overshoot <= limit:
-        return
-    stretch = localise.growing_stretch(view)
-    yield Finding(
-        kind="exploding",
-        layers=tuple(stretch),
-        message=f"the outputs are {overshoot:.0e} times as large as the targets (limit {limit:.0e}), "
-        f"they grow {localise.span(view, stretch)}",
-        value=overshoot,
-        limit=limit,
-        limit_name="max_growth",
-        gate=True,
-        **explain.exploding(view, stretch),
-    )
+def _at_birth(view: View) -> Iterator[Finding]:
+    """Outputs so large that the model is certain of what it has not learnt, or that targets are nothing beside them."""
+    seen = view.record.objective or Objective()
+    for value, name, what in (
+        (seen.surprise, "max_surprise", "the cross entropy is {:.0f} times that of a guess (limit {:g})"),
+        (seen.overshoot, "max_growth", "the outputs are {:.0e} times as large as the targets (limit {:.0e})"),
+    ):
+        limit = getattr(view.limits, name)
+        if limit is None or value is None or value <= limit:
+            continue
+        stretch = localise.growing_stretch(view)
+        yield Finding(
+            kind="exploding",
+            layers=tuple(stretch),
+            message=f"{what.format(value, limit)}, grown {localise.span(view, stretch)}",
+            value=value,
+            limit=limit,
+            limit_name=name,
+            gate=True,
+            **explain.exploding(view, stretch),
+        )
 
 
 def saturated(view: View) -> Iterator[Finding]:
