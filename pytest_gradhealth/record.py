@@ -274,6 +274,10 @@ class Objective(_Plain):
     """Number of outputs that are compared with as many targets, each with each, by broadcasting; 0: none are."""
     surprise: float | None = None
     """Cross entropy over that of a uniform guess, ln of the number of classes; None: the loss has none."""
+    classes: int | None = None
+    """Number of classes of a cross entropy, the smallest of several; None: the loss has none."""
+    across: bool = False
+    """Whether ``nll_loss`` is given a ``log_softmax`` over another dimension than that of the classes."""
     mass: float | None = None
     """What the exponentials of the log-probabilities given to ``nll_loss`` add up to (1 for such); None: the loss has
     none."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from pytest_gradhealth.judge import localise
-from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.judge.view import NORMALISES, SAME, View
 from pytest_gradhealth.record import LayerGradient, Operation, Signal, Stray
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "exploding",
     "faint",
     "forgetting",
+    "growing",
     "non_finite",
     "of_stray",
     "saturated",
@@ -39,6 +40,11 @@ INITIALISE = "initialise with He (ReLU) or Xavier (tanh) scale"
 REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
 SKIP = "add a normalisation or skip connections"
 SCALE = "scale the input to mean 0 and deviation 1 (or 0..1)"
+CHOSEN = frozenset({"argmax", "argmin", "argsort", "topk", "long", "to", "int", "bucketize"})
+NUMBERS = frozenset({"item", "tolist", "numpy", "__array__", "__int__", "__float__"})
+DRAWN = frozenset({"sample", "multinomial", "bernoulli", "poisson", "normal"})
+RARE = 0.05
+"""Share of zeros behind a layer up to which they do not explain its dead units."""
 TINY = 1e-3
 """Largest input up to which it is the input that is too small."""
 LARGE = 50
@@ -92,20 +98,20 @@ def cut(view: View, culprit: str) -> Explanation:
             cause=f"the graph ends right behind {culprit!r}",
             remedy="look for detach(), .data, .item(), NumPy or an index such as argmax between it and the loss",
         )
+    return _cut_by(found)
+
+
+def _cut_by(found: Operation) -> Explanation:
     place = f" at {found.where}" if found.where else ""
-    if found.name in (
-        "argmax",
-        "argmin",
-        "argsort",
-        "topk",
-        "item",
-        "tolist",
-        "numpy",
-        "long",
-        "to",
-        "int",
-        "bucketize",
-    ):
+    if found.name in NUMBERS:
+        cause = f"{found.name}(){place} turns a tensor into numbers, which know no graph"
+        return Explanation(cause=cause, remedy="go on with the tensor itself: numbers are for printing")
+    if found.name in DRAWN:
+        cause = f"{found.name}(){place} draws at random, and draws have no slope"
+        return Explanation(
+            cause=cause, remedy="use rsample() or Gumbel-softmax, or the log-probability of what was drawn"
+        )
+    if found.name in CHOSEN:
         cause = f"{found.name}(){place} turns values into something without a slope"
         return Explanation(
             cause=cause, remedy="use a soft form (softmax, Gumbel-softmax) or a straight-through estimator"
@@ -128,6 +134,9 @@ def unused(view: View, layer: LayerGradient) -> Explanation:
     if view.signal(layer.name) is None:
         cause = f"{name!r} is never called in the forward pass"
         return Explanation(cause=cause, remedy="call it, or remove it from the model; or list it in ignore=[...]")
+    found = next((o for o in view.record.operations if o.cuts and layer.name in o.behind), None)
+    if found is not None:
+        return _cut_by(found)
     if localise.is_alive(view, layer):
         cause = f"{name!r} runs, but its parameters {', '.join(layer.missing)} take no part in it"
         return Explanation(cause=cause, remedy="use them in forward, or remove them; or list the layer in ignore=[...]")
@@ -154,11 +163,27 @@ def unlisted(stray: Stray) -> Explanation:
 
 def dead_end(view: View, culprit: str) -> Explanation:
     """What sends back nothing: a rectifier that is always off, a flat step, a factor of zero."""
+    empty = [
+        layer for layer in view.trained if layer.starts_at_zero and layer.kind not in ("Embedding", "EmbeddingBag")
+    ]
+    if len(empty) > 1 and culprit in {layer.name for layer in empty}:
+        cause = f"the weights of {len(empty)} layers are all zero, this one's too"
+        return Explanation(cause=cause, remedy=f"only the last layer of a branch may start at zero: {INITIALISE}")
     match next(localise.shutters(view, culprit), None):
         case Operation() as operation:
             return _flat_operation(operation)
         case Signal(kind="Dropout") as dropout:
             return Explanation(cause=f"{dropout.name!r} drops everything", remedy="lower its probability p")
+        case Signal() as signal if NORMALISES.search(signal.kind):
+            cause = f"{signal.name!r} ({signal.kind}) returns nothing but zeros: it normalises over a single value"
+            return Explanation(
+                cause=cause, remedy="normalise over a dimension that has several values, or in larger groups"
+            )
+        case Signal() as signal if "Embedding" in signal.kind:
+            cause = (
+                f"{signal.name!r} ({signal.kind}) returns nothing but zeros: all indices are padding, or its rows zero"
+            )
+            return Explanation(cause=cause, remedy="look at the indices, at padding_idx, and at how the rows start")
         case Signal() as signal:
             cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
             return Explanation(cause=cause, remedy=REVIVE)
@@ -200,6 +225,9 @@ def dead_units(view: View, layer: LayerGradient) -> Explanation:
     if layer.shut:
         cause = f"the biases of {layer.shut:.0%} of its units keep {kind} at zero, whatever the input"
         return Explanation(cause=cause, remedy=REVIVE)
+    if zeros < RARE:
+        cause = "nothing behind it is zero as often: a hook, or a mask on its weights, keeps the gradient away"
+        return Explanation(cause=cause, remedy="look for hooks on its parameters and for what is done to its weights")
     cause = f"{kind} behind it is zero for every sample in those units" + (
         f" ({zeros:.0%} of all outputs)" if zeros else ""
     )
@@ -208,6 +236,8 @@ def dead_units(view: View, layer: LayerGradient) -> Explanation:
 
 def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
     """The rate at which the signal shrinks, and the activation that shrinks it."""
+    if unnormalised := _unnormalised(view, view.unnormalised):
+        return unnormalised
     gains = _gains(view, stretch)
     rate = _geometric_mean([1 / gain for gain in gains])
     culprits = _activations(view, stretch)
@@ -227,7 +257,7 @@ def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
 
 def forgetting(signal: Signal) -> Explanation:
     """The factor per step, multiplied once for each."""
-    cause = f"each step multiplies the gradient by about {signal.rate:.2f}"
+    cause = f"each step multiplies the gradient by about {signal.rate:.2g}"
     if signal.kind in ("RNN", "RNNCell"):
         remedy = "use an LSTM or GRU with a forget bias of 1 or more, orthogonal recurrent weights, or attention"
     else:
@@ -242,6 +272,9 @@ def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
             "attention averages over positions until they are alike: without a skip connection nothing keeps them apart"
         )
         return Explanation(cause=cause, remedy="add the skip connection: x + attention(x) (Dong et al., 2021)")
+    if len(stretch) == 1 and (view.variation or 0.0) < SAME:
+        cause = f"behind {stretch[0]!r} all samples are one: averaged over the batch, or given by indices all alike"
+        return Explanation(cause=cause, remedy="look at dim arguments there: dimension 0 holds the samples")
     kinds = _activations(view, stretch)
     kind = next((kind for kind in kinds if kind in SHRINKING), "")
     if kind:
@@ -256,16 +289,23 @@ def exploding(view: View, stretch: Sequence[str]) -> Explanation:
     if unscaled := _unscaled(view):
         return unscaled
     rate = _geometric_mean(_gains(view, stretch))
-    flat = _saturated(view)
     cause = (
-        f"the signal grows {_factor(rate)} per layer on its way back"
-        if rate > 1
-        else f"{stretch[0]!r} is far too steep"
+        f"the signal grows {_factor(rate)} per layer on its way back" if rate > 1 else f"{stretch[0]!r} is too steep"
     )
+    flat = _saturated(view)
     if flat:
         cause += f"; {len(flat)} {flat[0].kind} layers are saturated"
     remedy = f"{INITIALISE}, add a normalisation, and clip the gradient norm"
     return Explanation(cause=cause, remedy=remedy)
+
+
+def growing(view: View, stretch: Sequence[str]) -> Explanation:
+    """The same on the way forward."""
+    if unscaled := _unscaled(view):
+        return unscaled
+    where = f"over {len(stretch)} layers" if len(stretch) > 1 else f"at {stretch[0] or 'the model'!r}"
+    cause = f"weights, or what stands between them (exp, a product, a sum), enlarge the signal {where}"
+    return Explanation(cause=cause, remedy=f"{INITIALISE}, or add a normalisation")
 
 
 def saturated(view: View, kind: str) -> Explanation:
@@ -289,6 +329,8 @@ def dim(view: View, stretch: Sequence[str]) -> Explanation:
     if first.low is not None and first.largest_given < TINY:
         cause = f"the input reaches {first.largest_given:.0e} at most"
         return Explanation(cause=cause, remedy="scale the input to deviation 1")
+    if unnormalised := _unnormalised(view, [name for name in stretch[:1] if name in view.unnormalised]):
+        return unnormalised
     where = f"over {len(stretch)} layers" if len(stretch) > 1 else f"at {stretch[0]!r}"
     return Explanation(cause=f"weights shrink the signal {where}", remedy=f"{INITIALISE}, or {SKIP}")
 
@@ -301,6 +343,17 @@ def faint(view: View) -> Explanation:
         return Explanation(cause=cause, remedy="feed logits to the loss, without an activation in between")
     cause = "the output, and with it the loss, hardly depends on the weights"
     return Explanation(cause=cause, remedy="check how the loss is scaled and what it is computed from")
+
+
+def _unnormalised(view: View, weak: Sequence[str]) -> Explanation | None:
+    """A normalisation that does not normalise explains what fades behind it; None: there is none."""
+    if not weak:
+        return None
+    size = view.normalised[weak[0]]
+    cause = f"{weak[0]!r} returns {size:.0e} of the size that it should: eps outweighs its input, or it has one value"
+    return Explanation(
+        cause=cause, remedy="use the usual eps (1e-5), over several values, and do not scale its input down"
+    )
 
 
 def _unscaled(view: View) -> Explanation | None:

@@ -39,7 +39,7 @@ ALONE = 0.5
 def span(view: View, layers: Sequence[str]) -> str:
     """A stretch of layers in words: the culprit alone, or its ends in forward order."""
     if len(layers) == 1:
-        return f"at {layers[0]!r}"
+        return f"at {layers[0] or 'the model'!r}"
     within = set(layers)
     ordered = [name for name in view.record.names if name in within]
     return f"over {len(layers)} layers from {ordered[0]!r} to {ordered[-1]!r}"
@@ -98,12 +98,11 @@ def shutters(view: View, layer: str) -> Iterator[Operation | Signal | LayerGradi
     """What sends nothing back, between a layer and the next: a step, a mask, units that are off, weights at zero."""
     following = view.following(layer)
     end = following.name if following else None
-    for operation in view.operations(layer, end):
-        if operation.flat >= SILENT or operation.constant is not None:
-            yield operation
-    for signal in view.between(layer, end) if end else view.leaves[-2:]:
-        if signal.zeros >= SILENT:
-            yield signal
+    flat = [o for o in view.operations(layer, end) if o.flat >= SILENT or o.constant is not None]
+    passed = view.between(layer, end) if end else view.leaves[-2:]
+    off = [signal for signal in passed if signal.zeros >= SILENT and not signal.is_given_zeros]
+    found: list[Operation | Signal] = [*off, *flat]
+    yield from sorted(found, key=lambda one: one.order)  # an operation comes behind the module that began before it
     if following is not None and (following.closed or view.is_given_nothing(following)):
         yield following
 
@@ -160,7 +159,7 @@ def first_nonfinite(view: View) -> tuple[str, str]:
     loss = view.record.loss
     if loss is not None and not math.isfinite(loss):
         name = view.leaves[-1].name if view.leaves else ""
-        return name, f"the loss is {loss}, though every module's output behind it is finite"
+        return name, f"the loss is {loss}: NaN or infinity arises behind {name!r}, the last module"
     return _first_bad_backward(view)
 
 

@@ -40,12 +40,13 @@ def _found(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
     A single pass has no second look: there a finding that a closed gate could explain stands only where no gate
-    is to be seen. In the last pass gradients fade because the model has learnt, so that only what is exactly zero
-    or not finite counts there.
+    is to be seen, and weights that are alike may have been set so for the test. In the last pass gradients fade
+    because the model has learnt, so that only what is exactly zero or not finite counts there.
     """
     findings = _telling(record, judge(record, limits), limits)
     if record.later is None:
-        return tuple(f for f in findings if not (f.gate and has_closed_gate(record)))
+        told = (f for f in findings if f.kind != "symmetric")  # weights set alike, to compare with known numbers
+        return tuple(f for f in told if not (f.gate and has_closed_gate(record)))
     last = _telling(record.later, judge(record.later, limits), limits)
     kinds = {finding.kind for finding in last}
     redeemed = tuple(f for f in findings if f.kind != "non-finite" or f.kind in kinds)

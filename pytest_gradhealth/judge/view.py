@@ -22,6 +22,8 @@ SATURATED = 0.5
 SAME = 1e-6
 """Variation below which samples are one and the same, but for rounding."""
 NORMALISES = re.compile("(Batch|Layer|Group|Instance|RMS)Norm")
+NORMAL = 0.03
+"""Share of the size that a normalisation should give its output, below which it does not normalise."""
 NEGLIGIBLE = 1e-12
 """Gradient over the largest, element by element, below which it is as good as zero. Float32's rounding is at 1e-7."""
 BOUNDED = frozenset({"Tanh", "Hardtanh", "Softsign"})
@@ -108,6 +110,11 @@ class View:
         """
         given = (s for s in self.leaves if NORMALISES.search(s.kind) and s.low != s.high and self.limits.judges(s.name))
         return {signal.name: signal.rms / self._weight_of(signal.name) for signal in given}
+
+    @property
+    def unnormalised(self) -> list[str]:
+        """Normalisations whose output is next to nothing of what it should be."""
+        return [name for name, size in self.normalised.items() if size < NORMAL]
 
     def _weight_of(self, name: str) -> float:
         """Root mean square of a normalisation's weight; 1 where it has none, or keeps its difference from 1."""

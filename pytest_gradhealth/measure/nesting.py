@@ -1,4 +1,4 @@
-"""Tensors inside tuples, lists, dicts and dataclasses: find them, move them, keep the nesting."""
+"""Tensors inside tuples, lists, dicts, dataclasses, distributions: find them, move them, keep the nesting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 __tracebackhide__ = True
 
@@ -24,6 +25,8 @@ def tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from tensors(item)
+    elif isinstance(value, Distribution):
+        yield from tensors(vars(value))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from tensors(getattr(value, field.name, None))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from pytest_gradhealth.measure.probe import ModulePass, Pass, Probe
 
@@ -50,7 +51,7 @@ def _quiet(model: nn.Module, forward: Callable[[], object]) -> dict[str, ModuleP
 
 
 def _drops(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.dropout._DropoutNd) and 0 < module.p < 1
+    return isinstance(module, _DropoutNd) and 0 < module.p < 1
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -52,6 +52,8 @@ FAR = 3
 NO_REDUCTION = 0
 """As torch saves ``reduction="none"``."""
 UNBOUNDED = ("", 0.0)
+WORD = 1 << 64
+"""Torch saves a dimension that was counted from the end as an unsigned number."""
 LARGEST = 700.0
 """Largest logarithm of which Python's floats hold the exponential."""
 ENOUGH = 256
@@ -74,12 +76,15 @@ def read(loss: Tensor) -> Objective | None:
 
 def _read(loss: Tensor) -> Objective:
     terms = list(islice(_walk(loss, lambda node: _name(node) in ARITHMETIC | DIFFERENCES), MOST))
+    likelihoods = [term for term in terms if _name(term) in LIKELIHOODS]
     bounded, lost = max(map(_range, terms), key=lambda known: known[1], default=UNBOUNDED)
     return Objective(
         raised=_raised(loss),
         crossed=max(map(_pairs, terms), default=0),
         surprise=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
-        mass=_largest(_mass(term) for term in terms if _name(term) in LIKELIHOODS),
+        classes=min((_rows(term._saved_self).shape[-1] for term in likelihoods), default=None),
+        across=any(map(_is_across, likelihoods)),
+        mass=_largest(_mass(term) for term in likelihoods),
         overshoot=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
         beyond=max((_beyond(term) for term in terms if _name(term) == "BinaryCrossEntropyWithLogits"), default=0.0),
         bounded=bounded,
@@ -96,6 +101,8 @@ def combined(seen: Sequence[Objective]) -> Objective | None:
         raised=next((one.raised for one in seen if one.raised), ""),
         crossed=max(one.crossed for one in seen),
         surprise=_median(one.surprise for one in seen),
+        classes=min((one.classes for one in seen if one.classes is not None), default=None),
+        across=any(one.across for one in seen),
         mass=_median(one.mass for one in seen),
         overshoot=_median(one.overshoot for one in seen),
         beyond=max(one.beyond for one in seen),
@@ -132,12 +139,18 @@ def _over_classes(term: Any) -> float:
     return -float(taken.mean()) / math.log(classes) if classes > 1 else math.nan
 
 
+def _over_two_given(term: Any) -> float:
+    probabilities, target = term._saved_self.float(), term._saved_target.float()
+    return float(binary_cross_entropy(probabilities, target)) / math.log(2)
+
+
 def _over_two(term: Any) -> float:
     logits, target = term._saved_self.float(), term._saved_target.float()
     return float(binary_cross_entropy_with_logits(logits, target)) / math.log(2)
 
 
 _SURPRISES: dict[str, Callable[[Any], float]] = {
+    "BinaryCrossEntropy": _over_two_given,
     "BinaryCrossEntropyWithLogits": _over_two,
     "NllLoss": _over_classes,
     "NllLoss2D": _over_classes,
@@ -146,6 +159,14 @@ _SURPRISES: dict[str, Callable[[Any], float]] = {
 
 def _mass(term: Any) -> float:
     return math.exp(min(float(_rows(term._saved_self[:ENOUGH]).logsumexp(-1).mean()), LARGEST))
+
+
+def _is_across(term: Any) -> bool:
+    given = term.next_functions[0][0]
+    if given is None or _name(given) != "LogSoftmax":
+        return False
+    dimensions = term._saved_self.ndim
+    return bool(given._saved_dim % WORD % dimensions != min(1, dimensions - 1))
 
 
 def _rows(scores: Tensor) -> Tensor:

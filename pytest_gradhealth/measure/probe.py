@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure import statistics
@@ -172,10 +173,11 @@ class Probe:
         self._seen = {}
 
     def module_returned(
-        self, name: str, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> _ModuleTrace:
         """Note one call of a module."""
-        trace = self._traces.setdefault(name, _ModuleTrace(kind, order=len(self._traces)))
+        trace = self._traces.setdefault(name, _ModuleTrace(type(module).__name__, order=len(self._traces)))
+        trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
         trace.attached = trace.attached or any(tensor.requires_grad for tensor in outputs)
@@ -256,10 +258,7 @@ class _ModuleHook:
         probe = self._probe()
         if probe is None:
             return
-        trace = probe.module_returned(self._name, type(module).__name__, args, kwargs, output)
-        trace.dropped = (
-            float(module.p) if isinstance(module, nn.modules.dropout._DropoutNd) and module.training else 0.0
-        )
+        trace = probe.module_returned(self._name, module, args, kwargs, output)
         if isinstance(module, nn.RNNBase) and args and isinstance(args[0], Tensor) and args[0].requires_grad:
             _follow(args[0], int(module.batch_first and args[0].ndim == 3), trace.by_step)
 

@@ -60,6 +60,8 @@ class Rehearsal:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
         with self._session(seed), Strays(self._model) as strays:
             passes = self._passes(strays.begin)
+            if strays.is_open:
+                self._passes(strays.begin)
         return replace(self._record(passes), strays=strays.found())
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:

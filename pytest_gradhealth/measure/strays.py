@@ -60,6 +60,11 @@ class Strays:
         """Another forward and backward pass."""
         self._passes.append({})
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a second pass has to tell what is made each time from what the first one makes once."""
+        return len(self._passes) == 1 and any(place.where for place in self._passes[0])
+
     def found(self) -> tuple[Stray, ...]:
         """What received a gradient in every pass; what only the first one makes is kept from then on."""
         first, several = self._passes[0], len(self._passes) > 1

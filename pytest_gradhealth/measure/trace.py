@@ -6,7 +6,9 @@ pass down several times, so it runs only where something was found.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.nesting import floating, tensors
-from pytest_gradhealth.measure.origin import caller
+from pytest_gradhealth.measure.origin import caller, frames
 from pytest_gradhealth.record import STEPS, Operation
 
 __all__ = ["Trace"]
@@ -29,6 +31,7 @@ DONORS = frozenset({"expand_as", "type_as", "view_as", "reshape_as", "new"})
 and ``_like``."""
 ERASING = frozenset({"mul", "masked_fill", "where"})
 SATURATING = frozenset({"sigmoid", "tanh", "softmax"})
+DISTRIBUTIONS = os.path.dirname(torch.distributions.__file__)
 NOT_VALUES = frozenset(
     {"size", "dim", "stride", "numel", "data_ptr", "__len__", "is_floating_point", "storage_offset", "grad"}
 )
@@ -67,7 +70,7 @@ class Trace(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        name = _name_of(function) if torch.is_grad_enabled() else "no_grad"
+        name = _name_of(function) if torch.is_grad_enabled() else _ungraphed_by()
         if name not in NOT_VALUES:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 self._note(name, args, result)
@@ -176,6 +179,15 @@ def _constant(name: str, args: tuple[Any, ...], result: Any) -> float | None:
 
 def _share(mask: Tensor) -> float:
     return float(mask.float().mean())
+
+
+def _ungraphed_by() -> str:
+    """``no_grad``, or torch's own function that asks for it: ``Distribution.sample``."""
+    return "sample" if any(f.f_code.co_name == "sample" and _is_torchs(f) for f in frames()) else "no_grad"
+
+
+def _is_torchs(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(DISTRIBUTIONS)
 
 
 def _name_of(function: Any) -> str:

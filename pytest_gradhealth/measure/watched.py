@@ -235,7 +235,7 @@ class QuietProbe(Probe):
 
     def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """One call of a module has returned."""
-        self._quietly(self.module_returned, name, type(module).__name__, args, kwargs, output)
+        self._quietly(self.module_returned, name, module, args, kwargs, output)
 
     def hook_parameters(self) -> None:
         """Observe the gradients of parameters that are there by now."""

@@ -152,6 +152,39 @@ def test_targets_that_a_mask_leaves_out() -> None:
     assert not kinds(examined(relu_mlp, [(rows()[0], target)], step=step))
 
 
+@pytest.mark.parametrize("dim", [0, -2])
+def test_a_log_softmax_over_the_batch(dim: int) -> None:
+    check = classified(lambda output, target: F.nll_loss(output.log_softmax(dim), target))
+    assert "objective" in kinds(check)
+    assert any("another dimension" in finding.message for finding in check.findings)
+    assert not kinds(classified(lambda output, target: F.nll_loss(output.log_softmax(-1), target)))
+
+
+def test_a_cross_entropy_over_one_class() -> None:
+    batch = rows()[0], torch.zeros(8, dtype=torch.int64)
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))  # noqa: E731
+    findings = examined(build, [batch]).findings
+    assert any("single class" in finding.message for finding in findings)
+
+
+def test_certain_probabilities_at_birth() -> None:
+    batch = rows(seed=1)[0], (rows(seed=2)[0][:, :3] > 0).float()
+    for scale, alarm in ((1.0, False), (1000.0, True)):
+        model = nn.Sequential(nn.Linear(WIDTH, 3), nn.Sigmoid())
+        with torch.no_grad():
+            model[0].weight *= scale
+        found = kinds(examined(model, [batch], loss=F.binary_cross_entropy))
+        assert ("exploding" in found) is alarm
+
+
+def test_a_linear_regression_on_large_targets() -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = torch.randn(32, 20, generator=draw), 3e5 + 1e4 * torch.randn(32, 1, generator=draw)
+    assert not kinds(examined(lambda: nn.Linear(20, 1), [batch], loss=F.mse_loss))
+    deep = lambda: nn.Sequential(nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 1))  # noqa: E731
+    assert kinds(examined(deep, [(batch[0], 1e6 * batch[1])], loss=F.mse_loss)) == ["faint"]
+
+
 def test_a_loss_over_nothing() -> None:
     def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         output = model(batch[0])

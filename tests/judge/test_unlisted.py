@@ -100,6 +100,11 @@ def test_the_module_that_holds_them_is_named() -> None:
     assert unlisted(nn.Sequential(layer(), MadeAnew())).layer == "1"
 
 
+def test_one_batch_is_enough_to_tell_what_is_made_each_time() -> None:
+    assert kinds(examined(MadeAnew(), BATCHES[:1])) == ["missing"]
+    assert not kinds(examined(MadeOnce(), BATCHES[:1]))
+
+
 def test_several_places_are_one_finding() -> None:
     finding = unlisted(nn.Sequential(InAList(), nn.Linear(CLASSES, WIDTH), InAList()))
     assert finding.layers == ("0", "2")

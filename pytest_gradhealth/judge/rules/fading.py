@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import explain, localise
-from pytest_gradhealth.judge.view import View, highest
+from pytest_gradhealth.judge.view import NORMAL, View, highest
 from pytest_gradhealth.record import Finding
 
 __all__ = ["collapse", "dim", "faint", "symmetric", "unnormalised", "vanishing"]
@@ -18,8 +18,6 @@ SEVERAL = 3
 """Normalisations from which their median tells of the whole network."""
 OPENED = 10
 """How far above the limit a second look must find what a gate that opens brings: rounding noise comes and goes."""
-NORMAL = 0.03
-"""Share of the size that a normalisation should give its output, below which it does not normalise."""
 
 
 def vanishing(view: View) -> Iterator[Finding]:
@@ -108,7 +106,7 @@ def unnormalised(view: View) -> Iterator[Finding]:
         return
     yield Finding(
         kind="faint",
-        layers=tuple(name for name, size in sizes.items() if size < NORMAL),
+        layers=tuple(view.unnormalised),
         message=f"{len(sizes)} normalisations return {middle:.0e} of the size that they should "
         f"(median; at least {NORMAL:.0%})",
         value=middle,
@@ -119,10 +117,14 @@ def unnormalised(view: View) -> Iterator[Finding]:
 
 
 def faint(view: View) -> Iterator[Finding]:
-    """Every gradient is tiny beside the loss: changing any layer's weights by 100 % would not be felt."""
+    """Every gradient is tiny beside the loss: changing any layer's weights by 100 % would not be felt.
+
+    A single layer begins anywhere: whatever its weights are beside the targets, one large step finds them.
+    """
     limit, loss = view.limits.min_elasticity, view.loss_scale
     clear = OPENED if view.record.steps else 1
-    if limit is None or not loss or not view.strongest or view.strongest / loss >= limit * clear:
+    several = len(view.called) > 1
+    if limit is None or not (several and loss and view.strongest) or view.strongest / loss >= limit * clear:
         yield from _drowned(view)
         return
     strongest = max(view.trained, key=lambda layer: layer.sensitivity)

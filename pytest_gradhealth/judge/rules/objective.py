@@ -22,7 +22,7 @@ def objective(view: View) -> Iterator[Finding]:
     last = view.called[-1].name if view.called else ""
     if view.record.objective is None or not view.limits.judges(last):
         return
-    for rule in (_crossed, _raised, _improbable, _beyond, _out_of_reach):
+    for rule in (_crossed, _raised, _single, _across, _improbable, _beyond, _out_of_reach):
         yield from rule(view.record.objective, last)
 
 
@@ -45,6 +45,28 @@ def _raised(seen: Objective, last: str) -> Iterator[Finding]:
             message=f"training makes {seen.raised} larger",
             cause="it enters the loss with a negative sign",
             remedy=f"remove the minus; where it is meant, say ignore=[{last!r}]",
+        )
+
+
+def _single(seen: Objective, last: str) -> Iterator[Finding]:
+    if seen.classes == 1:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message="the cross entropy is over a single class: it is 0, whatever the model says",
+            cause="a softmax over one number is 1",
+            remedy="use binary_cross_entropy_with_logits for one output, or give the model an output for each class",
+        )
+
+
+def _across(seen: Objective, last: str) -> Iterator[Finding]:
+    if seen.across:
+        yield Finding(
+            kind="objective",
+            layers=(last,),
+            message="log_softmax runs over another dimension than nll_loss looks for the classes in",
+            cause="what adds up to 1 are not the probabilities of a sample, but those of a class over the batch",
+            remedy="use log_softmax(dim=1): dimension 1 holds the classes",
         )
 
 

@@ -69,7 +69,7 @@ def _shut(signal: Signal) -> Finding:
     return Finding(
         kind="vanishing",
         layers=(signal.name,),
-        message=f"each of {signal.steps} steps of {signal.name!r} carries {signal.rate:.2f} of the "
+        message=f"each of {signal.steps} steps of {signal.name!r} carries {signal.rate:.2g} of the "
         f"gradient back, {signal.carry:.0e} in all",
         value=signal.carry,
         gate=True,

@@ -97,7 +97,7 @@ def _overgrown(view: View) -> Iterator[Finding]:
         limit=allowed,
         limit_name="max_growth",
         gate=True,
-        **explain.exploding(view, stretch),
+        **explain.growing(view, stretch),
     )
 
 
@@ -105,7 +105,7 @@ def _at_birth(view: View) -> Iterator[Finding]:
     """Outputs so large that the model is certain of what it has not learnt, or that targets are nothing beside them."""
     seen = view.record.objective or Objective()
     for value, name, what in (
-        (seen.surprise, "max_surprise", "the cross entropy is {:.0f} times that of a guess (limit {:g})"),
+        (seen.surprise, "max_surprise", "the cross entropy is {:.3g} times that of a guess (limit {:g})"),
         (seen.overshoot, "max_growth", "the outputs are {:.0e} times as large as the targets (limit {:.0e})"),
     ):
         limit = getattr(view.limits, name)
@@ -120,7 +120,7 @@ def _at_birth(view: View) -> Iterator[Finding]:
             limit=limit,
             limit_name=name,
             gate=True,
-            **explain.exploding(view, stretch),
+            **explain.growing(view, stretch),
         )
 
 

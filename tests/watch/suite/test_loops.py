@@ -370,6 +370,34 @@ def test_zero_init_residual_one_step():
     train(zero_init_residual(), steps=1)
 
 
+class Policy(nn.Module):
+    """An actor that returns a distribution, and a critic."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.actor, self.critic = nn.Linear(8, 16), nn.Linear(16, 4), nn.Linear(16, 1)
+
+    def forward(self, x):
+        x = self.body(x).relu()
+        return torch.distributions.Categorical(logits=self.actor(x)), self.critic(x)
+
+
+def test_one_of_two_outputs_that_is_a_distribution():
+    model = Policy()
+    F.mse_loss(model(torch.randn(8, 8))[1], torch.randn(8, 1)).backward()
+    keep(model)
+
+
+def test_known_numbers():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.5)
+    output = model(torch.ones(1, 3))
+    assert output.item() == 2.5
+    output.sum().backward()
+    keep(model)
+
+
 def test_vit_with_zero_head_one_step():
     train(ViT(), steps=1, batch=images)
 
