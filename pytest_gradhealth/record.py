@@ -385,7 +385,7 @@ class Finding(_Plain):
     """One fact that breaks a limit."""
 
     kind: str
-    """``vanishing``, ``exploding``, ``non-finite``, ``dead``, ``missing``, ``collapse``, ``ratio``, ``drift``, ..."""
+    """``vanishing``, ``exploding``, ``non-finite``, ``dead``, ``missing``, ``unlisted``, ``collapse``, ..."""
     layers: tuple[str, ...]
     """The culprit first: where the signal is lost, not every layer behind it."""
     message: str

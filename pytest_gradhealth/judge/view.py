@@ -94,8 +94,12 @@ class View:
         return max(map(_density, self.trained), default=0.0)
 
     def is_starved(self, layer: LayerGradient) -> bool:
-        """Whether a layer's gradient is as good as zero beside the others'; in float64 that may be rounding noise."""
-        return self.record.precision != "float64" and _density(layer) <= NEGLIGIBLE * self.densest
+        """Whether a layer's gradient is as good as zero beside the others'; in float64 that may be rounding noise.
+
+        A product of many small factors opens as they grow together: after some steps it is a decade above or rising.
+        """
+        negligible = NEGLIGIBLE / 10 if self.record.steps else NEGLIGIBLE
+        return self.record.precision != "float64" and _density(layer) <= negligible * self.densest
 
     @cached_property
     def bounded(self) -> list[Signal]:

@@ -26,6 +26,7 @@ HEADLINES = {
     "drift": "drift",
     "faint": "faint gradients",
     "objective": "wrong objective",
+    "unlisted": "unlisted parameters",
     "ratio": "uneven gradients",
     "saturated": "saturated activations",
     "symmetric": "identical units",

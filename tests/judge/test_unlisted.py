@@ -90,7 +90,7 @@ def test_what_no_optimiser_hears_of(kind: type[Net], held: str, count: int) -> N
 
 def unlisted(model: nn.Module) -> Finding:
     (finding,) = (f for f in examined(model, BATCHES).findings if "does not list" in f.message)
-    assert finding.kind == "missing"
+    assert finding.kind == "unlisted"
     return finding
 
 
@@ -101,7 +101,7 @@ def test_the_module_that_holds_them_is_named() -> None:
 
 
 def test_one_batch_is_enough_to_tell_what_is_made_each_time() -> None:
-    assert kinds(examined(MadeAnew(), BATCHES[:1])) == ["missing"]
+    assert kinds(examined(MadeAnew(), BATCHES[:1])) == ["unlisted"]
     assert not kinds(examined(MadeOnce(), BATCHES[:1]))
 
 

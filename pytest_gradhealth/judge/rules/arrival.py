@@ -62,7 +62,7 @@ def unlisted(view: View) -> Iterator[Finding]:
     first, *others = strays
     more = f" (and so in {counted(len(others), 'other place')})" if others else ""
     yield Finding(
-        kind="missing",
+        kind="unlisted",
         layers=tuple(dict.fromkeys(stray.module for stray in strays)),
         message=f"{explain.of_stray(first)} has {counted(first.parameters, 'parameter')} that model.parameters() does "
         f"not list: no optimiser moves them{more}",

@@ -102,8 +102,8 @@ def _out_of_reach(seen: Objective, last: str) -> Iterator[Finding]:
         yield Finding(
             kind="objective",
             layers=(last,),
-            message=f"behind the {seen.bounded} at the end of the model, {seen.lost:.0%} of a constant guess's loss "
-            "are out of reach",
+            message=f"behind the {seen.bounded} at the end of the model, {min(seen.lost, 1):.0%} of a constant guess's "
+            "loss are out of reach",
             value=seen.lost,
             cause=f"what {seen.bounded} gives never comes near what the loss asks for",
             remedy=f"remove {seen.bounded} (a cross entropy applies its own), or scale the targets into its range",
