@@ -6,6 +6,7 @@ gradient comes to all of them, and nothing ever moves them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from types import TracebackType
@@ -21,7 +22,7 @@ from pytest_gradhealth.record import Stray
 __all__ = ["Strays", "hidden_modules"]
 
 MOST = 1000
-"""Entries of a container that are looked at: a model may hold its whole vocabulary in a list."""
+"""Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
 OWN = frozenset({"_parameters", "_buffers", "_modules"})
 
 
@@ -124,11 +125,13 @@ def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
 
 
 def _unpacked(value: Any) -> Iterator[nn.Module | Tensor]:
-    match value:
-        case Tensor() | nn.Module():
-            yield value
-        case Mapping():
-            yield from _unpacked(list(islice(value.values(), MOST)))
-        case list() | tuple():
-            for item in islice(value, MOST):
-                yield from _unpacked(item)
+    """Breadth first, so that a list that holds itself, or a whole data set, ends at ``MOST``."""
+    waiting = deque([value])
+    for _ in range(MOST):
+        match waiting.popleft() if waiting else None:
+            case Tensor() | nn.Module() as found:
+                yield found
+            case Mapping() as mapping:
+                waiting.extend(islice(mapping.values(), MOST))
+            case list() | tuple() as items:
+                waiting.extend(islice(items, MOST))

@@ -164,7 +164,17 @@ class Vocabulary(Net):
         self.words = {f"word{i}": i for i in range(100_000)}
 
 
-@pytest.mark.parametrize("kind", [Teacher, Perceptual, ListedTwice, MadeOnce, Vocabulary])
+class Endless(Net):
+    """A list that holds itself, and a table of a million numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.around: list[object] = []
+        self.around.append(self.around)
+        self.table = [[0] * 1000] * 1000
+
+
+@pytest.mark.parametrize("kind", [Teacher, Perceptual, ListedTwice, MadeOnce, Vocabulary, Endless])
 def test_what_is_held_for_another_purpose(kind: type[Net]) -> None:
     assert not kinds(examined(kind(), BATCHES))
 
