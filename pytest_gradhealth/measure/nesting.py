@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,21 +15,25 @@ __tracebackhide__ = True
 __all__ = ["copied", "floating", "map_leaves", "tensors"]
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a nested value, in order."""
+def tensors(value: Any, inside: frozenset[int] = frozenset()) -> Iterator[Tensor]:
+    """Every tensor in a nested value, in order; what holds itself, as some lists do, is not entered again."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from tensors(item)
-    elif isinstance(value, Distribution):
-        yield from tensors(vars(value))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from tensors(getattr(value, field.name, None))
+        return
+    for item in _items(value) if id(value) not in inside else ():
+        yield from tensors(item, inside | {id(value)})
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, Distribution):
+        return vars(value).values()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return (getattr(value, field.name, None) for field in dataclasses.fields(value))
+    return ()
 
 
 def floating(value: Any) -> Iterator[Tensor]:
