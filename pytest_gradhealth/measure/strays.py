@@ -126,9 +126,10 @@ def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
 
 def _unpacked(value: Any) -> Iterator[nn.Module | Tensor]:
     """Breadth first, so that a list that holds itself, or a whole data set, ends at ``MOST``."""
-    waiting = deque([value])
-    for _ in range(MOST):
-        match waiting.popleft() if waiting else None:
+    waiting, seen = deque([value]), 0
+    while waiting and seen < MOST:
+        seen += 1
+        match waiting.popleft():
             case Tensor() | nn.Module() as found:
                 yield found
             case Mapping() as mapping:
