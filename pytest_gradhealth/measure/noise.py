@@ -8,9 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
-from pytest_gradhealth.measure.probe import ModulePass, Pass, Probe
+from pytest_gradhealth.measure.probe import ModulePass, Pass, Probe, is_compiled
 
 __all__ = ["without_noise"]
 
@@ -26,7 +25,8 @@ def without_noise(model: nn.Module, passes: Sequence[Pass], forward: Callable[[]
     Nothing is changed where the model drops nothing, does something else when it is not trained, or has compiled
     parts: those would be compiled once more.
     """
-    if not any(map(_drops, model.modules())) or any(map(_is_compiled, model.modules())):
+    dropped = (module.numbers["dropped"] for module in passes[0].modules.values())
+    if not any(0 < p < 1 for p in dropped) or any(map(is_compiled, model.modules())):
         return list(passes)
     quiet = _quiet(model, forward)
     if quiet.keys() != passes[0].modules.keys():
@@ -48,14 +48,6 @@ def _quiet(model: nn.Module, forward: Callable[[], object]) -> dict[str, ModuleP
         for module, mode in modes.items():
             module.training = mode
     return {}
-
-
-def _drops(module: nn.Module) -> bool:
-    return isinstance(module, _DropoutNd) and 0 < module.p < 1
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
 
 
 def _told(one: Pass, told: dict[str, dict[str, float]]) -> Pass:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_
 
 from pytest_gradhealth.record import Objective
 
-__all__ = ["combined", "read"]
+__all__ = ["read"]
 
 LOSSES = {
     "BinaryCrossEntropy": "binary_cross_entropy",
@@ -37,6 +37,9 @@ DIFFERENCES = frozenset({*LOSSES, "Sub"})
 SHAPING = frozenset({"Clone", "Expand", "Reshape", "Squeeze", "Stack", "UnsafeView", "View"})
 ARITHMETIC = SHAPING | {"Abs", "Add", "Div", "Log", "Mean", "Mul", "Neg", "Pow", "Rsub", "Sqrt", "Sub", "Sum"}
 """What may stand between a comparison and the loss."""
+FOLLOWED = ARITHMETIC | DIFFERENCES
+BENT = SHAPING | {"LogSoftmax"}
+"""What may stand between a function that bounds the outputs and the loss."""
 LIKELIHOODS = frozenset({"NllLoss", "NllLoss2D"})
 REGRESSIONS = frozenset({"HuberLoss", "MseLoss", "SmoothL1Loss"})
 RANGES: dict[str, Callable[[Any], tuple[float, float]]] = {
@@ -75,14 +78,14 @@ def read(loss: Tensor) -> Objective | None:
 
 
 def _read(loss: Tensor) -> Objective:
-    terms = list(islice(_walk(loss, lambda node: _name(node) in ARITHMETIC | DIFFERENCES), MOST))
+    terms = list(islice(_walk(loss, lambda node: _name(node) in FOLLOWED), MOST))
     likelihoods = [term for term in terms if _name(term) in LIKELIHOODS]
     bounded, lost = max(map(_range, terms), key=lambda known: known[1], default=UNBOUNDED)
     return Objective(
         raised=_raised(loss),
         crossed=max(map(_pairs, terms), default=0),
         surprise=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
-        classes=min((_rows(term._saved_self).shape[-1] for term in likelihoods), default=None),
+        classes=min(map(_classes, likelihoods), default=None),
         across=any(map(_is_across, likelihoods)),
         mass=_largest(_mass(term) for term in likelihoods),
         overshoot=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
@@ -90,30 +93,6 @@ def _read(loss: Tensor) -> Objective:
         bounded=bounded,
         lost=lost,
     )
-
-
-def combined(seen: Sequence[Objective]) -> Objective | None:
-    """Several passes as one: medians, and what any of them shows; None: there are none."""
-    if not seen:
-        return None
-    worst = max(seen, key=lambda one: one.lost)
-    return Objective(
-        raised=next((one.raised for one in seen if one.raised), ""),
-        crossed=max(one.crossed for one in seen),
-        surprise=_median(one.surprise for one in seen),
-        classes=min((one.classes for one in seen if one.classes is not None), default=None),
-        across=any(one.across for one in seen),
-        mass=_median(one.mass for one in seen),
-        overshoot=_median(one.overshoot for one in seen),
-        beyond=max(one.beyond for one in seen),
-        bounded=worst.bounded,
-        lost=worst.lost,
-    )
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def _raised(loss: Tensor) -> str:
@@ -131,27 +110,19 @@ def _raised(loss: Tensor) -> str:
 
 
 def _over_classes(term: Any) -> float:
-    log_probabilities, target = term._saved_self, term._saved_target
-    rows = _rows(log_probabilities)
-    classes = rows.shape[-1]
+    rows, target, classes = _rows(term._saved_self), term._saved_target, _classes(term)
     known = (target >= 0) & (target < classes)  # the rest is left out, as padding is
     taken = rows.gather(-1, target.where(known, 0).unsqueeze(-1)).squeeze(-1)[known]
     return -float(taken.mean()) / math.log(classes) if classes > 1 else math.nan
 
 
-def _over_two_given(term: Any) -> float:
-    probabilities, target = term._saved_self.float(), term._saved_target.float()
-    return float(binary_cross_entropy(probabilities, target)) / math.log(2)
-
-
-def _over_two(term: Any) -> float:
-    logits, target = term._saved_self.float(), term._saved_target.float()
-    return float(binary_cross_entropy_with_logits(logits, target)) / math.log(2)
+def _over_two(entropy: Callable[[Tensor, Tensor], Tensor], term: Any) -> float:
+    return float(entropy(term._saved_self.float(), term._saved_target.float())) / math.log(2)
 
 
 _SURPRISES: dict[str, Callable[[Any], float]] = {
-    "BinaryCrossEntropy": _over_two_given,
-    "BinaryCrossEntropyWithLogits": _over_two,
+    "BinaryCrossEntropy": partial(_over_two, binary_cross_entropy),
+    "BinaryCrossEntropyWithLogits": partial(_over_two, binary_cross_entropy_with_logits),
     "NllLoss": _over_classes,
     "NllLoss2D": _over_classes,
 }
@@ -165,13 +136,21 @@ def _is_across(term: Any) -> bool:
     given = term.next_functions[0][0]
     if given is None or _name(given) != "LogSoftmax":
         return False
-    dimensions = term._saved_self.ndim
-    return bool(given._saved_dim % WORD % dimensions != min(1, dimensions - 1))
+    return bool(given._saved_dim % WORD % term._saved_self.ndim != _class_dimension(term._saved_self))
+
+
+def _classes(term: Any) -> int:
+    return int(term._saved_self.shape[_class_dimension(term._saved_self)])
 
 
 def _rows(scores: Tensor) -> Tensor:
     """Classes last."""
-    return scores.float().movedim(min(1, scores.ndim - 1), -1)
+    return scores.float().movedim(_class_dimension(scores), -1)
+
+
+def _class_dimension(scores: Tensor) -> int:
+    """Where ``nll_loss`` looks for the classes."""
+    return min(1, scores.ndim - 1)
 
 
 def _overshoot(term: Any) -> float:
@@ -191,7 +170,7 @@ def _beyond(term: Any) -> float:
 def _range(term: Any) -> tuple[str, float]:
     """The function that bounds the outputs, and the share of the best constant's loss that it makes unavoidable."""
     last = term.next_functions[0][0] if _name(term) in _LOST else None
-    while last is not None and _name(last) in SHAPING | {"LogSoftmax"}:
+    while last is not None and _name(last) in BENT:
         last = next(iter(_children(last)), None)
     if last is None or _name(last) not in RANGES:
         return UNBOUNDED
@@ -219,7 +198,7 @@ def _lost_bits(term: Any, low: float, high: float) -> tuple[float, float]:
 
 def _lost_choices(term: Any, low: float, high: float) -> tuple[float, float]:
     """The same for a cross entropy: the right class as high and the others as low as can be; a uniform guess."""
-    classes = _rows(term._saved_self).shape[-1]
+    classes = _classes(term)
     return math.log1p((classes - 1) * math.exp(low - high)), math.log(classes)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure import objective, statistics
+from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.histogram import histogram_of
 from pytest_gradhealth.measure.origin import is_installed, source_of
 from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal, parent_of
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Signal, parent_of
 
 __all__ = ["summarise", "with_reach"]
 
@@ -46,9 +46,28 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         batches=len(passes),
         samples=samples,
         loss=_median([p.loss for p in passes]),
-        objective=objective.combined([p.objective for p in passes if p.objective]),
+        objective=_objective([p.objective for p in passes if p.objective]),
         layers=layers,
         signals=signals,
+    )
+
+
+def _objective(seen: Sequence[Objective]) -> Objective | None:
+    """Medians, and what any pass shows; None: no loss was looked at."""
+    if not seen:
+        return None
+    worst = max(seen, key=lambda one: one.lost)
+    return Objective(
+        raised=next((one.raised for one in seen if one.raised), ""),
+        crossed=max(one.crossed for one in seen),
+        surprise=_median(one.surprise for one in seen),
+        classes=min((one.classes for one in seen if one.classes is not None), default=None),
+        across=any(one.across for one in seen),
+        mass=_median(one.mass for one in seen),
+        overshoot=_median(one.overshoot for one in seen),
+        beyond=max(one.beyond for one in seen),
+        bounded=worst.bounded,
+        lost=worst.lost,
     )
 
 

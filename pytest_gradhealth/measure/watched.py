@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.batches import sample_count
 from pytest_gradhealth.measure.keras import as_torch, leaves
 from pytest_gradhealth.measure.nesting import floating
-from pytest_gradhealth.measure.probe import Pass, Probe, Seen
+from pytest_gradhealth.measure.probe import Pass, Probe, Seen, is_compiled
 from pytest_gradhealth.measure.summary import summarise, with_reach
 from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
 
@@ -94,7 +94,7 @@ class Watched:
             return None
         view = as_torch(model)
         self._probe.observe(view, model)
-        self._probe.compiled = any(_is_compiled(module) for module in (*called.modules(), *model.modules()))
+        self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
         name = self._probe.known_name_of(root) or ""
         fed = any(tensor.requires_grad for tensor in floating((args, kwargs)))
         self._roots.setdefault(name, fed)
@@ -327,10 +327,6 @@ def _is_ordinary(gradient: Tensor | None) -> bool:
     if gradient is None or torch._C._functorch.is_functorch_wrapped_tensor(gradient):
         return False
     return not torch._C._dispatch_keys(gradient).has(BATCHED)
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "_orig_mod", None), nn.Module) or module._compiled_call_impl is not None
 
 
 def _is_in(name: str, roots: tuple[str, ...] | dict[str, bool]) -> bool:

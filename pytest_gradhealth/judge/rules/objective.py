@@ -26,11 +26,15 @@ def objective(view: View) -> Iterator[Finding]:
         yield from rule(view.record.objective, last)
 
 
+def _wrong(last: str, message: str, cause: str, remedy: str, value: float | None = None) -> Finding:
+    """The objective is wrong at the last layer, whose outputs the loss is given."""
+    return Finding(kind="objective", layers=(last,), message=message, cause=cause, remedy=remedy, value=value)
+
+
 def _crossed(seen: Objective, last: str) -> Iterator[Finding]:
     if seen.crossed:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message=f"each of {seen.crossed} outputs is compared with each of {seen.crossed} targets",
             cause="outputs of shape (n, 1) and targets of shape (n,), or the reverse, broadcast to (n, n)",
             remedy="give both the same shape: output.squeeze(1), or target.unsqueeze(1)",
@@ -39,9 +43,8 @@ def _crossed(seen: Objective, last: str) -> Iterator[Finding]:
 
 def _raised(seen: Objective, last: str) -> Iterator[Finding]:
     if seen.raised:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message=f"training makes {seen.raised} larger",
             cause="it enters the loss with a negative sign",
             remedy=f"remove the minus; where it is meant, say ignore=[{last!r}]",
@@ -50,9 +53,8 @@ def _raised(seen: Objective, last: str) -> Iterator[Finding]:
 
 def _single(seen: Objective, last: str) -> Iterator[Finding]:
     if seen.classes == 1:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message="the cross entropy is over a single class: it is 0, whatever the model says",
             cause="a softmax over one number is 1",
             remedy="use binary_cross_entropy_with_logits for one output, or give the model an output for each class",
@@ -61,9 +63,8 @@ def _single(seen: Objective, last: str) -> Iterator[Finding]:
 
 def _across(seen: Objective, last: str) -> Iterator[Finding]:
     if seen.across:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message="log_softmax runs over another dimension than nll_loss looks for the classes in",
             cause="what adds up to 1 are not the probabilities of a sample, but those of a class over the batch",
             remedy="use log_softmax(dim=1): dimension 1 holds the classes",
@@ -73,9 +74,8 @@ def _across(seen: Objective, last: str) -> Iterator[Finding]:
 def _improbable(seen: Objective, last: str) -> Iterator[Finding]:
     """Raw scores in the place of log-probabilities: the loss falls without end as they all grow."""
     if seen.mass is not None and seen.mass > SUM:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message=f"nll_loss is given numbers whose exponentials add up to {seen.mass:.3g}, and not to 1",
             value=seen.mass,
             cause="it expects log-probabilities, and was given raw scores or probabilities",
@@ -86,9 +86,8 @@ def _improbable(seen: Objective, last: str) -> Iterator[Finding]:
 def _beyond(seen: Objective, last: str) -> Iterator[Finding]:
     """Targets that are no probabilities: the loss falls without end as the outputs grow."""
     if seen.beyond > ROUNDING:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message=f"the targets of a binary cross entropy lie up to {seen.beyond:.3g} outside 0 to 1",
             value=seen.beyond,
             cause="it expects probabilities; pixels of 0 to 255 or labels of -1 and 1 have no least loss",
@@ -99,9 +98,8 @@ def _beyond(seen: Objective, last: str) -> Iterator[Finding]:
 def _out_of_reach(seen: Objective, last: str) -> Iterator[Finding]:
     """Targets beyond what the function at the end of the model can give, or a loss that applies it once more."""
     if seen.lost > OUT_OF_REACH:
-        yield Finding(
-            kind="objective",
-            layers=(last,),
+        yield _wrong(
+            last,
             message=f"behind the {seen.bounded} at the end of the model, {min(seen.lost, 1):.0%} of a constant guess's "
             "loss are out of reach",
             value=seen.lost,
