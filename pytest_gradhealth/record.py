@@ -182,6 +182,11 @@ class Signal(_Plain):
     dropout; None: not defined."""
     tokens: float | None = None
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
+    positions: int = 0
+    """Length of the sequence, where the output has the shape (samples, positions, features); 0: it has not."""
+    late: float | None = None
+    """Sensitivity (gradient norm times norm) of the output at the last quarter of at least eight positions over that at
+    the first quarter; None: not defined."""
     flat: float | None = None
     """Share (0 to 1) of a saturating activation's outputs where its slope is below 1 % of its largest."""
     dropped: float = 0.0

@@ -22,6 +22,7 @@ __all__ = [
     "is_alive",
     "is_cut",
     "is_inside",
+    "overlooking_stretch",
     "saturated_stretch",
     "shutters",
     "span",
@@ -68,6 +69,11 @@ def collapse_stretch(view: View, what: str) -> list[str]:
         return 0.0 if variation is None else max(variation, SAME)
 
     return _sharpest(_falling(_steps(view, left))) or [_first(view)]
+
+
+def overlooking_stretch(view: View) -> list[str]:
+    """Layers behind which late positions count for more than behind the layer before, the sharpest first."""
+    return _sharpest(_rising(_steps(view, lambda signal: signal.late or 0.0))) or [_first(view)]
 
 
 def saturated_stretch(view: View) -> list[str]:
@@ -208,12 +214,17 @@ def _steps(view: View, quantity: Callable[[Signal], float]) -> dict[str, float]:
     """For each layer, a quantity behind it (its activation included) over the quantity behind the layer before."""
     orders = [signal.order for signal in view.leaves]
     ends = [bisect_left(orders, layer.order or 0) for layer in view.called] + [len(orders)]
-    values = [float(quantity(view.leaves[end - 1])) if end > start else 0.0 for start, end in pairwise(ends)]
+    values = [_last(quantity, view.leaves[start:end]) for start, end in pairwise(ends)]
     return {
         layer.name: value / before
         for layer, value, before in zip(view.called[1:], values[1:], values, strict=False)
         if before and value
     }
+
+
+def _last(quantity: Callable[[Signal], float], signals: Sequence[Signal]) -> float:
+    """Of the last module at which it is known; 0: at none."""
+    return next((float(value) for signal in reversed(signals) if (value := quantity(signal))), 0.0)
 
 
 def _first(view: View) -> str:

@@ -189,6 +189,7 @@ class Probe:
             trace.inputs.append(self._see(inputs[0]))
         trace.outputs += [self._see(tensor) for tensor in outputs]
         trace.size = max([trace.size, *(tensor.numel() for tensor in outputs)])
+        trace.positions = max([0, *(tensor.shape[1] for tensor in outputs if tensor.ndim == 3)])
         if outputs and (flat := statistics.flat_share(trace.kind, outputs[0])) is not None:
             trace.flat.append(flat)
         return trace
@@ -316,6 +317,8 @@ class Seen:
         self.description = {} if self.scalar or tensor.is_complex() else statistics.describe(tensor)
         self.gradients: list[Tensor] = []
         self.nonfinite: list[Tensor] = []
+        self.late: list[Tensor] = []
+        self._quarters = statistics.quarters(tensor) if tensor.requires_grad and self.description else None
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
             self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
@@ -343,6 +346,9 @@ class Seen:
             return  # a custom backward may send nothing back
         self.gradients.append(statistics.quick_norm(gradient))
         self.nonfinite.append(sum(statistics.count_nonfinite(gradient, self.gradients[-1])))  # type: ignore[arg-type]
+        if self._quarters is not None and (came := statistics.quarters(gradient)) is not None:
+            first, last = came * self._quarters
+            self.late.append(last / first)
 
 
 @dataclass(slots=True)
@@ -355,6 +361,7 @@ class _ModuleTrace:
     attached: bool = False
     fed: bool | None = None
     size: int = 0
+    positions: int = 0
     dropped: float = 0.0
     inputs: list[Seen] = field(default_factory=list)
     outputs: list[Seen] = field(default_factory=list)
@@ -369,6 +376,7 @@ class _ModuleTrace:
             slots[name] = [bank.add(seen.description[name]) for seen in described]
         slots["gradient"] = [bank.add(g) for seen in _unique(self.outputs) for g in seen.gradients]
         slots["bad_gradient"] = [bank.add(g) for seen in _unique(self.outputs) for g in seen.nonfinite]
+        slots["late"] = [bank.add(share) for seen in _unique(self.outputs) for share in seen.late]
         slots["flat"] = [bank.add(value) for value in self.flat]
         first = next((seen for seen in self.inputs if seen.description), None)
         if first is not None:
@@ -376,7 +384,7 @@ class _ModuleTrace:
             slots |= {f"input_{name}": [bank.add(first.description[name])] for name in told}
         slots["returned"] = [bank.add(g) for seen in _unique(self.inputs) for g in seen.gradients]
         slots["bad_return"] = [bank.add(g) for seen in _unique(self.inputs) for g in seen.nonfinite]
-        slots["early"], slots["late"] = ([bank.add(g) for g in gradients] for gradients in self._ends())
+        slots["first_steps"], slots["last_steps"] = ([bank.add(g) for g in gradients] for gradients in self._ends())
         return slots
 
     def _ends(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -394,8 +402,8 @@ class _ModuleTrace:
         combined = {
             name: _COMBINE.get(name, max)([bank[i] for i in indices]) for name, indices in slots.items() if indices
         }
-        combined["size"], combined["dropped"] = self.size, self.dropped
-        if "early" in combined:
+        combined |= {"size": self.size, "positions": self.positions, "dropped": self.dropped}
+        if "first_steps" in combined:
             combined["steps"] = len(self.by_step[0]) if self.by_step else self.calls
         return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, combined)
 

@@ -17,6 +17,7 @@ __all__ = [
     "flat_share",
     "norm",
     "norms_by_step",
+    "quarters",
     "quick_norm",
     "tally",
     "wide",
@@ -26,6 +27,8 @@ SLOPE = 0.01
 """An activation is flat where its slope is below this share of its largest."""
 SQUARES = (1e-15, 1e15)
 """Norms whose squares stay well inside the range of float32."""
+POSITIONS = 8
+"""Positions from which the quarters of a sequence are compared."""
 SAMPLED = 1 << 15
 """Elements of a tensor that its zeros and the difference between its samples are taken from; of more, every k-th."""
 
@@ -90,6 +93,17 @@ def describe(tensor: Tensor) -> dict[str, Tensor]:
     if values.ndim == 3 and values.shape[1] > 1:
         described["tokens"] = _variation(values[: max(SAMPLED // values[0].numel(), 1)], 1)
     return described
+
+
+def quarters(tensor: Tensor) -> Tensor | None:
+    """L2 norms at the first and the last quarter of a sequence's positions, shape (2,); None: no long sequence.
+
+    As everywhere a tensor of three dimensions counts as (samples, positions, features).
+    """
+    if tensor.ndim != 3 or tensor.shape[1] < POSITIONS or not tensor.numel():
+        return None
+    quarter = tensor.shape[1] // 4
+    return torch.stack([norm(tensor[:, :quarter]), norm(tensor[:, -quarter:])])
 
 
 def norms_by_step(gradient: Tensor, dimension: int) -> Tensor:

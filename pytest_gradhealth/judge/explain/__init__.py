@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_gradhealth.judge.explain.arrival import cut, dead_end, dead_units, of_stray, unlisted, unused
 from pytest_gradhealth.judge.explain.common import Explanation
-from pytest_gradhealth.judge.explain.fading import collapse, dim, drowned, faint, forgetting, vanishing
+from pytest_gradhealth.judge.explain.fading import collapse, dim, drowned, faint, forgetting, overlooked, vanishing
 from pytest_gradhealth.judge.explain.steep import exploding, growing, non_finite, saturated
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "growing",
     "non_finite",
     "of_stray",
+    "overlooked",
     "saturated",
     "unlisted",
     "unused",

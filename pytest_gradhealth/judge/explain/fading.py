@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge.explain.common import (
     INITIALISE,
     Explanation,
@@ -16,7 +17,7 @@ from pytest_gradhealth.judge.explain.common import (
 from pytest_gradhealth.judge.view import SAME, View
 from pytest_gradhealth.record import Signal
 
-__all__ = ["collapse", "dim", "drowned", "faint", "forgetting", "vanishing"]
+__all__ = ["collapse", "dim", "drowned", "faint", "forgetting", "overlooked", "vanishing"]
 
 SLOPES = {"Sigmoid": "0.25", "Hardsigmoid": "0.17", "Softmax": "0.25"}
 """Largest slope of activations that shrink every signal."""
@@ -55,6 +56,16 @@ def forgetting(signal: Signal) -> Explanation:
     else:
         remedy = "start the forget gate open (bias 1 or more, longer for longer sequences), or pool over all steps"
     return Explanation(cause=cause, remedy=remedy)
+
+
+def overlooked(view: View, stretch: Sequence[str]) -> Explanation:
+    """Averaging over all that came before, and the rate at which a position drowns in it."""
+    rate = min(signal.late for signal in view.leaves if signal.late) ** (-1 / len(stretch))
+    cause = (
+        "causal attention mixes each position with all before it: without a skip connection nothing keeps late ones "
+        f"apart, and they lose {factor(rate)} per layer over {counted(len(stretch), 'layer')}"
+    )
+    return Explanation(cause=cause, remedy="add the skip connection: x + attention(x) (Wu et al., 2024)")
 
 
 def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:

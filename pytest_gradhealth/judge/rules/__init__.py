@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, starved, unlisted
-from pytest_gradhealth.judge.rules.fading import collapse, dim, faint, symmetric, unnormalised, vanishing
-from pytest_gradhealth.judge.rules.objective import objective
+from pytest_gradhealth.judge.rules.fading import collapse, dim, faint, overlooked, symmetric, unnormalised, vanishing
+from pytest_gradhealth.judge.rules.objective import objective, single
 from pytest_gradhealth.judge.rules.own import bounds, ratio
 from pytest_gradhealth.judge.rules.recurrent import forgetting, forgotten
 from pytest_gradhealth.judge.rules.steep import exploding, non_finite, saturated
@@ -25,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     dropped,
     forgotten,
     vanishing,
+    overlooked,
     collapse,
     exploding,
     saturated,
@@ -36,7 +37,7 @@ RULES: tuple[Rule, ...] = (
     bounds,
     ratio,
 )
-UNSILENCED: tuple[Rule, ...] = (missing, unlisted, dropped, collapse, objective, symmetric, bounds, ratio)
+UNSILENCED: tuple[Rule, ...] = (missing, unlisted, dropped, collapse, single, objective, symmetric, bounds, ratio)
 """Rules for which the size of a gradient in front of a silencing normalisation does not matter."""
 FOLLOWS = {
     "symmetric": ("dead", "vanishing", "collapse", "faint"),
@@ -80,13 +81,13 @@ def _found(view: View) -> tuple[Finding, ...]:
         return grave
     if view.silencing:
         return tuple(finding for rule in UNSILENCED for finding in rule(view))
-    forgotten = tuple(forgetting(view))
+    causes = (*forgetting(view), *single(view))
     found = [finding for rule in RULES for finding in rule(view)]
     if FADING.isdisjoint(finding.kind for finding in found):
         found += starved(view)
     kinds = {finding.kind for finding in found}
-    hidden = FADING if forgotten else next((FOLLOWS[kind] for kind in FOLLOWS if kind in kinds), ())
-    return (*forgotten, *(finding for finding in found if finding.kind not in hidden))
+    hidden = FADING if causes else next((FOLLOWS[kind] for kind in FOLLOWS if kind in kinds), ())
+    return (*causes, *(finding for finding in found if finding.kind not in hidden))
 
 
 def _confirmed(finding: Finding, later: Sequence[Finding]) -> Finding:

@@ -10,7 +10,7 @@ from pytest_gradhealth.judge import explain, localise
 from pytest_gradhealth.judge.view import NORMAL, View, highest
 from pytest_gradhealth.record import Finding
 
-__all__ = ["collapse", "dim", "faint", "symmetric", "unnormalised", "vanishing"]
+__all__ = ["collapse", "dim", "faint", "overlooked", "symmetric", "unnormalised", "vanishing"]
 
 WITNESS = 1e-2
 """Reach from which a gradient counts as lost where the forward signal is lost too: half of the way, in decades."""
@@ -49,6 +49,35 @@ def vanishing(view: View) -> Iterator[Finding]:
         limit_name="min_reach",
         gate=True,
         **explain.vanishing(view, stretch),
+    )
+
+
+def overlooked(view: View) -> Iterator[Finding]:
+    """What stands late in a sequence does not count, although the loss looks at what comes out there.
+
+    Causal attention mixes each position with all before it. Without skip connections positions converge to the first
+    (Wu et al., 2024, https://arxiv.org/abs/2405.18781), which alone stays apart: the others learn nothing of their own.
+    """
+    limit = view.limits.min_reach
+    sequence = [signal for signal in view.leaves if signal.late is not None]
+    if limit is None or not sequence:
+        return
+    last, front = sequence[-1], {layer.name for layer in view.front}
+    known = [s.late for s in sequence if s.name in front and s.positions == last.positions]
+    late = highest(known)
+    if late is None or not 0 < late < limit * min(last.late or 0.0, 1.0):
+        return
+    stretch = localise.overlooking_stretch(view)
+    yield Finding(
+        kind="vanishing",
+        layers=tuple(stretch),
+        message=f"the last quarter of {last.positions} positions counts {late:.1e} of what the first does "
+        f"(limit {limit:.0e}), lost {localise.span(view, stretch)}",
+        value=late,
+        limit=limit,
+        limit_name="min_reach",
+        gate=True,
+        **explain.overlooked(view, stretch),
     )
 
 

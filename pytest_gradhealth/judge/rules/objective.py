@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, Objective
 
-__all__ = ["objective"]
+__all__ = ["objective", "single"]
 
 SUM = 1.5
 """What probabilities may add up to: 1, but for the rounding of half precision."""
@@ -19,10 +19,18 @@ OUT_OF_REACH = 0.8
 
 def objective(view: View) -> Iterator[Finding]:
     """What the loss is computed from says that it is not the one that was meant."""
+    for rule in (_crossed, _raised, _across, _improbable, _beyond, _out_of_reach):
+        yield from _of(view, rule)
+
+
+def single(view: View) -> Iterator[Finding]:
+    """A loss that is zero whatever the model says, and with it every gradient."""
+    yield from _of(view, _single)
+
+
+def _of(view: View, rule: Callable[[Objective, str], Iterator[Finding]]) -> Iterator[Finding]:
     last = view.called[-1].name if view.called else ""
-    if view.record.objective is None or not view.limits.judges(last):
-        return
-    for rule in (_crossed, _raised, _single, _across, _improbable, _beyond, _out_of_reach):
+    if view.record.objective is not None and view.limits.judges(last):
         yield from rule(view.record.objective, last)
 
 
