@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from pytest_gradhealth.judge.view import SAME, View
@@ -143,18 +143,24 @@ def is_alive(view: View, layer: LayerGradient) -> bool:
     return layer.norm is not None or any(is_inside(other.name, layer.name) for other in view.trained)
 
 
-def families(layers: Iterable[LayerGradient]) -> Iterator[list[LayerGradient]]:
-    """Layers without a gradient, grouped by the module that was left out as a whole."""
-    group: list[LayerGradient] = []
+def families(view: View, layers: Sequence[LayerGradient]) -> list[tuple[str, list[LayerGradient]]]:
+    """Layers without a gradient, each group behind the name of the (first) module that was left out as a whole.
+
+    Modules left out side by side are one group. A layer of which single parameters are left out goes by its own name.
+    """
+    lost = {layer.name for layer in layers if layer.norm is None}
+    alive = {path for layer in view.judged if layer.name not in lost for path in _paths(layer.name)}
+    groups: dict[str, tuple[str, list[LayerGradient]]] = {}
     for layer in layers:
-        if group and (
-            layer.norm is not None or parent_of(layer.name) != parent_of(group[0].name) or not parent_of(layer.name)
-        ):
-            yield group
-            group = []
-        group.append(layer)
-    if group:
-        yield group
+        whole = next((path for path in _paths(layer.name) if path not in alive), layer.name)
+        groups.setdefault(parent_of(whole) or whole, (whole, []))[1].append(layer)
+    return list(groups.values())
+
+
+def _paths(name: str) -> Iterator[str]:
+    """A module's name behind those of the modules that it is in, the outermost first."""
+    parts = name.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
 def first_nonfinite(view: View) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from networks import (
     SICK,
     WIDTH,
     Apply,
+    Attention,
     Recurrent,
     Residual,
     chain,
@@ -761,6 +762,34 @@ def test_missing_tells_what_cuts_a_layer_off(how: str, layer: str, word: str) ->
         assert set(finding.layers) == {"stem", "body"}
     else:
         assert set(finding.layers) == {"block.0", "block.2"}
+
+
+class Nested(nn.Module):
+    """Two blocks of an attention and what comes behind it; ``forgotten`` blocks leave their attention out."""
+
+    def __init__(self, forgotten: tuple[int, ...]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"attend": nn.Sequential(Attention(), nn.LayerNorm(WIDTH)), "think": nn.Linear(WIDTH, WIDTH)})
+            for _ in range(3)
+        )
+        self.head, self.forgotten = nn.Linear(WIDTH, CLASSES), forgotten
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            x = x if number in self.forgotten else x + block["attend"](x)  # type: ignore[index]
+            x = x + block["think"](x).relu()  # type: ignore[index]
+        output: Tensor = self.head(x.mean(1))
+        return output
+
+
+def test_missing_names_the_module_that_was_left_out_as_a_whole() -> None:
+    findings = examined(lambda: Nested((0, 2)), [sequences()]).findings
+    assert [finding.kind for finding in findings] == ["missing"] * 2
+    for finding, number in zip(findings, (0, 2), strict=True):
+        assert f"'blocks.{number}.attend' never receives a gradient (5 layers in all)" in finding.message
+        assert f"'blocks.{number}.attend' is never called" in finding.cause
+        assert all(name.startswith(f"blocks.{number}.attend.") for name in finding.layers)
 
 
 def test_missing_a_single_parameter() -> None:

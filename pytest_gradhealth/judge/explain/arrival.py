@@ -79,11 +79,12 @@ def unlisted(stray: Stray) -> Explanation:
     return Explanation(cause=cause, remedy=remedy)
 
 
-def unused(view: View, layer: LayerGradient) -> Explanation:
-    """Never called, or called for nothing."""
+def unused(view: View, layer: LayerGradient, whole: str) -> Explanation:
+    """Never called, or called for nothing; ``whole`` is the module that was left out with the layer."""
     name = layer.name or "the model"
     if view.signal(layer.name) is None:
-        cause = f"{name!r} is never called in the forward pass"
+        left_out = whole if view.signal(whole) is None else layer.name
+        cause = f"{left_out or 'the model'!r} is never called in the forward pass"
         return Explanation(cause=cause, remedy="call it, or remove it from the model; or list it in ignore=[...]")
     found = next((o for o in view.record.operations if o.cuts and layer.name in o.behind), None)
     if found is not None:

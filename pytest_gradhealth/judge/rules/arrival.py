@@ -37,20 +37,20 @@ def missing(view: View) -> Iterator[Finding]:
             value=float(len(cut)),
             **explain.cut(view, culprit),
         )
-    for group in localise.families(unused):
-        yield _unused(view, group)
+    for left_out, group in localise.families(view, unused):
+        yield _unused(view, left_out, group)
 
 
-def _unused(view: View, group: Sequence[LayerGradient]) -> Finding:
+def _unused(view: View, left_out: str, group: Sequence[LayerGradient]) -> Finding:
     first = group[0]
-    whole = len(group) > 1 or not localise.is_alive(view, first)
-    what = f"{first.name!r}" if whole else f"parameter {first.missing[0]!r} of {first.name or 'the model'!r}"
-    more = f" (and {counted(len(group) - 1, 'layer')} with it)" if len(group) > 1 else ""
+    single = len(group) == 1 and localise.is_alive(view, first)
+    what = f"parameter {first.missing[0]!r} of {first.name or 'the model'!r}" if single else repr(left_out)
+    more = f" ({counted(len(group), 'layer')} in all)" if len(group) > 1 else ""
     return Finding(
         kind="missing",
         layers=tuple(layer.name for layer in group),
-        message=f"{what}{more} never receives a gradient",
-        **explain.unused(view, first),
+        message=f"{what} never receives a gradient{more}",
+        **explain.unused(view, first, left_out),
     )
 
 
