@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_gradhealth import GradHealth, GradientHealthError, Settings
-from pytest_gradhealth.record import Check
+from pytest_gradhealth.record import Check, Finding
 
 WIDTH, CLASSES = 24, 5
 
@@ -31,6 +31,12 @@ def examined(build: Build | nn.Module, batches: Any, seed: int = 0, **how: Any) 
 
 def kinds(check: Check) -> list[str]:
     return [finding.kind for finding in check.findings]
+
+
+def only(check: Check, kind: str) -> Finding:
+    """The only finding, which is of this kind."""
+    assert kinds(check) == [kind], [finding.message for finding in check.findings]
+    return check.findings[0]
 
 
 def verdict(check: Check) -> tuple[frozenset[str], int | None]:
@@ -62,6 +68,9 @@ def sequences(
 ) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     return torch.randn(size, length, WIDTH, generator=draw).to(dtype), torch.randint(CLASSES, (size,), generator=draw)
+
+
+BATCHES = [rows(seed=1), rows(seed=2)]
 
 
 # --- building blocks ---------------------------------------------------------------------------------------------
@@ -132,6 +141,10 @@ def chain(depth: int, activation: Callable[[], nn.Module], extra: dict[int, Sequ
     return nn.Sequential(*modules, nn.Linear(WIDTH, CLASSES))
 
 
+def blocks(make: Callable[[], nn.Module], number: int = 6) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), *(make() for _ in range(number)), nn.Linear(WIDTH, CLASSES))
+
+
 # --- healthy -----------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +195,95 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.head(self.rnn(x)[0][:, -1])
+        return output
+
+
+def batch_normalised(depth: int) -> Callable[[], nn.Module]:
+    """Through each layer the gradient grows by a fifth, however it is initialised."""
+    layer = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU())  # noqa: E731
+    return lambda: nn.Sequential(*(layer() for _ in range(depth)), nn.Linear(WIDTH, CLASSES))
+
+
+class ZeroInit(nn.Module):
+    """Residual blocks whose branch starts at zero, in one of the usual ways; ``both`` closes it twice."""
+
+    def __init__(self, way: str, both: bool = False) -> None:
+        super().__init__()
+        self.norm, self.first, self.second = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        value = {"zero weight": 1.0, "layer scale": 1e-6, "rezero": 0.0}[way]
+        self.gate = nn.Parameter(torch.full((1 if way == "rezero" else WIDTH,), value))
+        if way == "zero weight" or both:
+            nn.init.zeros_(self.second.weight)
+            nn.init.zeros_(self.second.bias)
+        if both:
+            nn.init.zeros_(self.gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = x + self.gate * self.second(self.first(self.norm(x)).relu())
+        return output
+
+
+class Forecaster(nn.Module):
+    """N-BEATS: each block takes its backcast from what the next one is given."""
+
+    def __init__(self, detach: bool = False) -> None:
+        super().__init__()
+        self.detach = detach
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({name: nn.Linear(WIDTH, WIDTH) for name in ("trunk", "backcast", "forecast")})
+            for _ in range(3)
+        )
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = torch.zeros_like(x)
+        for number, block in enumerate(self.blocks):
+            hidden = block["trunk"](x).relu()  # type: ignore[index]
+            x = x - block["backcast"](hidden)  # type: ignore[index]
+            forecast = block["forecast"](hidden)  # type: ignore[index]
+            total = total + (forecast.detach() if self.detach and number == 2 else forecast)
+        output: Tensor = self.head(total)
+        return output
+
+
+class WaveNet(nn.Module):
+    """Residual and skip layers in parallel lists; ``forgotten``: the last block is never called."""
+
+    def __init__(self, forgotten: bool = False) -> None:
+        super().__init__()
+        self.forgotten = forgotten
+        self.residuals, self.skips = (nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(3)) for _ in range(2))
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = torch.zeros_like(x)
+        for number, (residual, skip) in enumerate(zip(self.residuals, self.skips, strict=True)):
+            if not (self.forgotten and number == 2):
+                total = total + skip(x.tanh())
+                x = x + residual(x.tanh())
+        output: Tensor = self.head(total)
+        return output
+
+
+class ReadOut(nn.Module):
+    """Blocks that refine the first position and the others by layers of their own; only the first is read."""
+
+    def __init__(self, last: str = "") -> None:
+        super().__init__()
+        self.last = last
+        names = ("first", "others", "value", "branch", "out")
+        self.blocks = nn.ModuleList(nn.ModuleDict({name: nn.Linear(WIDTH, WIDTH) for name in names}) for _ in range(3))
+        self.head = nn.Linear(WIDTH, CLASSES)
+        if last == "dead":
+            nn.init.constant_(self.blocks[2]["branch"].bias, -100.0)  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            query = torch.cat([block["first"](x[:, :1]), block["others"](x[:, 1:])], 1)  # type: ignore[index]
+            seen = (query @ x.transpose(1, 2) / WIDTH**0.5).softmax(-1)
+            branch = block["out"](block["branch"](x).relu())  # type: ignore[index]
+            x = x + seen @ block["value"](x) + branch * (0.0 if self.last == "zero" and number == 2 else 1.0)  # type: ignore[index]
+        output: Tensor = self.head(x[:, 0])
         return output
 
 

@@ -8,10 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import CLASSES, WIDTH, Apply, chain, examined, images, rows
+from networks import BATCHES, CLASSES, WIDTH, Apply, chain, examined, images
 from torch import Tensor, nn
-
-BATCHES = [rows(seed=1), rows(seed=2)]
 
 
 def zeroed() -> nn.Module:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,3 +100,11 @@ def test_only_what_is_on_is_written_as_plain_data() -> None:
         "layers": {"b": {"max_norm": 1}},
     }
     assert None not in default.values()
+
+
+@pytest.mark.parametrize("name", Limits.scalars())
+def test_every_limit_is_documented_with_its_default(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text()
+    default = getattr(Limits(), name)
+    (written,) = re.findall(rf"`{name}`(?:, `\w+`)*:? ([\w.-]+)", page.partition("## The rules")[2])[:1]
+    assert written == "off" if default is None else float(written) == default

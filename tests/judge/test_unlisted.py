@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import CLASSES, WIDTH, Wrapper, examined, kinds, rows
+from networks import BATCHES, CLASSES, WIDTH, Wrapper, examined, kinds
 from torch import Tensor, nn
 
 from pytest_gradhealth import GradHealth, Settings
 from pytest_gradhealth.record import Finding
-
-BATCHES = [rows(seed=1), rows(seed=2)]
 
 
 def layer() -> nn.Linear:
