@@ -140,6 +140,7 @@ def plain_recurrence(kind: str) -> Mutation:
 
     def apply(model: nn.Module) -> None:
         model.gru = nn.RNN(16, 32, nonlinearity=kind, batch_first=True)
+        model.attention = nn.Identity()
         here.rewritten(fourth.AttentiveGRU, pool=here.read_last_step)(model)
 
     return apply
