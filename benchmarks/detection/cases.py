@@ -12,7 +12,7 @@ from torch import Tensor, nn
 Batch = Any
 Part = Literal["fresh", "held", "tuning"]
 PARTS: tuple[Part, ...] = ("fresh", "held", "tuning")
-ROUNDS = {1: "first", 2: "second", 3: "third"}
+ROUNDS = {1: "first", 2: "second", 3: "third", 4: "fourth"}
 LATEST = max(ROUNDS)
 
 

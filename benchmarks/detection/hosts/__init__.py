@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cases import Case
-from . import dense, second, second_tasks, sequence, tasks, third, third_tasks, vision
+from . import dense, fourth, fourth_tasks, second, second_tasks, sequence, tasks, third, third_tasks, vision
 from .tasks import Task
 
 Build = Callable[[], nn.Module]
@@ -277,8 +277,42 @@ def _third() -> list[Host]:
     ]
 
 
+def _fourth() -> list[Host]:
+    """Fresh hosts of the fourth part."""
+
+    def net(name: str, build: Build, task: Task, sites: tuple[str, ...], trunk: tuple[str, ...], **more: Any) -> Host:
+        settings = {"steps": 120, "train_batch": 32, "chain": "", **more}
+        return Host(name=name, build=build, task=task, sites=sites, trunk=trunk, round=4, **settings)
+
+    coded, wide = ("enc.2", "fc_mu", "dec.2"), {"train_batch": 64}
+    painted = ("enc*", "fc_mu*", "fc_logvar*", "fc_up*", "dec.[0-3]")
+    staged = ("conv1", "gn1", "layer*")
+    bought = ("bot_l", "emb_l.0", "top_l.0")
+    read = ("word_embeddings", "gru", "attention")
+    return [
+        net("char-gpt", fourth.CharGPT, fourth_tasks.written(), ("h.0", "h.3", "h.5"), ("wte", "wpe", "h*", "ln_f"),
+            steps=80),
+        net("bracket-encoder", fourth.BracketEncoder, fourth_tasks.opened_before_closed(),
+            ("embedding", "encoder.layers.1", "encoder"), ("embedding*", "encoder*")),
+        net("perceiver", fourth.Perceiver, fourth_tasks.top_of_the_heap(), ("to_tokens", "blocks.0", "blocks.1"),
+            ("", "to_tokens*", "blocks*")),
+        net("all-conv", fourth.AllConv, fourth_tasks.counted(), ("convs.1", "convs.5", "convs.8"), ("convs*",)),
+        net("groupnorm-resnet", fourth.GroupNormResNet, fourth_tasks.beside(), ("layer1.0", "layer1.1", "layer2.1"),
+            staged, steps=60),
+        net("conv-vae", fourth.ConvVAE, fourth_tasks.spots(), coded, painted, **wide),
+        net("attentive-gru", fourth.AttentiveGRU, fourth_tasks.opinions(), read[:2], tuple(f"{r}*" for r in read)),
+        net("mamba", fourth.Mamba, fourth_tasks.last_marked(), ("inlet", "layers.0", "layers.1"), ("inlet*", "layers*"),
+            steps=100),
+        net("tall-regressor", fourth.tall_regressor, fourth_tasks.friedman(), ("2", "10", "20"),
+            ("?", "1?", "2[0-3]"), **wide),
+        net("dlrm", fourth.DLRM, fourth_tasks.bought(), bought, ("bot_l*", "emb_l*", "top_l.[0-3]"), **wide),
+        net("sage-jump", fourth.GraphSAGE, fourth_tasks.rumours(), ("convs.0", "convs.1", "convs.2"), ("convs*",)),
+        net("pinn", fourth.PINN, fourth_tasks.poisson(), ("net.0", "net.2", "net.4"), ("net.[0-5]",), **wide),
+    ]  # fmt: skip
+
+
 def _all() -> list[Host]:
-    groups = (_mlps, _dense, _vision, _recurrent, _attention, _second_signals, _second_vectors, _third)
+    groups = (_mlps, _dense, _vision, _recurrent, _attention, _second_signals, _second_vectors, _third, _fourth)
     return [host for group in groups for host in group()]
 
 
