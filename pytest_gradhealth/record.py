@@ -319,6 +319,8 @@ class GradientRecord(_Plain):
     """Class name of the model."""
     source: str = ""
     """File in which the model's class is defined; empty: unknown."""
+    installed: bool = False
+    """Whether the model's class comes with an installed library."""
     device: str = "cpu"
     precision: str = "float32"
     seed: int | None = None

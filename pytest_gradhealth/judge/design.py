@@ -69,6 +69,8 @@ def _is_cut_by_user(view: View, layer: LayerGradient) -> bool:
 def _silent_by_design(view: View, layer: LayerGradient) -> str:
     if _is_unrouted_expert(view, layer):
         return "expert not routed to"
+    if any(other.norm for other in view.trained if other.name.startswith(f"{layer.name}.parametrizations.")):
+        return "shift that this loss does not see"
     later = view.later.layer(layer.name) if view.later else None
     if later is not None and later.norm:
         return "waits for a gate that starts at zero"
@@ -78,15 +80,15 @@ def _silent_by_design(view: View, layer: LayerGradient) -> str:
 
 
 def _is_unrouted_expert(view: View, layer: LayerGradient) -> bool:
-    """Given nothing, with numbered siblings that were trained: called experts, or given shares of the batch."""
-    signal = view.signal(layer.name)
-    if signal is not None and signal.size:
-        return False
-    parts = layer.name.split(".")
+    """Numbered siblings were trained that are called experts; or it was given nothing, and they shares of the batch."""
+    signal, parts = view.signal(layer.name), layer.name.split(".")
+    is_given_rows = signal is not None and bool(signal.size)
     for position in numbers(parts):
         family = view.families[pattern(parts, position)].values()
         siblings = [other for other in family if other.name != layer.name and other.norm]
-        if siblings and ("expert" in layer.name.lower() or _are_routed(view, layer, siblings)):
+        if siblings and "expert" in layer.name.lower():
+            return True
+        if siblings and not is_given_rows and _are_routed(view, layer, siblings):
             return True
     return False
 

@@ -15,6 +15,12 @@ __all__ = ["combined", "verdict"]
 
 GATE = 1e-2
 """Root mean square of weights that multiply a branch, below which the branch is as good as closed."""
+TINY = 3e-4
+"""The same of weights that are multiplied with a vector. Common initialisations stay a decade above it."""
+VECTORS = 2
+"""Dimensions of a weight from which it is multiplied with vectors, and not with single numbers."""
+OPENED = 4
+"""Passes after which gates that start at zero have opened, two of them in a row."""
 SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "saturated", "faint", "symmetric"})
 """Kinds that ask how large something is."""
 
@@ -30,8 +36,13 @@ def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientR
 
 
 def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
-    """One record of several passes: the first, with the last as its second look."""
+    """One record of several passes: the first, with the last as its second look.
+
+    What the loss is made of tells something where the test trains: a single backward may begin with anything.
+    """
     first = with_arrivals(passes[0], passes[1:])
+    if passes[-1].steps < OPENED:
+        first = replace(first, objective=None)
     notes = tuple(toy.note for toy in _toys(first))
     return replace(first, notes=(*first.notes, *notes), later=passes[-1] if len(passes) > 1 else None)
 
@@ -39,26 +50,38 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
 def _found(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
-    A single pass has no second look: there a finding that a closed gate could explain stands only where no gate
-    is to be seen, and weights that are alike may have been set so for the test. In the last pass gradients fade
+    Before some passes are over, a finding that a closed gate could explain stands only where no gate is to be seen,
+    and in a single pass weights that are alike may have been set so for the test. In the last pass gradients fade
     because the model has learnt, so that only what is exactly zero or not finite counts there.
     """
-    findings = _telling(record, judge(record, limits), limits)
+    findings = _lasting(record, record, limits)
     if record.later is None:
-        told = (f for f in findings if f.kind != "symmetric")  # weights set alike, to compare with known numbers
-        return tuple(f for f in told if not (f.gate and has_closed_gate(record)))
-    last = _telling(record.later, judge(record.later, limits), limits)
+        return tuple(f for f in findings if f.kind != "symmetric")  # set alike, to compare with known numbers
+    last = _lasting(record, record.later, limits)
     kinds = {finding.kind for finding in last}
     redeemed = tuple(f for f in findings if f.kind != "non-finite" or f.kind in kinds)
     known = {finding.kind for finding in redeemed}
     alive = any(layer.norm for layer in record.later)
-    new = (f for f in last if f.kind not in known and (f.kind == "non-finite" or (f.kind == "dead" and alive)))
+    new = (f for f in last if f.kind not in known and (f.kind == "non-finite" or (alive and f.kind == "dead")))
     return (*redeemed, *new)
 
 
-def has_closed_gate(record: GradientRecord) -> bool:
+def _lasting(record: GradientRecord, judged: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
+    """What is found in the record, or in its later pass, and will not be gone after a few more steps."""
+    passes = record.later.steps if record.later else 0
+    is_opening = has_opening_gate(record) and (passes < OPENED or any(map(_is_opening, record.later or ())))
+    found = (f for f in _telling(judged, judge(judged, limits), limits) if not (f.gate and is_opening))
+    return tuple(f for f in found if not _is_starved(f))
+
+
+def _is_starved(finding: Finding) -> bool:
+    """Whether a gradient is not zero, but nothing beside the others: training takes it there, and away again."""
+    return finding.kind == "dead" and finding.gate and bool(finding.value) and not finding.limit_name
+
+
+def has_opening_gate(record: GradientRecord) -> bool:
     """Whether a layer that multiplies a branch stands at (almost) zero and receives the gradient to open it."""
-    return any(layer.norm and _is_gate(layer) for layer in record)
+    return any(layer.norm and (_is_opening(layer) or _is_small(layer)) for layer in record)
 
 
 class _Toy:
@@ -95,8 +118,11 @@ def _toys(record: GradientRecord) -> Iterator[_Toy]:
         yield _Toy(note, frozenset({"faint"}), "min_elasticity")
 
 
-def _is_gate(layer: LayerGradient) -> bool:
-    if layer.starts_at_zero:
-        return True
+def _is_opening(layer: LayerGradient) -> bool:
+    """Whether a weight that starts at zero is about to leave it."""
+    return any("bias" not in name and name not in layer.zero for name in layer.closed)
+
+
+def _is_small(layer: LayerGradient) -> bool:
     scale = layer.weight_norm / layer.trainable**0.5 if layer.trainable else 1.0
-    return len(layer.shape) < 2 and 0 < scale < GATE
+    return 0 < scale < (GATE if len(layer.shape) < VECTORS else TINY)

@@ -197,7 +197,9 @@ class View:
 
     @cached_property
     def installed_is_cut(self) -> bool:
-        """Whether most layers of installed classes received no gradient."""
+        """Whether most layers of installed classes received no gradient, and user code called them."""
+        if self.record.installed and self.trained:
+            return False
         installed = [layer for layer in self.judged if layer.installed]
         return sum(layer.norm is None for layer in installed) > len(installed) / 2
 

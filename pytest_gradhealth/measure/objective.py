@@ -37,6 +37,8 @@ DIFFERENCES = frozenset({*LOSSES, "Sub"})
 SHAPING = frozenset({"Clone", "Expand", "Reshape", "Squeeze", "Stack", "UnsafeView", "View"})
 ARITHMETIC = SHAPING | {"Abs", "Add", "Div", "Log", "Mean", "Mul", "Neg", "Pow", "Rsub", "Sqrt", "Sub", "Sum"}
 """What may stand between a comparison and the loss."""
+SIGNED = frozenset({"Div", "Mul", "Neg", "Rsub", "Sub"})
+"""What may turn a sign."""
 FOLLOWED = ARITHMETIC | DIFFERENCES
 BENT = SHAPING | {"LogSoftmax"}
 """What may stand between a function that bounds the outputs and the loss."""
@@ -101,9 +103,12 @@ def _raised(loss: Tensor) -> str:
     A loss that consists of such functions alone, each with a negative sign, is turned upside down. Nothing is said
     of adversarial or contrastive objectives, in which one term is played against another.
     """
-    terms = [node for node in _walk(loss, _is_scalar_arithmetic) if not _is_scalar_arithmetic(node)]
+    nodes = list(_walk(loss, _is_scalar_arithmetic))
+    terms = [node for node in nodes if not _is_scalar_arithmetic(node)]
     if not terms or any(_name(term) not in LOSSES for term in terms):
         return ""
+    if SIGNED.isdisjoint(map(_name, nodes)):
+        return ""  # nobody's hooks on what lies in between are called for nothing
     edges = [GradientEdge(term, 0) for term in terms]
     slopes = torch.autograd.grad(loss, edges, retain_graph=True)
     return LOSSES[_name(terms[0])] if all(bool((slope < 0).all()) for slope in slopes) else ""

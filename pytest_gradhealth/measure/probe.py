@@ -189,7 +189,7 @@ class Probe:
             trace.inputs.append(self._see(inputs[0]))
         trace.outputs += [self._see(tensor) for tensor in outputs]
         trace.size = max([trace.size, *(tensor.numel() for tensor in outputs)])
-        trace.positions = max([0, *(tensor.shape[1] for tensor in outputs if tensor.ndim == 3)])
+        trace.positions = max([0, *map(statistics.count_positions, outputs)])
         if outputs and (flat := statistics.flat_share(trace.kind, outputs[0])) is not None:
             trace.flat.append(flat)
         return trace
@@ -338,6 +338,11 @@ class Seen:
     def is_of(self, tensor: Tensor) -> bool:
         """Whether it is this tensor at this version."""
         return self._tensor() is tensor and self._version == _version(tensor)
+
+    def forget_last(self) -> None:
+        """Forget the gradient that came last."""
+        for numbers in (self.gradients, self.nonfinite, self.late):
+            del numbers[-1:]
 
     @torch.no_grad()
     def on_gradient(self, gradient: Tensor | None) -> None:

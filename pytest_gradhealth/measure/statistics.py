@@ -13,6 +13,7 @@ from pytest_gradhealth.measure.histogram import BINS, LARGEST, SHIFT
 __all__ = [
     "alive_units",
     "count_nonfinite",
+    "count_positions",
     "describe",
     "flat_share",
     "norm",
@@ -27,6 +28,8 @@ SLOPE = 0.01
 """An activation is flat where its slope is below this share of its largest."""
 SQUARES = (1e-15, 1e15)
 """Norms whose squares stay well inside the range of float32."""
+SEQUENCE = 3
+"""Dimensions of a tensor that is taken for a batch of sequences."""
 POSITIONS = 8
 """Positions from which the quarters of a sequence are compared."""
 SAMPLED = 1 << 15
@@ -90,19 +93,22 @@ def describe(tensor: Tensor) -> dict[str, Tensor]:
     }
     if values.ndim > 1 and values.shape[0] > 1:
         described["samples"] = _variation(some, 0)
-    if values.ndim == 3 and values.shape[1] > 1:
+    if count_positions(values) > 1:
         described["tokens"] = _variation(values[: max(SAMPLED // values[0].numel(), 1)], 1)
     return described
 
 
-def quarters(tensor: Tensor) -> Tensor | None:
-    """L2 norms at the first and the last quarter of a sequence's positions, shape (2,); None: no long sequence.
+def count_positions(tensor: Tensor) -> int:
+    """Length of the sequence where a tensor has the shape (samples, positions, features); 0: it has not."""
+    return tensor.shape[1] if tensor.ndim == SEQUENCE and tensor.layout == torch.strided and tensor.numel() else 0
 
-    As everywhere a tensor of three dimensions counts as (samples, positions, features).
-    """
-    if tensor.ndim != 3 or tensor.shape[1] < POSITIONS or not tensor.numel():
+
+def quarters(tensor: Tensor) -> Tensor | None:
+    """L2 norms at the first and the last quarter of a sequence's positions, shape (2,); None: no long sequence."""
+    positions = count_positions(tensor)
+    if positions < POSITIONS:
         return None
-    quarter = tensor.shape[1] // 4
+    quarter = positions // 4
     return torch.stack([norm(tensor[:, :quarter]), norm(tensor[:, -quarter:])])
 
 

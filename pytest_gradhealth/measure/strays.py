@@ -6,6 +6,7 @@ gradient comes to all of them, and nothing ever moves them.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -19,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.origin import caller, frames
 from pytest_gradhealth.record import Stray
 
-__all__ = ["Strays", "hidden_modules"]
+__all__ = ["Strays", "Unmoved", "hidden_modules"]
 
 MOST = 1000
 """Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
@@ -96,6 +97,34 @@ class Strays:
                 seen[place] = seen.get(place, 0) + tensor.numel()
 
         self._handles.append(tensor.register_hook(came))  # type: ignore[no-untyped-call]
+
+
+class Unmoved:
+    """What a model holds without listing it, from now on; for tests that train, whose tensors are not to be hooked."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._held = [(place, *_noted(tensor)) for tensor, place in _held(model)]
+        self._listed = [_noted(parameter) for parameter in model.parameters() if parameter.requires_grad]
+
+    def found(self) -> tuple[Stray, ...]:
+        """What received a gradient and stayed as it was, while an optimiser moved what the model lists."""
+        if not any(_has_moved(*noted) for noted in self._listed):
+            return ()
+        sizes: dict[_Place, int] = {}
+        for place, reference, version in self._held:
+            tensor = reference()
+            if tensor is not None and tensor.grad is not None and tensor._version == version:
+                sizes[place] = sizes.get(place, 0) + tensor.numel()
+        return tuple(Stray(**place._asdict(), parameters=size) for place, size in sizes.items())
+
+
+def _noted(tensor: Tensor) -> tuple[weakref.ref[Tensor], int]:
+    return weakref.ref(tensor), tensor._version
+
+
+def _has_moved(reference: weakref.ref[Tensor], version: int) -> bool:
+    tensor = reference()
+    return tensor is not None and tensor._version != version
 
 
 def hidden_modules(model: nn.Module) -> Iterator[nn.Module]:

@@ -39,6 +39,7 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
     return GradientRecord(
         model=type(model).__name__,
         source=source_of(model),
+        installed=_is_installed("", {"": model}),
         device=str(first.device) if first is not None else "cpu",
         precision=str(first.dtype).removeprefix("torch.") if first is not None else "float32",
         seed=seed,

@@ -11,7 +11,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
@@ -20,8 +20,9 @@ import torch.fx
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 
-from pytest_gradhealth.measure.watched import OuterCall, Watched
-from pytest_gradhealth.record import GradientRecord
+from pytest_gradhealth.measure import objective
+from pytest_gradhealth.measure.watched import OuterCall, Watched, counts_operations
+from pytest_gradhealth.record import GradientRecord, Objective
 
 __all__ = ["Watch", "paused"]
 
@@ -66,6 +67,7 @@ class Watch:
         self._only = model is not None
         self._scales: MutableMapping[Tensor, float] = _WeakIdKeys()
         self._scale = 1.0
+        self._objective: Objective | None = None
         self.backwards = 0
         """Backward passes that ran, whatever they went through."""
         if model is not None:
@@ -120,19 +122,25 @@ class Watch:
         self._entries.append(Watched(module, histograms=self._histograms))
         return self._entries[-1]
 
-    def backward_begins(self) -> None:
-        """Tell what comes now from what an earlier backward brought."""
+    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
+        """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
         for entry in list(self._entries):
             entry.backward_begins()
+        loss = _loss_of(outputs)
+        if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
+            with paused(), suppress(Exception):  # a test's graph may hold anything
+                self._objective = objective.read(loss)
 
     def backward_done(self, outputs: tuple[Any, ...]) -> None:
         """Measure the passes that a backward went through."""
         self.backwards += 1
-        loss = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].numel() == 1 else None
+        loss, told = _loss_of(outputs), self._objective
+        self._objective = None
         scale = self._scale if loss is None else self._scales.get(loss, self._scale)
         self._scale = 1.0
+        alone = sum(entry.was_reached for entry in self._entries) == 1  # else one may be played against another
         for entry in list(self._entries):
-            entry.backward_done(loss, scale)
+            entry.backward_done(loss, scale, told if alone else None)
 
     def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
         """A gradient scaler has made a loss larger."""
@@ -140,6 +148,12 @@ class Watch:
             self._scale = float(scaler.get_scale())
             if isinstance(loss, Tensor):
                 self._scales[loss] = self._scale
+
+
+def _loss_of(outputs: tuple[Any, ...]) -> Tensor | None:
+    """What a backward begins with, if it is a single number."""
+    first = outputs[0] if len(outputs) == 1 else None
+    return first if isinstance(first, Tensor) and first.numel() == 1 else None
 
 
 def _called(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
@@ -181,12 +195,14 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     __tracebackhide__ = True
     nested = torch._C._current_graph_task_id() != -1  # reentrant checkpoints run one inside another
     watches = [] if nested or _here.paused or torch.compiler.is_compiling() else list(_active)
-    for watch in watches:
-        watch.backward_begins()
+    given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    with torch._C.DisableTorchFunction():
+        for watch in watches:
+            watch.backward_begins(given)
     result = _engine_run(outputs, *args, **kwargs)
     with torch._C.DisableTorchFunction():
         for watch in watches:
-            watch.backward_done((outputs,) if isinstance(outputs, Tensor) else tuple(outputs))
+            watch.backward_done(given)
     return result
 
 
@@ -259,10 +275,9 @@ def _is_trained(module: nn.Module) -> bool:
         and not _here.paused
         and not torch._C._is_tracing()
         and not torch.fx._symbolic_trace.is_fx_symbolic_tracing()
-        and not torch._C._autograd._profiler_enabled()  # whoever counts operations shall not count ours
+        and not counts_operations()  # or runs on fakes
         and torch._C._current_graph_task_id() == -1  # recomputed inside a backward pass
         and torch._C._functorch.peek_interpreter_stack() is None  # inside torch.func transforms
-        and torch._C._len_torch_dispatch_stack() == 0  # the test itself counts operations, or runs on fakes
         and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
     )
 

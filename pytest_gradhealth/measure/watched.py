@@ -1,4 +1,4 @@
-"""One model under watch: its passes, of which the 1st, 2nd, 8th, 32nd, 128th, ... are measured.
+"""One model under watch: its passes, of which those after 0, 1, 4, 16, 64, ... others are measured.
 
 A pass begins with the first forward call and holds every forward and backward until the forward call that follows
 a backward. What cannot be measured is not measured: no error of ours may end a test.
@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.batches import sample_count
 from pytest_gradhealth.measure.keras import as_torch, leaves
+from pytest_gradhealth.measure.latecomers import Latecomers
 from pytest_gradhealth.measure.nesting import floating
 from pytest_gradhealth.measure.probe import Pass, Probe, Seen, is_compiled
+from pytest_gradhealth.measure.strays import Unmoved
 from pytest_gradhealth.measure.summary import summarise, with_reach
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Signal
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Signal, Stray
 
-__all__ = ["OuterCall", "Watched"]
+__all__ = ["OuterCall", "Watched", "counts_operations"]
 
 FORWARDS = 16
 """Forward calls of one pass in which modules are observed; of more, as many again from 32, 64, ... on."""
@@ -46,6 +48,9 @@ class Watched:
         self.name, self.whole = type(model).__name__, False
         self._histograms = histograms
         self._records: dict[tuple[str, ...], list[GradientRecord]] = {}
+        self._latecomers = Latecomers()
+        self._unmoved: Unmoved | None = None
+        self._strays: tuple[Stray, ...] = ()
         self._model = weakref.ref(model)
         self._held: nn.Module | None = None
         """The model until its backward: it may be used in passing, as in ``Net()(x).sum().backward()``."""
@@ -69,8 +74,10 @@ class Watched:
 
     def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
         """The records of each chain of parts."""
-        for records in self._records.values():
-            yield tuple(records)
+        for roots, records in self._records.items():
+            first, *others = map(self._latecomers.told, records)
+            strays = tuple(stray for stray in self._strays if _is_in(stray.module, roots))
+            yield replace(first, strays=strays), *others
 
     def forward_begins(
         self, called: nn.Module, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -113,13 +120,25 @@ class Watched:
         if self._probe is not None:
             self._probe.mark()
 
-    def backward_done(self, loss: Tensor | None, scale: float) -> None:
-        """Measure what has come so far; a further backward of the same pass measures again."""
+    @property
+    def was_reached(self) -> bool:
+        """Whether the last backward, in a pass that is measured, brought parameters a gradient."""
+        return self._probe is not None and self._probe.came
+
+    def backward_done(self, loss: Tensor | None, scale: float, objective: Objective | None = None) -> None:
+        """Measure what has come so far; a further backward of the same pass measures again.
+
+        Args:
+            loss: what was differentiated, if it is a single number.
+            scale: by what a gradient scaler has made it larger.
+            objective: what the loss was computed from; None: not known, or shared with another model.
+        """
         if self._probe is None:
             self._finished = True
+            self._latecomers.look()
         elif self._probe.came:
             self._finished = True
-            self._measure(loss, scale)
+            self._measure(loss, scale, objective)
             self._held = None
         else:
             self._probe.back_to_mark()  # gradients of inputs alone: a penalty, forces
@@ -128,25 +147,33 @@ class Watched:
         """End the pass at hand."""
         if self._probe is not None:
             if not self._finished and self._probe.received:
-                self._measure(None, 1.0)  # a backward that went past what is wrapped
+                self._measure(None, 1.0, None)  # a backward that went past what is wrapped
             self._probe.close()
             self._failed = self._failed or self._probe.problem
         for roots, record in self._current.items():
             self._records.setdefault(roots, []).append(record)
         self._probe, self._held, self._current = None, None, {}
 
-    def _measure(self, loss: Tensor | None, scale: float) -> None:
+    def _measure(self, loss: Tensor | None, scale: float, objective: Objective | None) -> None:
         model, probe = self._model(), self._probe
         if model is None or probe is None or probe.problem:
             return
         try:
             with torch._C.DisableTorchFunction(), torch.no_grad():
-                record = summarise(
-                    as_torch(model), [_unscaled(probe.read(loss), scale)], samples=self._samples, seed=None
-                )
+                seen = replace(_unscaled(probe.read(loss), scale), objective=objective)
+                record = summarise(as_torch(model), [seen], samples=self._samples, seed=None)
             self._current = self._judgeable(record, probe, scale)
+            self._latecomers.await_missing(as_torch(model), record)
+            self._look_for_strays(model)
         except Exception as error:  # a test's tensors may be of any kind
             self._failed = _description(error)
+
+    def _look_for_strays(self, model: nn.Module) -> None:
+        """From the second measured pass on: a test of a single step pays nothing for it."""
+        if self._unmoved is not None:
+            self._strays = self._unmoved.found()
+        elif self._passes > 1:
+            self._unmoved = Unmoved(model)
 
     def _judgeable(self, record: GradientRecord, probe: QuietProbe, scale: float) -> Records:
         """What of a record says something about the model."""
@@ -260,8 +287,7 @@ class QuietProbe(Probe):
     def back_to_mark(self) -> None:
         """Forget the gradients of one backward."""
         for seen in self._recent:
-            seen.gradients.pop()
-            seen.nonfinite.pop()
+            seen.forget_last()
         self._recent.clear()
 
     def signal_came(self, seen: Seen, gradient: Tensor | None) -> None:
@@ -285,7 +311,7 @@ class QuietProbe(Probe):
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
             return False
-        if torch._C._len_torch_dispatch_stack() or torch._C._autograd._profiler_enabled():
+        if counts_operations():
             self.problem = "the test itself looks at every operation, and would have seen ours"
             return False
         try:
@@ -308,9 +334,15 @@ class _QuietSeen(Seen):
             probe.signal_came(self, gradient)
 
 
+def counts_operations() -> bool:
+    """Whether the test itself looks at every operation, and would see ours."""
+    return bool(torch._C._len_torch_dispatch_stack() or torch._C._autograd._profiler_enabled())
+
+
 def _is_due(number: int) -> bool:
-    """1, 2, 8, 32, ...: a pass that is measured takes about twice its time, and those are 4 % of a hundred."""
-    return number == 1 or (_is_power_of_two(number) and number.bit_length() % 2 == 0)
+    """1, 2, 5, 17, 65, ...: a pass that is measured takes about twice its time, and those are 5 % of a hundred."""
+    earlier = number - 1
+    return not earlier or (_is_power_of_two(earlier) and earlier.bit_length() % 2 == 1)
 
 
 def _is_power_of_two(number: int) -> bool:
