@@ -121,6 +121,9 @@ class LayerGradient(_Plain):
     beside weights that are almost zero, random biases do both. Looked at where most units are dead."""
     units: int = 0
     """Number of units (output features) that ``dead`` is a share of; 0: the notion does not apply."""
+    silent_units: tuple[int, ...] = ()
+    """First and last of neighbouring units, a half or a third or two of all, that received an exactly zero gradient in
+    every batch while almost all others received one: of several things that one layer makes (query, key, value)."""
     alike: bool = False
     """Whether all its units hold the same weights, not all zero."""
     nan: int = 0
@@ -281,6 +284,10 @@ class Objective(_Plain):
     """Cross entropy over that of a uniform guess, ln of the number of classes; None: the loss has none."""
     classes: int | None = None
     """Number of classes of a cross entropy, the smallest of several; None: the loss has none."""
+    bare: bool = False
+    """Whether it is the mean or sum of differences between outputs and targets, which has no least value."""
+    cancelled: bool = False
+    """Whether those differences are added up before they are squared or made positive."""
     across: bool = False
     """Whether ``nll_loss`` is given a ``log_softmax`` over another dimension than that of the classes."""
     mass: float | None = None

@@ -277,6 +277,23 @@ def _verdicts(chosen: Sequence[Json]) -> tuple[int, int]:
     return sum(max(number, of - number) for number, of in sick), sum(of for _, of in sick)
 
 
+def watched() -> str:
+    """False alarms and recall in tests that train by themselves, by their length."""
+    found, labels = read(RESULTS / "watched.json"), read(LABELS)["cases"]
+    known = all_cases()
+    lines = []
+    for part in PARTS:
+        seen = {name: one for name, one in found.items() if name in known and known[name].part == part}
+        healthy = [one["kinds"] for one in seen.values() if not one["operator"]]
+        faulty = [one["kinds"] for name, one in seen.items() if labels.get(name, {}).get("label") == "faulty"]
+        for steps in sorted({steps for kinds in healthy for steps in kinds}, key=int):
+            counts = [(sum(bool(kinds[steps]) for kinds in group), len(group)) for group in (healthy, faulty)]
+            lines.append((part, steps, *(share(*count) for count in counts)))
+    alarmed = sorted(n for n, one in found.items() if not one["operator"] and any(one["kinds"].values()))
+    header = ("part", "steps", "false alarms", "recall")
+    return f"{table(header, lines)}\n\nFalse alarms: {names(alarmed)}."
+
+
 def made_with() -> str:
     about = read(RESULTS / "about.json")
     versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
@@ -288,6 +305,7 @@ python -m benchmarks.detection.label         # labels by training (hours)
 python -m benchmarks.detection.run           # our verdicts
 python -m benchmarks.detection.peers         # the other tools' rules
 python -m benchmarks.detection.stability     # our verdicts over seeds
+python -m benchmarks.detection.watched       # our verdicts on tests that train
 python -m benchmarks.detection.report        # these tables
 ```"""
 
@@ -305,6 +323,8 @@ def content() -> str:
         by_operator(given),
         "### The same verdict for every seed",
         stability(),
+        "### In tests that train by themselves",
+        watched(),
     ]
     for part in given:
         sections += [f"### What went wrong: {part.name} part", lists(part)]

@@ -8,7 +8,7 @@ from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.view import View, numbers, pattern
 from pytest_gradhealth.record import LayerGradient, Operation, Signal
 
-__all__ = ["reason"]
+__all__ = ["AFFINE", "is_last_alone", "reason"]
 
 LINEAR = 2
 """Dimensions of the weight of a linear layer."""
@@ -80,15 +80,20 @@ def _silent_by_design(view: View, layer: LayerGradient) -> str:
 
 
 def _is_unrouted_expert(view: View, layer: LayerGradient) -> bool:
-    """Numbered siblings were trained that are called experts; or it was given nothing, and they shares of the batch."""
+    """Given nothing, with numbered siblings that were trained: called experts, or given shares of the batch.
+
+    What is called an expert may also be given everything, and multiplied by zero.
+    """
     signal, parts = view.signal(layer.name), layer.name.split(".")
-    is_given_rows = signal is not None and bool(signal.size)
+    is_expert, is_given_rows = "expert" in layer.name.lower(), signal is not None and bool(signal.size)
+    if is_given_rows and layer.norm != 0:
+        return False
     for position in numbers(parts):
+        if is_given_rows and not (position and "expert" in parts[position - 1].lower()):
+            continue
         family = view.families[pattern(parts, position)].values()
         siblings = [other for other in family if other.name != layer.name and other.norm]
-        if siblings and "expert" in layer.name.lower():
-            return True
-        if siblings and not is_given_rows and _are_routed(view, layer, siblings):
+        if siblings and (is_expert or _are_routed(view, layer, siblings)):
             return True
     return False
 
@@ -145,6 +150,16 @@ def _is_unasked(view: View, layer: LayerGradient) -> bool:
         if layer in silent and len(silent) < len(inside):
             return not _are_shut(view, silent)
     return False
+
+
+def is_last_alone(view: View, layer: LayerGradient) -> bool:
+    """Whether a share of it is silent in the last of numbered blocks only: queries of which nobody reads the answer."""
+    parts = layer.name.split(".")
+    families = [(view.families[pattern(parts, position)], int(parts[position])) for position in numbers(parts)]
+    return any(
+        len(family) > 1 and number == max(family) and not any(family[i].silent_units for i in family if i != number)
+        for family, number in families
+    )
 
 
 def _is_left_alone(view: View, layer: LayerGradient) -> bool:

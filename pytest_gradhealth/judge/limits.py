@@ -48,7 +48,8 @@ class Limits:
     max_growth: float | None = field(default=1e2, metadata={"low": 1.0})
     """Largest growth of the signal's root mean square on its way forward, up to the output."""
     max_surprise: float | None = field(default=30.0, metadata={"low": 1.0})
-    """Largest cross entropy at the first look over that of a uniform guess (ln of the number of classes)."""
+    """Largest cross entropy at the first look over that of a uniform guess (ln of the number of classes), and largest
+    outputs of a regression over its targets (or over 1)."""
     max_flat: float | None = field(default=0.65, metadata={"low": 0.0, "high": 1.0})
     """Largest share of outputs at which a bounded activation (tanh and its kin) has next to no slope, in the median of
     three such modules or more. Tanh gets there with pre-activations of a root mean square of 6.6."""

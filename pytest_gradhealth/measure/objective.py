@@ -37,6 +37,10 @@ DIFFERENCES = frozenset({*LOSSES, "Sub"})
 SHAPING = frozenset({"Clone", "Expand", "Reshape", "Squeeze", "Stack", "UnsafeView", "View"})
 ARITHMETIC = SHAPING | {"Abs", "Add", "Div", "Log", "Mean", "Mul", "Neg", "Pow", "Rsub", "Sqrt", "Sub", "Sum"}
 """What may stand between a comparison and the loss."""
+LINEAR = SHAPING | {"Add", "Div", "Mean", "Mul", "Neg", "Sum"}
+"""What adds up, where one side only has a graph."""
+GIVEN = frozenset({"Addmm", "Bmm", "Convolution", "Mm", "Sigmoid", "Softmax", "Tanh"})
+"""What an output comes from."""
 SIGNED = frozenset({"Div", "Mul", "Neg", "Rsub", "Sub"})
 """What may turn a sign."""
 FOLLOWED = ARITHMETIC | DIFFERENCES
@@ -80,7 +84,7 @@ def read(loss: Tensor) -> Objective | None:
 
 
 def _read(loss: Tensor) -> Objective:
-    terms = list(islice(_walk(loss, lambda node: _name(node) in FOLLOWED), MOST))
+    terms = list(islice(_walk(loss.grad_fn, lambda node: _name(node) in FOLLOWED), MOST))
     likelihoods = [term for term in terms if _name(term) in LIKELIHOODS]
     bounded, lost = max(map(_range, terms), key=lambda known: known[1], default=UNBOUNDED)
     return Objective(
@@ -88,6 +92,8 @@ def _read(loss: Tensor) -> Objective:
         crossed=max(map(_pairs, terms), default=0),
         surprise=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
         classes=min(map(_classes, likelihoods), default=None),
+        bare=_adds_differences(loss.grad_fn),
+        cancelled=_cancels_differences(loss.grad_fn),
         across=any(map(_is_across, likelihoods)),
         mass=_largest(_mass(term) for term in likelihoods),
         overshoot=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
@@ -103,7 +109,7 @@ def _raised(loss: Tensor) -> str:
     A loss that consists of such functions alone, each with a negative sign, is turned upside down. Nothing is said
     of adversarial or contrastive objectives, in which one term is played against another.
     """
-    nodes = list(_walk(loss, _is_scalar_arithmetic))
+    nodes = list(_walk(loss.grad_fn, _is_scalar_arithmetic))
     terms = [node for node in nodes if not _is_scalar_arithmetic(node)]
     if not terms or any(_name(term) not in LOSSES for term in terms):
         return ""
@@ -112,6 +118,37 @@ def _raised(loss: Tensor) -> str:
     edges = [GradientEdge(term, 0) for term in terms]
     slopes = torch.autograd.grad(loss, edges, retain_graph=True)
     return LOSSES[_name(terms[0])] if all(bool((slope < 0).all()) for slope in slopes) else ""
+
+
+def _adds_differences(start: Any) -> bool:
+    """Whether a number is made of nothing but differences between outputs and targets, added up."""
+    nodes = list(islice(_walk(start, _is_linear), MOST))
+    ends = [node for node in nodes if not _is_linear(node)]
+    return bool(ends) and all(_is_difference(end) for end in ends)
+
+
+def _cancels_differences(start: Any) -> bool:
+    """Whether such a number is all that is squared, or made positive."""
+    ends = [node for node in islice(_walk(start, _is_linear), MOST) if not _is_linear(node)]
+    bent = [end for end in ends if _name(end) in ("Abs", "Pow") and _shape(end) == ()]
+    return bool(bent) and bent == ends and all(_adds_differences(child) for end in bent for child in _children(end))
+
+
+def _is_linear(node: Any) -> bool:
+    alone = len(_children(node)) == 1
+    return (_name(node) in LINEAR and (alone or _name(node) == "Add")) or (_name(node) == "Sub" and not alone)
+
+
+def _is_difference(node: Any) -> bool:
+    """Between what a layer gives and a tensor without a graph; not the last step of a formula, nor 1 - x."""
+    if len(node.next_functions) < 2 or not _children(node):
+        return False
+    given = _children(node)[0]
+    while _name(given) in SHAPING and _children(given):
+        given = _children(given)[0]
+    if _name(given) not in GIVEN:
+        return False
+    return _name(node) in ("Rsub", "Sub") and len(_children(node)) == 1 and math.prod(_shape(node) or ()) > 1
 
 
 def _over_classes(term: Any) -> float:
@@ -225,9 +262,9 @@ def _largest(values: Iterable[float]) -> float | None:
     return max((value for value in values if math.isfinite(value)), default=None)
 
 
-def _walk(loss: Tensor, further: Callable[[Any], bool]) -> Iterator[Any]:
-    """Nodes from the loss back, each once, behind those only that lead ``further``."""
-    waiting, seen = [loss.grad_fn], set()
+def _walk(start: Any, further: Callable[[Any], bool]) -> Iterator[Any]:
+    """Nodes from one back, each once, behind those only that lead ``further``."""
+    waiting, seen = [start], set()
     while waiting:
         node = waiting.pop()
         if node is not None and node not in seen:

@@ -20,6 +20,12 @@ __all__ = ["summarise", "with_reach"]
 
 HALF = 0.5
 """Share of dead units from which their biases are looked at."""
+SHARES = (3, 2)
+"""How many things one layer makes that are cut apart behind it."""
+FEWEST = 8
+"""Units of such a share: fewer may be dead together by chance."""
+MOST_ALIVE = 0.9
+"""Share of the other units that receive a gradient."""
 FIRM = 5
 """Deviations below zero at which a bias shuts a unit, whatever it is given: one normal number in three million."""
 
@@ -63,6 +69,8 @@ def _objective(seen: Sequence[Objective]) -> Objective | None:
         crossed=max(one.crossed for one in seen),
         surprise=_median(one.surprise for one in seen),
         classes=min((one.classes for one in seen if one.classes is not None), default=None),
+        bare=any(one.bare for one in seen),
+        cancelled=any(one.cancelled for one in seen),
         across=any(one.across for one in seen),
         mass=_median(one.mass for one in seen),
         overshoot=_median(one.overshoot for one in seen),
@@ -185,7 +193,7 @@ def _layer(
     norm, weight_norm = _median(norms), math.hypot(*sizes.values())
     biggest = max(own.values(), key=lambda p: p.numel())
     units = {full[local]: [g.alive for g in gradients[local] if g.alive is not None] for local in trainable}
-    dead, count = _dead(units, dimensions)
+    dead, count, silent = _dead(units, dimensions)
     return LayerGradient(
         name=name,
         kind=type(module).__name__,
@@ -201,6 +209,7 @@ def _layer(
         signal=signal.gradient if signal else None,
         dead=dead,
         units=count,
+        silent_units=silent,
         alike=any(_is_alike(p, dimensions[full[local]]) for local, p in trainable.items() if full[local] in dimensions),
         nan=max((sum(gradient.nan for gradient in each) for each in found), default=0),
         inf=max((sum(gradient.inf for gradient in each) for each in found), default=0),
@@ -213,18 +222,30 @@ def _layer(
     )
 
 
-def _dead(alive: dict[str, list[np.ndarray]], dimensions: dict[str, int]) -> tuple[float, int]:
-    """Share of units without any gradient in any batch, and their number.
+def _dead(alive: dict[str, list[np.ndarray]], dimensions: dict[str, int]) -> tuple[float, int, tuple[int, ...]]:
+    """Share of units without any gradient in any batch, their number, and the first and last of a silent share.
 
     Weights with as many units feed the same ones (the input and the recurrent weight of an RNN); where they differ,
     those of the weight with the most units are taken.
     """
     masks = [np.logical_or.reduce(found) for name, found in alive.items() if found and name in dimensions]
     if not masks:
-        return 0.0, 0
+        return 0.0, 0, ()
     count = max(map(len, masks))
     mask = np.logical_or.reduce([mask for mask in masks if len(mask) == count])
-    return float(1 - mask.mean()), count
+    return float(1 - mask.mean()), count, next(filter(None, (_silent_share(mask, shares) for shares in SHARES)), ())
+
+
+def _silent_share(alive: np.ndarray, shares: int) -> tuple[int, ...]:
+    """First and last unit of neighbouring shares without any gradient, where almost all other units have one."""
+    size, rest = divmod(len(alive), shares)
+    if rest or size < FEWEST:
+        return ()
+    parts = alive.reshape(shares, size)
+    silent = np.flatnonzero(~parts.any(axis=1))
+    if not 0 < len(silent) < shares or np.delete(parts, silent, axis=0).mean() < MOST_ALIVE:
+        return ()
+    return int(silent[0]) * size, (int(silent[-1]) + 1) * size - 1
 
 
 def _is_alike(weight: Tensor, dimension: int) -> bool:

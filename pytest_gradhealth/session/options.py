@@ -41,7 +41,7 @@ LIMITS = (
     Option("max_elasticity", "float", "Largest relative change of the loss for one of a layer's weights", "FACTOR"),
     Option("min_elasticity", "float", "Smallest such change for the strongest layer", "FACTOR"),
     Option("max_growth", "float", "Largest growth of the signal on its way forward allowed", "FACTOR"),
-    Option("max_surprise", "float", "Largest cross entropy over that of a guess", "FACTOR"),
+    Option("max_surprise", "float", "Largest cross entropy over a guess's, or outputs over targets", "FACTOR"),
     Option("max_flat", "float", "Largest share of outputs at which bounded activations have no slope", "SHARE"),
     Option("min_carry", "float", "Smallest gradient at a recurrence's first steps over that at its last", "SHARE"),
     Option("min_amplitude", "float", "Smallest difference between samples at the output allowed", "SIZE"),

@@ -219,3 +219,16 @@ def test_faint_cold_logits_stay_cold() -> None:
 
 def test_symmetric_constant_initialisation() -> None:
     assert "symmetric" in kinds(examined(*SICK["constant init"][:1], BATCHES))
+
+
+def shifted(deviation: float) -> list[tuple[Tensor, Tensor]]:
+    return [(deviation * x + 2, y) for x, y in BATCHES]
+
+
+def test_an_input_that_is_nearly_a_constant() -> None:
+    (finding,) = examined(relu_mlp, shifted(0.01)).findings
+    assert finding.kind == "collapse"
+    assert "of what the model is given" in finding.message
+    assert "mean" in finding.remedy
+    assert not kinds(examined(relu_mlp, shifted(0.5)))
+    assert not kinds(examined(lambda: nn.Sequential(nn.BatchNorm1d(WIDTH), *chain(3, nn.ReLU)), shifted(0.01)))

@@ -64,6 +64,42 @@ def test_a_minus_that_belongs_there(loss: Loss) -> None:
     assert not kinds(classified(loss))
 
 
+REGRESSED = [(rows(seed=seed)[0], rows(seed=seed + 2)[0][:, :CLASSES]) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda output, target: (output - target).mean(), "bare difference"),
+        (lambda output, target: 2 * (target - output).sum(), "bare difference"),
+        (lambda output, target: (output - target).mean() ** 2, "averaged before they are squared"),
+        (lambda output, target: (output - target).sum().abs() / 8, "averaged before they are squared"),
+    ],
+    ids=["mean", "sum", "square of the mean", "size of the sum"],
+)
+def test_differences_that_are_not_made_positive_one_by_one(loss: Loss, words: str) -> None:
+    findings = examined(relu_mlp, REGRESSED, loss=loss).findings
+    assert [finding.kind for finding in findings] == ["objective"]
+    assert words in findings[0].message
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda output, target: output.mean(),
+        lambda output, target: output[:4].mean() - output[4:].mean(),
+        lambda output, target: (output - target).abs().mean(),
+        lambda output, target: (output - target).square().sum().sqrt(),
+        lambda output, target: ((output - target) * output).mean(),
+        lambda output, target: F.mse_loss(output, target) + 0.1 * (output - target).mean() ** 2,
+        lambda output, target: (output.mean() - target.mean()) ** 2,
+    ],
+    ids=["toy", "critic", "absolute", "norm", "product", "beside another", "means"],
+)
+def test_differences_that_are_meant(loss: Loss) -> None:
+    assert "objective" not in kinds(examined(relu_mlp, REGRESSED, loss=loss))
+
+
 @pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize(
     "loss",

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, starved, unlisted
-from pytest_gradhealth.judge.rules.fading import collapse, dim, faint, overlooked, symmetric, unnormalised, vanishing
+from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, silent_share, starved, unlisted
+from pytest_gradhealth.judge.rules.fading import (
+    collapse,
+    dim,
+    faint,
+    overlooked,
+    symmetric,
+    undistinguished,
+    unnormalised,
+    vanishing,
+)
 from pytest_gradhealth.judge.rules.objective import objective, single
 from pytest_gradhealth.judge.rules.own import bounds, ratio
 from pytest_gradhealth.judge.rules.recurrent import forgetting, forgotten
@@ -22,11 +31,13 @@ RULES: tuple[Rule, ...] = (
     missing,
     unlisted,
     dead,
+    silent_share,
     dropped,
     forgotten,
     vanishing,
     overlooked,
     collapse,
+    undistinguished,
     exploding,
     saturated,
     dim,

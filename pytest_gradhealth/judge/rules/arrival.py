@@ -11,8 +11,10 @@ from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, LayerGradient
 
-__all__ = ["dead", "dropped", "missing", "starved", "unlisted"]
+__all__ = ["dead", "dropped", "missing", "silent_share", "starved", "unlisted"]
 
+FUSED = design.AFFINE | {"Conv1D"}
+"""Layers that may make several things at once, to be cut apart behind them."""
 SHUT = 0.5
 """Share of units that biases hold shut, beyond those that they hold open, from which a layer counts as dead."""
 DROPPED = 0.9
@@ -92,6 +94,36 @@ def dead(view: View) -> Iterator[Finding]:
                 gate=True,
                 **explain.dead_units(view, layer),
             )
+
+
+def silent_share(view: View) -> Iterator[Finding]:
+    """One of several things that a layer makes at once, as query, key and value, receives nothing."""
+    found = [layer for layer in view.hidden if _has_silent_share(view, layer)]
+    if not found:
+        return
+    culprit, others = found[0], len(found) - 1
+    first, last = culprit.silent_units
+    more = f"; and so in {counted(others, 'other layer')}" if others else ""
+    yield Finding(
+        kind="dead",
+        layers=tuple(layer.name for layer in found),
+        message=f"units {first} to {last} of the {culprit.units} of {culprit.name!r} have zero gradient, the others "
+        f"not{more}",
+        value=culprit.dead,
+        gate=True,
+        cause="what they give is cut off, rounded or multiplied by zero behind the layer (query, key, a gate)",
+        remedy="look at what its output is split into, and at a detach, a scale or a mask there",
+    )
+
+
+def _has_silent_share(view: View, layer: LayerGradient) -> bool:
+    """Left out is attention over one position, which has nothing to choose, and what a library does by itself."""
+    signal = view.signal(layer.name)
+    if not layer.silent_units or layer.kind not in FUSED or layer.installed:
+        return False
+    if (signal is not None and signal.positions == 1) or design.is_last_alone(view, layer):
+        return False
+    return not _is_excused(view, layer)
 
 
 def _allowed_dead(view: View, layer: LayerGradient) -> float | None:

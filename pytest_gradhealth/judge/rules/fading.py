@@ -10,12 +10,14 @@ from pytest_gradhealth.judge import explain, localise
 from pytest_gradhealth.judge.view import NORMAL, View, highest
 from pytest_gradhealth.record import Finding
 
-__all__ = ["collapse", "dim", "faint", "overlooked", "symmetric", "unnormalised", "vanishing"]
+__all__ = ["collapse", "dim", "faint", "overlooked", "symmetric", "undistinguished", "unnormalised", "vanishing"]
 
 WITNESS = 1e-2
 """Reach from which a gradient counts as lost where the forward signal is lost too: half of the way, in decades."""
 SEVERAL = 3
 """Normalisations from which their median tells of the whole network."""
+OFFSET = 1e-2
+"""Deviation of the input over its size, below which its mean is ten thousand times as steep as its differences."""
 OPENED = 10
 """How far above the limit a second look must find what a gate that opens brings: rounding noise comes and goes."""
 
@@ -65,7 +67,8 @@ def overlooked(view: View) -> Iterator[Finding]:
     last, front = sequence[-1], {layer.name for layer in view.front}
     known = [s.late for s in sequence if s.name in front and s.positions == last.positions]
     late = highest(known)
-    if late is None or not 0 < late < limit * min(last.late or 0.0, 1.0):
+    clear = OPENED if view.record.steps else 1
+    if late is None or not 0 < late < limit * clear * min(last.late or 0.0, 1.0):
         return
     stretch = localise.overlooking_stretch(view)
     yield Finding(
@@ -104,6 +107,30 @@ def collapse(view: View) -> Iterator[Finding]:
             **explain.collapse(view, stretch, what),
         )
         return
+
+
+def undistinguished(view: View) -> Iterator[Finding]:
+    """What the model is given is nearly a constant, and so is what it makes of it.
+
+    A mean of m deviations makes the loss m^2 times as steep in one direction as in the others, and the step that it
+    allows as much too small for those (LeCun et al., 1998, section 4.3). A normalisation over the batch takes it away.
+    """
+    given = [signal.given for signal in view.entries if signal.given is not None]
+    variation = view.variation
+    if not given or variation is None or not view.samples_differ or (view.record.samples or 0) < 2:
+        return
+    if max(given) >= OFFSET or variation >= OFFSET * OPENED:
+        return
+    yield Finding(
+        kind="collapse",
+        layers=(view.entries[0].name,),
+        message=f"samples differ by {max(given):.1e} of what the model is given (at least {OFFSET:.0e}), "
+        f"and by {variation:.1e} at the output",
+        value=max(given),
+        gate=True,
+        cause="the input is nearly a constant: scaled twice, or far from zero",
+        remedy="subtract its mean and divide by its deviation, once",
+    )
 
 
 def dim(view: View) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ OUT_OF_REACH = 0.8
 
 def objective(view: View) -> Iterator[Finding]:
     """What the loss is computed from says that it is not the one that was meant."""
-    for rule in (_crossed, _raised, _across, _improbable, _beyond, _out_of_reach):
+    for rule in (_crossed, _raised, _bare, _across, _improbable, _beyond, _out_of_reach):
         yield from _of(view, rule)
 
 
@@ -56,6 +56,23 @@ def _raised(seen: Objective, last: str) -> Iterator[Finding]:
             message=f"training makes {seen.raised} larger",
             cause="it enters the loss with a negative sign",
             remedy=f"remove the minus; where it is meant, say ignore=[{last!r}]",
+        )
+
+
+def _bare(seen: Objective, last: str) -> Iterator[Finding]:
+    if seen.bare:
+        yield _wrong(
+            last,
+            message="the loss is the bare difference between outputs and targets",
+            cause="it falls without end as the outputs fall, whatever the targets are",
+            remedy="square it or take its absolute value, sample by sample: mse_loss, l1_loss",
+        )
+    if seen.cancelled:
+        yield _wrong(
+            last,
+            message="differences between outputs and targets are averaged before they are squared",
+            cause="errors of either sign cancel: the mean of the outputs is all that is learnt",
+            remedy="square first: (output - target).square().mean()",
         )
 
 

@@ -106,7 +106,7 @@ def _at_birth(view: View) -> Iterator[Finding]:
     seen = view.record.objective or Objective()
     for value, name, what in (
         (seen.surprise, "max_surprise", "the cross entropy is {:.3g} times that of a guess (limit {:g})"),
-        (seen.overshoot, "max_growth", "the outputs are {:.0e} times as large as the targets (limit {:.0e})"),
+        (seen.overshoot, "max_surprise", "the outputs are {:.3g} times as large as the targets (limit {:g})"),
     ):
         limit = getattr(view.limits, name)
         if limit is None or value is None or value <= limit:
