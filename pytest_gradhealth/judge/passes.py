@@ -38,11 +38,12 @@ def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientR
 def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     """One record of several passes: the first, with the last as its second look.
 
-    What the loss is made of tells something where the test trains: a single backward may begin with anything.
+    What the loss is made of, and which share of a layer it uses, tells something where the test trains: a single
+    backward may begin with anything.
     """
     first = with_arrivals(passes[0], passes[1:])
     if passes[-1].steps < OPENED:
-        first = replace(first, objective=None)
+        first = replace(first, objective=None, layers=tuple(replace(layer, silent_units=()) for layer in first))
     notes = tuple(toy.note for toy in _toys(first))
     return replace(first, notes=(*first.notes, *notes), later=passes[-1] if len(passes) > 1 else None)
 

@@ -1,4 +1,4 @@
-"""One model under watch: its passes, of which those after 0, 1, 4, 16, 64, ... others are measured.
+"""One model under watch: its passes, of which those after 0, 1, 4, 32, 256, ... others are measured.
 
 A pass begins with the first forward call and holds every forward and backward until the forward call that follows
 a backward. What cannot be measured is not measured: no error of ours may end a test.
@@ -340,9 +340,9 @@ def counts_operations() -> bool:
 
 
 def _is_due(number: int) -> bool:
-    """1, 2, 5, 17, 65, ...: a pass that is measured takes about twice its time, and those are 5 % of a hundred."""
+    """1, 2, 5, 33, 257, ...: a pass that is measured takes about twice its time, and those are 4 % of a hundred."""
     earlier = number - 1
-    return not earlier or (_is_power_of_two(earlier) and earlier.bit_length() % 2 == 1)
+    return earlier in (0, 1) or (_is_power_of_two(earlier) and earlier.bit_length() % 3 == 0)
 
 
 def _is_power_of_two(number: int) -> bool:

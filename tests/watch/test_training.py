@@ -136,6 +136,26 @@ def test_experts_that_are_multiplied_by_zero(steps: int) -> None:
     assert not watched(Experts(), steps)
 
 
+class Fused(nn.Module):
+    """A mean and a deviation out of one layer, and what is made of the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.head = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, _ = self.both(x).chunk(2, -1)
+        output: Tensor = self.head(mean)
+        return output
+
+
+def test_a_share_of_a_layer_that_a_test_does_not_use() -> None:
+    assert not watched(Fused(), 1)
+    (finding,) = watched(Fused(), 6)
+    assert finding.layers == ("both",)
+    assert f"units {WIDTH} to {2 * WIDTH - 1}" in finding.message
+
+
 # --- the loss ----------------------------------------------------------------------------------------------------
 
 

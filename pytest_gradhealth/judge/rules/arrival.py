@@ -109,7 +109,6 @@ def silent_share(view: View) -> Iterator[Finding]:
         layers=tuple(layer.name for layer in found),
         message=f"units {first} to {last} of the {culprit.units} of {culprit.name!r} have zero gradient, the others "
         f"not{more}",
-        value=culprit.dead,
         gate=True,
         cause="what they give is cut off, rounded or multiplied by zero behind the layer (query, key, a gate)",
         remedy="look at what its output is split into, and at a detach, a scale or a mask there",
