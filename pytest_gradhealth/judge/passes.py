@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from pytest_gradhealth.judge.arrivals import with_arrivals
@@ -41,11 +41,17 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     What the loss is made of, and which share of a layer it uses, tells something where the test trains: a single
     backward may begin with anything.
     """
-    first = with_arrivals(passes[0], passes[1:])
-    if passes[-1].steps < OPENED:
-        first = replace(first, objective=None, layers=tuple(replace(layer, silent_units=()) for layer in first))
+    first, last = with_arrivals(passes[0], passes[1:]), passes[-1]
+    if last.steps < OPENED:
+        first = replace(_without_shares(first), objective=None)
     notes = tuple(toy.note for toy in _toys(first))
-    return replace(first, notes=(*first.notes, *notes), later=passes[-1] if len(passes) > 1 else None)
+    later = _without_shares(last, {layer.name for layer in first if layer.silent_units})
+    return replace(first, notes=(*first.notes, *notes), later=later if len(passes) > 1 else None)
+
+
+def _without_shares(record: GradientRecord, but: Collection[str] = ()) -> GradientRecord:
+    """The record without shares of layers that receive nothing; what is silent later may only wait for its input."""
+    return replace(record, layers=tuple(x if x.name in but else replace(x, silent_units=()) for x in record))
 
 
 def _found(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
