@@ -333,3 +333,33 @@ def test_lora_with_both_factors_at_zero_stays_where_it_is() -> None:
     check = examined(blocks(lambda: Adapted(both=True)), BATCHES)
     assert kinds(check) == ["dead"]
     assert "lora" in check.findings[0].layer
+
+
+def hinge(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Half of the samples shall score above 1, the others below -1."""
+    real, made = model(batch[0]).chunk(2)
+    return F.relu(1 - real).mean() + F.relu(1 + made).mean()
+
+
+def test_a_bias_that_cancels_out_beside_a_parametrised_weight() -> None:
+    def build() -> nn.Module:
+        head = nn.utils.parametrizations.spectral_norm(nn.Linear(WIDTH, 1))
+        with torch.no_grad():
+            head.parametrizations.weight.original.mul_(0.1)  # type: ignore[union-attr]
+        return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.LayerNorm(WIDTH), Shrunk(head))
+
+    check = examined(build, BATCHES, step=hinge)
+    assert not kinds(check)
+    assert check.designed["3.head"] == "shift that this loss does not see"
+
+
+class Shrunk(nn.Module):
+    """Scores so small that no hinge closes."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = 0.01 * self.head(x)
+        return output

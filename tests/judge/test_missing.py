@@ -30,6 +30,9 @@ from networks import (
 )
 from torch import Tensor, nn
 
+from pytest_gradhealth import GradHealth, Settings
+from pytest_gradhealth.record import Check
+
 
 class Branches(nn.Module):
     """A network with something left out of it."""
@@ -95,6 +98,18 @@ class Choosing(nn.Module):
             weights = torch.stack([score(one) for one in seen]).softmax(0)
             seen.append(layer((weights * torch.stack(seen)).sum(0)).relu())
         return seen[-1]
+
+
+class Guided(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.guide = nn.Sequential(*[nn.Linear(24, 24) for _ in range(3)])
+        self.head = nn.Linear(24, 5)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.guide(x)
+        return self.head(x)
 """
 
 
@@ -297,3 +312,12 @@ def test_the_last_block_is_missed_where_more_than_a_by_product_is_lost() -> None
     forgotten = examined(lambda: WaveNet(forgotten=True), BATCHES)
     assert {finding.kind for finding in forgotten.findings} == {"missing"}
     assert {finding.layer for finding in forgotten.findings} == {"residuals.1", "skips.2"}
+
+
+def test_an_installed_model_that_trains_a_part_of_itself_in_a_watched_test(tmp_path: Path) -> None:
+    kept: list[Check] = []
+    with installed(tmp_path) as library, GradHealth(Settings(device="cpu"), sink=kept.append).watch():
+        x, y = BATCHES[0]
+        F.cross_entropy(library.Guided()(x), y).backward()
+    assert set(kept[0].designed.values()) == {"not used by this model"}
+    assert not kinds(kept[0])

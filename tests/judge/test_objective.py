@@ -93,11 +93,18 @@ def test_differences_that_are_not_made_positive_one_by_one(loss: Loss, words: st
         lambda output, target: ((output - target) * output).mean(),
         lambda output, target: F.mse_loss(output, target) + 0.1 * (output - target).mean() ** 2,
         lambda output, target: (output.mean() - target.mean()) ** 2,
+        lambda output, target: ((output - target).square() - target).mean(),
     ],
-    ids=["toy", "critic", "absolute", "norm", "product", "beside another", "means"],
+    ids=["toy", "critic", "absolute", "norm", "product", "beside another", "means", "formula"],
 )
 def test_differences_that_are_meant(loss: Loss) -> None:
     assert "objective" not in kinds(examined(relu_mlp, REGRESSED, loss=loss))
+
+
+def test_a_single_difference_cancels_nothing() -> None:
+    loss = lambda output, target: (output.squeeze(1) - target).mean() ** 2  # noqa: E731
+    assert "objective" not in kinds(regressed(loss, size=1))
+    assert "objective" in kinds(regressed(loss, size=2))
 
 
 @pytest.mark.filterwarnings("ignore:Using a target size")

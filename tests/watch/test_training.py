@@ -82,6 +82,24 @@ def test_gates_that_nobody_opens() -> None:
     assert not watched(gated(), 6, optimise=False)
 
 
+class Widened(nn.Module):
+    """A shortcut filled up with zeros, a branch that starts at zero, and a rectifier without slope at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.body, self.out = nn.Linear(WIDTH, 8), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.scale, self.head = nn.Parameter(torch.zeros(16)), nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = F.pad(self.stem(x).relu(), (0, 8))
+        output: Tensor = self.head((wide + self.scale * self.out(self.body(wide).relu())).relu())
+        return output
+
+
+def test_units_that_wait_for_their_input_are_no_share() -> None:
+    assert not watched(Widened(), 6)
+
+
 @pytest.mark.parametrize("steps", [6, 18])
 def test_two_gates_that_close_each_other_stay_shut(steps: int) -> None:
     (finding,) = watched(gated(shut=True, open_head=True), steps)
