@@ -28,6 +28,7 @@ __all__ = [
     "Signal",
     "Stray",
     "parent_of",
+    "path_of",
 ]
 
 
@@ -443,6 +444,11 @@ class Check(_Plain):
     def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+
+def path_of(module: str, name: str) -> str:
+    """Path of what a module holds under a name; in the model itself, the empty string, it is the name alone."""
+    return f"{module}.{name}" if module else name
 
 
 def parent_of(name: str) -> str:

@@ -45,8 +45,10 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     if last.steps < OPENED:
         first = replace(_without_shares(first), objective=None)
     notes = tuple(toy.note for toy in _toys(first))
-    later = _without_shares(last, {layer.name for layer in first if layer.silent_units})
-    return replace(first, notes=(*first.notes, *notes), later=later if len(passes) > 1 else None)
+    first = replace(first, notes=(*first.notes, *notes))
+    if len(passes) == 1:
+        return first
+    return replace(first, later=_without_shares(last, {layer.name for layer in first if layer.silent_units}))
 
 
 def _without_shares(record: GradientRecord, but: Collection[str] = ()) -> GradientRecord:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from pytest_gradhealth.record import GradientRecord, LayerGradient
+from pytest_gradhealth.record import GradientRecord, path_of
 
 __all__ = ["Latecomers"]
 
@@ -21,7 +21,7 @@ class Latecomers:
 
     def await_missing(self, model: nn.Module, record: GradientRecord) -> None:
         """Look out for what this pass has left out."""
-        missing = {_full(layer, name) for layer in record for name in layer.missing} - self._came
+        missing = {path_of(layer.name, name) for layer in record for name in layer.missing} - self._came
         if missing:
             self._awaited = {name: weakref.ref(p) for name, p in model.named_parameters() if name in missing}
 
@@ -38,11 +38,7 @@ class Latecomers:
         if not self._came:
             return record
         layers = tuple(
-            replace(layer, missing=tuple(name for name in layer.missing if _full(layer, name) not in self._came))
+            replace(layer, missing=tuple(name for name in layer.missing if path_of(layer.name, name) not in self._came))
             for layer in record
         )
         return replace(record, layers=layers)
-
-
-def _full(layer: LayerGradient, parameter: str) -> str:
-    return f"{layer.name}.{parameter}" if layer.name else parameter

@@ -122,16 +122,20 @@ def _raised(loss: Tensor) -> str:
 
 def _adds_differences(start: Any) -> bool:
     """Whether a number is made of nothing but differences between outputs and targets, added up."""
-    nodes = list(islice(_walk(start, _is_linear), MOST))
-    ends = [node for node in nodes if not _is_linear(node)]
-    return bool(ends) and all(_is_difference(end) for end in ends)
+    ends = _added_up(start)
+    return bool(ends) and all(map(_is_difference, ends))
 
 
 def _cancels_differences(start: Any) -> bool:
     """Whether such a number is all that is squared, or made positive."""
-    ends = [node for node in islice(_walk(start, _is_linear), MOST) if not _is_linear(node)]
+    ends = _added_up(start)
     bent = [end for end in ends if _name(end) in ("Abs", "Pow") and _shape(end) == ()]
     return bool(bent) and bent == ends and all(_adds_differences(child) for end in bent for child in _children(end))
+
+
+def _added_up(start: Any) -> list[Any]:
+    """What is added up to a number."""
+    return [node for node in islice(_walk(start, _is_linear), MOST) if not _is_linear(node)]
 
 
 def _is_linear(node: Any) -> bool:
@@ -141,14 +145,10 @@ def _is_linear(node: Any) -> bool:
 
 def _is_difference(node: Any) -> bool:
     """Between what a layer gives and a tensor without a graph; not the last step of a formula, nor 1 - x."""
-    if len(node.next_functions) < 2 or not _children(node):
+    if _name(node) not in ("Rsub", "Sub") or len(node.next_functions) < 2 or len(_children(node)) != 1:
         return False
-    given = _children(node)[0]
-    while _name(given) in SHAPING and _children(given):
-        given = _children(given)[0]
-    if _name(given) not in GIVEN:
-        return False
-    return _name(node) in ("Rsub", "Sub") and len(_children(node)) == 1 and math.prod(_shape(node) or ()) > 1
+    given = _behind(_children(node)[0], SHAPING)
+    return given is not None and _name(given) in GIVEN and math.prod(_shape(node) or ()) > 1
 
 
 def _over_classes(term: Any) -> float:
@@ -211,9 +211,7 @@ def _beyond(term: Any) -> float:
 
 def _range(term: Any) -> tuple[str, float]:
     """The function that bounds the outputs, and the share of the best constant's loss that it makes unavoidable."""
-    last = term.next_functions[0][0] if _name(term) in _LOST else None
-    while last is not None and _name(last) in BENT:
-        last = next(iter(_children(last)), None)
+    last = _behind(term.next_functions[0][0], BENT) if _name(term) in _LOST else None
     if last is None or _name(last) not in RANGES:
         return UNBOUNDED
     lost, best = _LOST[_name(term)](term, *RANGES[_name(last)](last))
@@ -291,6 +289,13 @@ def _pairs(node: Any) -> int:
         given = next(iter(_children(given)), given)
     rows = wide[0] if wide else 0
     return rows if rows > 1 and wide == (rows, rows) and _shape(given) in ((rows,), (rows, 1)) else 0
+
+
+def _behind(node: Any, passed: frozenset[str]) -> Any:
+    """The first node on the way back that is none of those to be passed; None: the way ends before."""
+    while node is not None and _name(node) in passed:
+        node = next(iter(_children(node)), None)
+    return node
 
 
 def _children(node: Any) -> list[Any]:

@@ -25,7 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.histogram import Tally
 from pytest_gradhealth.measure.nesting import floating, tensors
-from pytest_gradhealth.record import Objective
+from pytest_gradhealth.record import Objective, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "is_compiled", "unit_dimensions"]
 
@@ -245,7 +245,7 @@ def unit_dimensions(model: nn.Module) -> dict[str, int]:
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
         for name, parameter in module.named_parameters(recurse=False):
             if not nn.parameter.is_lazy(parameter) and parameter.ndim > 1 and "weight" in name:
-                dimensions[f"{prefix}.{name}" if prefix else name] = int(transposed)
+                dimensions[path_of(prefix, name)] = int(transposed)
     return dimensions
 
 

@@ -14,7 +14,7 @@ from pytest_gradhealth.measure import statistics
 from pytest_gradhealth.measure.histogram import histogram_of
 from pytest_gradhealth.measure.origin import is_installed, source_of
 from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Signal, parent_of
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Signal, parent_of, path_of
 
 __all__ = ["summarise", "with_reach"]
 
@@ -181,7 +181,7 @@ def _layer(
     dimensions: dict[str, int],
     modules: dict[str, nn.Module],
 ) -> LayerGradient:
-    full = {local: f"{name}.{local}" if name else local for local in own}
+    full = {local: path_of(name, local) for local in own}
     trainable = {local: p for local, p in own.items() if p.requires_grad and p.numel()}
     gradients = {
         local: [p.parameters[full[local]] for p in passes if full[local] in p.parameters] for local in trainable

@@ -292,7 +292,7 @@ def _fourth() -> list[Host]:
     return [
         net("char-gpt", fourth.CharGPT, fourth_tasks.written(), ("h.0", "h.3", "h.5"), ("wte", "wpe", "h*", "ln_f"),
             steps=80),
-        net("bracket-encoder", fourth.BracketEncoder, fourth_tasks.opened_before_closed(),
+        net("bracket-encoder", fourth.BracketEncoder, tasks.before_after(length=8),
             ("embedding", "encoder.layers.1", "encoder"), ("embedding*", "encoder*")),
         net("perceiver", fourth.Perceiver, fourth_tasks.top_of_the_heap(), ("to_tokens", "blocks.0", "blocks.1"),
             ("", "to_tokens*", "blocks*")),

@@ -41,18 +41,6 @@ def written(length: int = 12) -> Task:
     return Task(draw, loss, gain)
 
 
-def opened_before_closed(length: int = 8, vocab: int = 6) -> Task:
-    """Does the opening bracket stand before the closing one?"""
-
-    def draw(g: Generator, size: int) -> TaskBatch:
-        tokens = 2 + randint(g, vocab - 2, size, length)
-        places = torch.rand(size, length, generator=g).argsort(1)[:, :2]
-        tokens.scatter_(1, places, torch.tensor([[0, 1]]).expand(size, 2))
-        return (tokens,), (places[:, 0] < places[:, 1]).long()
-
-    return classify(draw, 2)
-
-
 def opinions(length: int = 7, vocab: int = 9) -> Task:
     """Good words, bad words, idle words, and a word that turns the next one round: is it praise in the end?"""
     worth = torch.tensor([0.0, 1.0, 2.0, 1.0, -1.0, -2.0, -1.0, 0.1, -0.1])

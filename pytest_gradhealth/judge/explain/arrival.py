@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.explain.common import INITIALISE, Explanation
 from pytest_gradhealth.judge.view import NORMALISES, View
-from pytest_gradhealth.record import LayerGradient, Operation, Signal, Stray
+from pytest_gradhealth.record import LayerGradient, Operation, Signal, Stray, path_of
 
 __all__ = ["cut", "dead_end", "dead_units", "of_stray", "unlisted", "unused"]
 
@@ -66,7 +66,7 @@ def of_stray(stray: Stray) -> str:
     """What holds parameters that the model does not list."""
     if stray.where:
         return f"the {stray.name} that {stray.module or 'the model'!r} makes in its forward pass"
-    return repr(f"{stray.module}.{stray.name}" if stray.module else stray.name)
+    return repr(path_of(stray.module, stray.name))
 
 
 def unlisted(stray: Stray) -> Explanation:
