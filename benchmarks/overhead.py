@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure import watched as watching
-from pytest_gradhealth.measure.watch import Watch
+from pytest_gradhealth.measure.watching import model as watching
+from pytest_gradhealth.measure.watching.patches import Watch
 
 Step = Callable[[], Tensor]
 

@@ -17,9 +17,9 @@ import pluggy
 
 from pytest_gradhealth import hookspecs
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
-from pytest_gradhealth.judge.arrivals import with_arrivals
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
+from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord
@@ -28,8 +28,8 @@ from pytest_gradhealth.report.table import render, render_failure
 if TYPE_CHECKING:
     from torch import nn
 
-    from pytest_gradhealth.measure.rehearsal import Rehearsal
-    from pytest_gradhealth.measure.watch import Watch
+    from pytest_gradhealth.measure.runs.runner import Runner
+    from pytest_gradhealth.measure.watching.patches import Watch
 
 __tracebackhide__ = True
 
@@ -262,7 +262,7 @@ class GradHealth:
 
     def new_watch(self, model: nn.Module | None = None) -> Watch:
         """A watch that measures what the settings ask for, not yet open."""
-        from pytest_gradhealth.measure.watch import Watch
+        from pytest_gradhealth.measure.watching.patches import Watch
 
         return Watch(model, histograms=self._settings.histograms)
 
@@ -298,17 +298,17 @@ class GradHealth:
         batches: Any,
         loss: Callable[..., Any] | None,
         step: Callable[..., Any] | None,
-    ) -> list[Rehearsal]:
-        from pytest_gradhealth.measure.batches import as_batches
-        from pytest_gradhealth.measure.devices import resolve_devices
-        from pytest_gradhealth.measure.rehearsal import Rehearsal
-        from pytest_gradhealth.measure.state import isolated_rng
+    ) -> list[Runner]:
+        from pytest_gradhealth.measure.runs.batches import as_batches
+        from pytest_gradhealth.measure.runs.devices import resolve_devices
+        from pytest_gradhealth.measure.runs.runner import Runner
+        from pytest_gradhealth.measure.runs.state import isolated_rng
 
         devices = resolve_devices(settings.device, settings.device_from)
         with isolated_rng(settings.seed):  # shuffling and augmentation draw numbers too
             taken = as_batches(batches, settings.max_batches)
         return [
-            Rehearsal(
+            Runner(
                 model,
                 taken,
                 loss=loss,
@@ -322,7 +322,7 @@ class GradHealth:
             for device in devices
         ]
 
-    def _examined(self, rehearsal: Rehearsal, settings: Settings, name: str | None) -> Check:
+    def _examined(self, rehearsal: Runner, settings: Settings, name: str | None) -> Check:
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
@@ -332,7 +332,7 @@ class GradHealth:
             others = [rehearsal.measure(settings.seed + other) for other in OTHER_SEEDS]
             record = with_arrivals(record, others)
             findings = self._judged(record, limits)
-        if any(finding.gate for finding in findings):
+        if any(finding.provisional for finding in findings):
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
@@ -363,7 +363,7 @@ class GradHealth:
             record=record,
             findings=findings,
             limits=limits.to_dict(),
-            designed=designed(record, limits),
+            by_design=designed(record, limits),
             columns={
                 str(title): {str(layer): str(text) for layer, text in cells.items()}
                 for found in columns

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MARKER = (
     "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
     "min_variation=1e-3, min_token_variation=1e-5, max_elasticity=1e3, min_elasticity=1e-5, max_growth=1e2, "
-    "max_surprise=30, max_flat=0.65, min_carry=1e-6, min_amplitude=1e-4, min_gradient=1e-11, "
+    "max_initial_loss=30, max_saturation=0.65, min_time_reach=1e-6, min_amplitude=1e-4, min_gradient_rms=1e-11, "
     "ignore=(), layers={}, device='auto', seed=0, max_batches=4): measure the gradient of every layer of the models "
     "that this test trains; fail when gradients vanish, explode, die or never arrive."
 )
@@ -53,9 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[BASE] = options.read_settings(config)
         outputs.require_writable(config)
         baselines.accepted_of(config)
-    from pytest_gradhealth.session import looks
+    from pytest_gradhealth.session import rendering
 
-    looks.settle(config, ascii_only=bool(options.given(config, "ascii")[0]))
+    rendering.settle(config, ascii_only=bool(options.given(config, "ascii")[0]))
     if not hasattr(config, "workerinput"):
         from pytest_gradhealth.session.collector import Collector
 
@@ -65,9 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of pytest-xdist how tables look: it has no terminal."""
-    from pytest_gradhealth.session import looks
+    from pytest_gradhealth.session import rendering
 
-    looks.send(node.config, node.workerinput)
+    rendering.send(node.config, node.workerinput)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -125,7 +125,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
     from functools import partial
 
     from pytest_gradhealth.checks import GradHealth
-    from pytest_gradhealth.session import baselines, looks, progress
+    from pytest_gradhealth.session import baselines, progress, rendering
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
@@ -133,7 +133,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
             settings,
             sink=partial(_keep, item),
             hook=item.config.hook,
-            show=partial(looks.shown, item.config, indent=looks.error_indent(item)),
+            show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
         )

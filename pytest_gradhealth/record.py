@@ -23,10 +23,10 @@ __all__ = [
     "GradientRecord",
     "Histogram",
     "LayerGradient",
-    "Objective",
+    "LossGraph",
     "Operation",
     "Signal",
-    "Stray",
+    "UnregisteredParameter",
     "parent_of",
     "path_of",
 ]
@@ -116,7 +116,7 @@ class LayerGradient(_Plain):
     signal's change over the whole network."""
     dead: float = 0.0
     """Share (0 to 1) of its units whose weights received an exactly zero gradient in every batch."""
-    shut: float = 0.0
+    dead_by_bias: float = 0.0
     """Share (0 to 1) of its units that a bias holds shut, its own or that of the normalisation behind it: it lies more
     than five times below what the weights make of their input. Units that a bias holds open as firmly are taken off:
     beside weights that are almost zero, random biases do both. Looked at where most units are dead."""
@@ -125,7 +125,7 @@ class LayerGradient(_Plain):
     silent_units: tuple[int, ...] = ()
     """First and last of neighbouring units, a half or a third or two of all, that received an exactly zero gradient in
     every batch while almost all others received one: of several things that one layer makes (query, key, value)."""
-    alike: bool = False
+    identical_units: bool = False
     """Whether all its units hold the same weights, not all zero."""
     nan: int = 0
     """NaN values in its gradient, the most in one batch."""
@@ -133,9 +133,9 @@ class LayerGradient(_Plain):
     """Infinite values in its gradient, the most in one batch."""
     missing: tuple[str, ...] = ()
     """Names of its trainable parameters that received no gradient in any batch."""
-    zero: tuple[str, ...] = ()
+    zero_gradients: tuple[str, ...] = ()
     """Names of its trainable parameters whose gradient was exactly zero in every batch."""
-    closed: tuple[str, ...] = ()
+    zero_weights: tuple[str, ...] = ()
     """Names of its trainable parameters whose every element is exactly zero."""
     tied: tuple[str, ...] = ()
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
@@ -152,7 +152,7 @@ class LayerGradient(_Plain):
     @property
     def starts_at_zero(self) -> bool:
         """Whether a weight of it is all zeros, and not only a bias: those start at zero everywhere."""
-        return any("bias" not in name for name in self.closed)
+        return any("bias" not in name for name in self.zero_weights)
 
     @property
     def arrived(self) -> bool:
@@ -171,76 +171,78 @@ class Signal(_Plain):
     """Number of calls in one pass."""
     gradient: float | None = None
     """L2 norm of dLoss/d(output); None: no gradient came back."""
-    returned: float | None = None
+    input_gradient: float | None = None
     """L2 norm of dLoss/d(input), for layers; None: no gradient went on."""
     attached: bool = True
     """Whether the output carried a graph to differentiate."""
-    fed: bool | None = None
+    input_attached: bool | None = None
     """Whether a floating-point input carried a graph; None: it had no floating-point input."""
     rms: float = 0.0
     """Root mean square of the output."""
     peak: float = 0.0
     """Largest absolute value of the output."""
-    samples: float | None = None
+    sample_variation: float | None = None
     """Root mean square of the difference between the samples of a batch over ``rms``, in a check without the noise of
     dropout; None: not defined."""
-    tokens: float | None = None
+    token_variation: float | None = None
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
     positions: int = 0
     """Length of the sequence, where the output has the shape (samples, positions, features); 0: it has not."""
-    late: float | None = None
+    position_reach: float | None = None
     """Sensitivity (gradient norm times norm) of the output at the last quarter of at least eight positions over that at
     the first quarter; None: not defined."""
-    flat: float | None = None
+    saturation: float | None = None
     """Share (0 to 1) of a saturating activation's outputs where its slope is below 1 % of its largest."""
-    dropped: float = 0.0
+    dropout: float = 0.0
     """Probability with which a dropout that is on zeroes what it is given."""
     zeros: float = 0.0
     """Share (0 to 1) of outputs that are exactly zero."""
-    low: float | None = None
+    input_min: float | None = None
     """Smallest value of its first floating-point input, of the model itself also of an integer one; None: it had
     none."""
-    high: float | None = None
+    input_max: float | None = None
     """Largest value of its first floating-point input."""
-    given: float | None = None
-    """As ``samples``, of its first floating-point input."""
+    input_variation: float | None = None
+    """As ``sample_variation``, of its first floating-point input."""
     steps: int = 0
     """Time steps of a recurrent module, or calls of a cell; 0: fewer than tell anything."""
-    carry: float | None = None
+    time_reach: float | None = None
     """Gradient at the first quarter of the steps over that at the last quarter; None: not measured."""
     size: int = 0
     """Number of elements of the output, the most in one call; 0: nothing came through."""
-    bad: int = 0
+    nonfinite: int = 0
     """NaN and infinite values in the output."""
-    bad_input: int = 0
+    nonfinite_input: int = 0
     """NaN and infinite values in its floating-point inputs."""
-    bad_gradient: int = 0
+    nonfinite_gradient: int = 0
     """NaN and infinite values in dLoss/d(output)."""
-    bad_return: int = 0
+    nonfinite_input_gradient: int = 0
     """NaN and infinite values in dLoss/d(input)."""
 
     @property
     def amplitude(self) -> float | None:
         """Root mean square of what differs between samples; None: not defined."""
-        return None if self.samples is None else self.samples * self.rms
+        return None if self.sample_variation is None else self.sample_variation * self.rms
 
     @property
-    def rate(self) -> float | None:
+    def step_factor(self) -> float | None:
         """The factor by which one step of a recurrence multiplies the gradient; None: not measured.
 
-        ``carry`` compares the best of the first quarter of the steps with the best of the last.
+        ``time_reach`` compares the best of the first quarter of the steps with the best of the last.
         """
-        return None if self.carry is None or not self.steps else float(self.carry ** (1 / (0.75 * self.steps)))
+        return (
+            None if self.time_reach is None or not self.steps else float(self.time_reach ** (1 / (0.75 * self.steps)))
+        )
 
     @property
-    def largest_given(self) -> float:
+    def input_peak(self) -> float:
         """Largest absolute value of its first floating-point input; 0 where it had none."""
-        return max(abs(self.low or 0.0), abs(self.high or 0.0))
+        return max(abs(self.input_min or 0.0), abs(self.input_max or 0.0))
 
     @property
-    def is_given_zeros(self) -> bool:
+    def input_is_zero(self) -> bool:
         """Whether its first floating-point input is all zeros."""
-        return self.low == 0 and self.high == 0
+        return self.input_min == 0 and self.input_max == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,11 +259,11 @@ class Operation(_Plain):
     """File and line of the call; empty: inside torch."""
     installed: bool = False
     """Whether that line belongs to an installed library."""
-    cuts: bool = False
+    detaches: bool = False
     """Whether its input carried a graph and its output does not."""
-    behind: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
     """Layers whose parameters lie in the graph that it cuts off, each at the first operation that does."""
-    flat: float = 0.0
+    zero_slope: float = 0.0
     """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
     constant: float | None = None
     """What all its outputs are, whatever it was given: 0 behind a mask or a factor, 1 of a choice among one; None:
@@ -274,39 +276,39 @@ class Operation(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective(_Plain):
+class LossGraph(_Plain):
     """What the graph between a model's output and its loss tells, over all batches."""
 
-    raised: str = ""
+    maximised: str = ""
     """Loss function that training makes larger, as it enters the loss with a negative sign; empty: none is known."""
-    crossed: int = 0
+    broadcast: int = 0
     """Number of outputs that are compared with as many targets, each with each, by broadcasting; 0: none are."""
-    surprise: float | None = None
+    initial_loss: float | None = None
     """Cross entropy over that of a uniform guess, ln of the number of classes; None: the loss has none."""
     classes: int | None = None
     """Number of classes of a cross entropy, the smallest of several; None: the loss has none."""
-    bare: bool = False
+    unbounded: bool = False
     """Whether it is the mean or sum of differences between outputs and targets, which has no least value."""
-    cancelled: bool = False
+    signed_mean: bool = False
     """Whether those differences are added up before they are squared or made positive."""
-    across: bool = False
+    wrong_dim: bool = False
     """Whether ``nll_loss`` is given a ``log_softmax`` over another dimension than that of the classes."""
-    mass: float | None = None
+    probability_sum: float | None = None
     """What the exponentials of the log-probabilities given to ``nll_loss`` add up to (1 for such); None: the loss has
     none."""
-    overshoot: float | None = None
+    output_scale: float | None = None
     """Root mean square of a regression's outputs over that of its targets, or over 1 where those are smaller; None: the
     loss is no regression."""
-    beyond: float = 0.0
+    target_excess: float = 0.0
     """How far the targets of a binary cross entropy lie outside 0 to 1."""
-    bounded: str = ""
+    output_bound: str = ""
     """Function that bounds the outputs, as in ``tanh``; empty: none is known."""
-    lost: float = 0.0
+    unreachable: float = 0.0
     """Share of the best constant's loss that no output within those bounds takes away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stray(_Plain):
+class UnregisteredParameter(_Plain):
     """Parameters that receive a gradient in a model which does not list them among its own."""
 
     module: str
@@ -339,12 +341,12 @@ class GradientRecord(_Plain):
     """Samples in the smallest batch; None: unknown."""
     loss: float | None = None
     """Median loss over the batches; None: unknown."""
-    objective: Objective | None = None
+    loss_graph: LossGraph | None = None
     """What the loss is made of; None: it was not looked at, as in a test that trains by itself."""
     steps: int = 0
     """Optimiser steps made on a copy before this measurement (0: the model as it was given)."""
     layers: tuple[LayerGradient, ...] = ()
-    strays: tuple[Stray, ...] = ()
+    unregistered: tuple[UnregisteredParameter, ...] = ()
     """Parameters that are trained in no step of an optimiser which is given the model's own."""
     signals: tuple[Signal, ...] = ()
     operations: tuple[Operation, ...] = ()
@@ -400,7 +402,7 @@ class Finding(_Plain):
     """One fact that breaks a limit."""
 
     kind: str
-    """``vanishing``, ``exploding``, ``non-finite``, ``dead``, ``missing``, ``unlisted``, ``collapse``, ..."""
+    """``vanishing``, ``exploding``, ``non-finite``, ``dead``, ``missing``, ``unregistered``, ``collapse``, ..."""
     layers: tuple[str, ...]
     """The culprit first: where the signal is lost, not every layer behind it."""
     message: str
@@ -412,7 +414,7 @@ class Finding(_Plain):
     cause: str = ""
     remedy: str = ""
     """What to do. A line break stands before a command to be copied, which a table does not wrap."""
-    gate: bool = False
+    provisional: bool = False
     """Whether a gate that is closed on purpose could explain it, so that it needs the second look."""
 
     @property
@@ -429,7 +431,7 @@ class Check(_Plain):
     """What was checked, unique within its test: the model's class name, numbered where there are several."""
     record: GradientRecord
     findings: tuple[Finding, ...] = ()
-    designed: Mapping[str, str] = field(default_factory=dict)
+    by_design: Mapping[str, str] = field(default_factory=dict)
     """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """The limits it was judged by."""

@@ -136,7 +136,9 @@ layers = st.builds(
     missing=st.lists(st.text()).map(tuple),
     histogram=st.none() | histograms,
 )
-signals = st.builds(Signal, name=st.text(), kind=st.text(), order=st.integers(0, 9), fed=st.none() | st.booleans())
+signals = st.builds(
+    Signal, name=st.text(), kind=st.text(), order=st.integers(0, 9), input_attached=st.none() | st.booleans()
+)
 records = st.builds(
     GradientRecord,
     model=st.text(),
@@ -146,7 +148,7 @@ records = st.builds(
     notes=st.lists(st.text()).map(tuple),
 )
 names = st.lists(st.text()).map(tuple)
-findings = st.builds(Finding, kind=st.text(), layers=names, message=st.text(), gate=st.booleans())
+findings = st.builds(Finding, kind=st.text(), layers=names, message=st.text(), provisional=st.booleans())
 checks = st.builds(
     Check,
     name=st.text(),

@@ -100,7 +100,7 @@ def train(case: Case, kind: str, lr: float, seed: int, target: float, movement: 
     torch.manual_seed(seed)
     model = case.build().train()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    seen = {**trained, **unlisted(model)}
+    seen = {**trained, **unregistered(model)}
     start = {name: p.detach().clone() for name, p in seen.items()}
     gain = _fit(case, model, optimizer(kind, lr, list(trained.values())), seed, target)
     for name, parameter in seen.items():
@@ -108,7 +108,7 @@ def train(case: Case, kind: str, lr: float, seed: int, target: float, movement: 
     return gain
 
 
-def unlisted(model: nn.Module) -> dict[str, nn.Parameter]:
+def unregistered(model: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters of layers in plain lists: they compute, and stay where they are."""
     lists = ((f"{path}.{name}", value) for path, m in model.named_modules() for name, value in vars(m).items())
     layers = ((f"{name}.{i}", one) for name, value in lists if isinstance(value, list) for i, one in enumerate(value))

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from benchmarks.detection.cases import Batch, Case
 from benchmarks.detection.run import BATCH_SEEDS, chosen, parser
 from benchmarks.detection.spread import prepare, spread
-from pytest_gradhealth.measure.nesting import copied, floating
-from pytest_gradhealth.measure.state import isolated_rng
+from pytest_gradhealth.measure.passes.nesting import copied, floating
+from pytest_gradhealth.measure.runs.state import isolated_rng
 
 LEARNING_RATE = 1e-3
 

@@ -32,7 +32,7 @@ def record(chance: random.Random) -> GradientRecord:
     )
     values = ("gradient", "rms", "peak", "samples", "low", "high")
     signals = (
-        Signal(name=name, kind="Linear", order=i, fed=True, **{value: chance.random() for value in values})  # type: ignore[arg-type]
+        Signal(name=name, kind="Linear", order=i, input_attached=True, **{value: chance.random() for value in values})  # type: ignore[arg-type]
         for i, name in enumerate(names)
     )
     return GradientRecord(model="Net", torch="2.13.0", seed=0, loss=2.3, layers=tuple(layers), signals=tuple(signals))

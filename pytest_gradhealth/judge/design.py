@@ -62,7 +62,7 @@ def _enters_by_slope(view: View, layer: LayerGradient) -> bool:
 def _is_cut_by_user(view: View, layer: LayerGradient) -> bool:
     """Whether an installed model lost its gradient outside of it: by a line of the user's, or for the most part."""
     if view.record.operations:
-        return any(layer.name in operation.behind and not operation.installed for operation in view.record.operations)
+        return any(layer.name in operation.upstream and not operation.installed for operation in view.record.operations)
     return view.installed_is_cut
 
 

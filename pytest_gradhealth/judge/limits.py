@@ -31,7 +31,7 @@ class Limits:
     """Smallest reach of the first quarter of the layers (0 to 1)."""
     max_dead: float | None = field(default=0.9, metadata={"low": 0.0, "high": 1.0})
     """Largest share (0 to 1) of a layer's units with an exactly zero gradient."""
-    min_carry: float | None = field(default=1e-6, metadata={"low": 0.0, "high": 1.0})
+    min_time_reach: float | None = field(default=1e-6, metadata={"low": 0.0, "high": 1.0})
     """Smallest gradient at the first quarter of a recurrence over that at the last, from 100 steps on. Gated cells
     (LSTM, GRU) are judged only by a limit of your own: training opens their gates."""
     min_variation: float | None = field(default=1e-3, metadata={"low": 0.0, "high": 1.0})
@@ -47,13 +47,13 @@ class Limits:
     """The same for the strongest layer: below it the loss does not depend on the weights."""
     max_growth: float | None = field(default=1e2, metadata={"low": 1.0})
     """Largest growth of the signal's root mean square on its way forward, up to the output."""
-    max_surprise: float | None = field(default=30.0, metadata={"low": 1.0})
+    max_initial_loss: float | None = field(default=30.0, metadata={"low": 1.0})
     """Largest cross entropy at the first look over that of a uniform guess (ln of the number of classes), and largest
     outputs of a regression over its targets (or over 1)."""
-    max_flat: float | None = field(default=0.65, metadata={"low": 0.0, "high": 1.0})
+    max_saturation: float | None = field(default=0.65, metadata={"low": 0.0, "high": 1.0})
     """Largest share of outputs at which a bounded activation (tanh and its kin) has next to no slope, in the median of
     three such modules or more. Tanh gets there with pre-activations of a root mean square of 6.6."""
-    min_gradient: float | None = field(default=1e-11, metadata={"low": 0.0})
+    min_gradient_rms: float | None = field(default=1e-11, metadata={"low": 0.0})
     """Smallest root mean square of a gradient's elements in the layer where it is largest. Adam adds 1e-8 to what it
     divides by, so that a thousandth of that moves weights by a thousandth of the learning rate."""
     ignore: tuple[str, ...] = ()

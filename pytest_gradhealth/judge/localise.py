@@ -65,7 +65,7 @@ def collapse_stretch(view: View, what: str) -> list[str]:
     """Layers behind which samples (or tokens) differ less than behind the layer before, the sharpest first."""
 
     def left(signal: Signal) -> float:
-        variation = getattr(signal, what)
+        variation = signal.token_variation if what == "tokens" else signal.sample_variation
         return 0.0 if variation is None else max(variation, SAME)
 
     return _sharpest(_falling(_steps(view, left))) or [_first(view)]
@@ -73,13 +73,13 @@ def collapse_stretch(view: View, what: str) -> list[str]:
 
 def overlooking_stretch(view: View) -> list[str]:
     """Layers behind which late positions count for more than behind the layer before, the sharpest first."""
-    return _sharpest(_rising(_steps(view, lambda signal: signal.late or 0.0))) or [_first(view)]
+    return _sharpest(_rising(_steps(view, lambda signal: signal.position_reach or 0.0))) or [_first(view)]
 
 
 def saturated_stretch(view: View) -> list[str]:
     """Layers in front of bounded activations, that of the flattest first."""
     orders = [layer.order or 0 for layer in view.called]
-    flattest = sorted(view.bounded, key=lambda signal: -(signal.flat or 0.0))
+    flattest = sorted(view.bounded, key=lambda signal: -(signal.saturation or 0.0))
     before = (bisect_left(orders, signal.order) - 1 for signal in flattest)
     return list(dict.fromkeys(view.called[i].name for i in before if i >= 0)) or [flattest[0].name]
 
@@ -104,12 +104,12 @@ def shutters(view: View, layer: str) -> Iterator[Operation | Signal | LayerGradi
     """What sends nothing back, between a layer and the next: a step, a mask, units that are off, weights at zero."""
     following = view.following(layer)
     end = following.name if following else None
-    flat = [o for o in view.operations(layer, end) if o.flat >= SILENT or o.constant is not None]
+    flat = [o for o in view.operations(layer, end) if o.zero_slope >= SILENT or o.constant is not None]
     passed = view.between(layer, end) if end else view.leaves[-2:]
-    off = [signal for signal in passed if signal.zeros >= SILENT and not signal.is_given_zeros]
+    off = [signal for signal in passed if signal.zeros >= SILENT and not signal.input_is_zero]
     found: list[Operation | Signal] = [*off, *flat]
     yield from sorted(found, key=lambda one: one.order)  # an operation comes behind the module that began before it
-    if following is not None and (following.closed or view.is_given_nothing(following)):
+    if following is not None and (following.zero_weights or view.is_given_nothing(following)):
         yield following
 
 
@@ -122,7 +122,7 @@ def is_cut(view: View, layer: LayerGradient) -> bool:
         return True  # nothing at all is trained: the loss itself has no graph
     if not signal.attached:
         return True  # computed without a graph although its parameters ask for one
-    if any(layer.name in operation.behind for operation in view.record.operations):
+    if any(layer.name in operation.upstream for operation in view.record.operations):
         return True
     later = (other for other in view.restarts if other.order > signal.order)
     return any(not is_inside(other.name, layer.name) for other in later)
@@ -181,22 +181,22 @@ def _first_bad_forward(view: View) -> tuple[str, str] | None:
     if loss is not None and math.isfinite(loss):
         return None
     for signal in view.leaves:
-        if signal.bad_input:
-            return signal.name, f"NaN or infinity arises in front of {signal.name!r} ({signal.bad_input} values)"
-        if signal.bad:
-            return signal.name, f"NaN or infinity arises in {signal.name!r} ({signal.bad} values of its output)"
+        if signal.nonfinite_input:
+            return signal.name, f"NaN or infinity arises in front of {signal.name!r} ({signal.nonfinite_input} values)"
+        if signal.nonfinite:
+            return signal.name, f"NaN or infinity arises in {signal.name!r} ({signal.nonfinite} values of its output)"
     return None
 
 
 def _first_bad_backward(view: View) -> tuple[str, str]:
     """Gradients flow from the last module to the first: the last bad one is where it began."""
     for signal in reversed(view.leaves):
-        if signal.bad_gradient:
+        if signal.nonfinite_gradient:
             return (
                 signal.name,
                 f"the loss is finite, but its gradient turns NaN or infinite right behind {signal.name!r}",
             )
-        if signal.bad_return:
+        if signal.nonfinite_input_gradient:
             return signal.name, f"the loss is finite, but its gradient turns NaN or infinite inside {signal.name!r}"
     sick = [layer for layer in view.judged if layer.nan or layer.inf]
     return sick[-1].name, f"the gradient of {sick[-1].name!r} is NaN or infinite"

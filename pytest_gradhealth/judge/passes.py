@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from pytest_gradhealth.judge.arrivals import with_arrivals
 from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
@@ -43,7 +43,7 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     """
     first, last = with_arrivals(passes[0], passes[1:]), passes[-1]
     if last.steps < OPENED:
-        first = replace(_without_shares(first), objective=None)
+        first = replace(_without_shares(first), loss_graph=None)
     notes = tuple(toy.note for toy in _toys(first))
     first = replace(first, notes=(*first.notes, *notes))
     if len(passes) == 1:
@@ -79,13 +79,13 @@ def _lasting(record: GradientRecord, judged: GradientRecord, limits: Limits) -> 
     """What is found in the record, or in its later pass, and will not be gone after a few more steps."""
     passes = record.later.steps if record.later else 0
     is_opening = has_opening_gate(record) and (passes < OPENED or any(map(_is_opening, record.later or ())))
-    found = (f for f in _telling(judged, judge(judged, limits), limits) if not (f.gate and is_opening))
+    found = (f for f in _telling(judged, judge(judged, limits), limits) if not (f.provisional and is_opening))
     return tuple(f for f in found if not _is_starved(f))
 
 
 def _is_starved(finding: Finding) -> bool:
     """Whether a gradient is not zero, but nothing beside the others: training takes it there, and away again."""
-    return finding.kind == "dead" and finding.gate and bool(finding.value) and not finding.limit_name
+    return finding.kind == "dead" and finding.provisional and bool(finding.value) and not finding.limit_name
 
 
 def has_opening_gate(record: GradientRecord) -> bool:
@@ -129,7 +129,7 @@ def _toys(record: GradientRecord) -> Iterator[_Toy]:
 
 def _is_opening(layer: LayerGradient) -> bool:
     """Whether a weight that starts at zero is about to leave it."""
-    return any("bias" not in name and name not in layer.zero for name in layer.closed)
+    return any("bias" not in name and name not in layer.zero_gradients for name in layer.zero_weights)
 
 
 def _is_small(layer: LayerGradient) -> bool:

@@ -31,8 +31,9 @@ def remarks(record: GradientRecord, limits: Limits) -> tuple[str, ...]:
 
 def _memory(signal: Signal) -> str:
     return (
-        f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.carry:.0e} at the first quarter: "
-        "what the first steps hold is out of reach until training opens the gates; a forget bias above 0 helps"
+        f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.time_reach:.0e} "
+        "at the first quarter: what the first steps hold is out of reach until training opens the gates; "
+        "a forget bias above 0 helps"
     )
 
 

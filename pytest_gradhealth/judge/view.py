@@ -69,7 +69,7 @@ class View:
     @cached_property
     def front(self) -> list[LayerGradient]:
         """The first quarter of the layers that were called; one whose weights are all zero has no sensitivity yet."""
-        known = [layer for layer in self.trained if layer.weight_norm or not layer.closed]
+        known = [layer for layer in self.trained if layer.weight_norm or not layer.zero_weights]
         called = [layer for layer in known if layer.order is not None]
         return called[: math.ceil(len(called) / QUARTER)]
 
@@ -104,7 +104,7 @@ class View:
     @cached_property
     def bounded(self) -> list[Signal]:
         """Bounded activations that the signal runs through."""
-        return [signal for signal in self.leaves if signal.kind in BOUNDED and signal.flat is not None]
+        return [signal for signal in self.leaves if signal.kind in BOUNDED and signal.saturation is not None]
 
     @cached_property
     def normalised(self) -> dict[str, float]:
@@ -112,7 +112,11 @@ class View:
 
         That is 1 by definition (Ioffe & Szegedy, 2015), unless ``eps`` outweighs what it is added to.
         """
-        given = (s for s in self.leaves if NORMALISES.search(s.kind) and s.low != s.high and self.limits.judges(s.name))
+        given = (
+            s
+            for s in self.leaves
+            if NORMALISES.search(s.kind) and s.input_min != s.input_max and self.limits.judges(s.name)
+        )
         return {signal.name: signal.rms / self._weight_of(signal.name) for signal in given}
 
     @property
@@ -132,9 +136,9 @@ class View:
         Of several modules that with the most, unless the model's own output and the last module that the loss depends
         on know no difference at all. (Either alone may be a constant by design: a learnt deviation, a prior.)
         """
-        last = next((s for s in reversed(self.leaves) if s.gradient and s.samples is not None), None)
-        left = highest([math.inf if end is None else end.samples for end in (self.signal(""), last)])
-        return left if left is not None and left < SAME else highest([signal.samples for signal in self.back])
+        last = next((s for s in reversed(self.leaves) if s.gradient and s.sample_variation is not None), None)
+        left = highest([math.inf if end is None else end.sample_variation for end in (self.signal(""), last)])
+        return left if left is not None and left < SAME else highest([signal.sample_variation for signal in self.back])
 
     @cached_property
     def loss_scale(self) -> float:
@@ -158,7 +162,7 @@ class View:
         """
         last = self.leaves[-1:]
         known = (s for s in self.leaves if s.kind != "Softmax" or s in last)
-        return next((s for s in known if _silences(s) and (s.returned or s in last or self.is_plain_sum)), None)
+        return next((s for s in known if _silences(s) and (s.input_gradient or s in last or self.is_plain_sum)), None)
 
     @cached_property
     def is_plain_sum(self) -> bool:
@@ -178,7 +182,7 @@ class View:
     def _given(self) -> list[Signal]:
         """The model itself, where it is known what it was given."""
         whole = self.signal("")
-        return [] if whole is None or whole.given is None else [whole]
+        return [] if whole is None or whole.input_variation is None else [whole]
 
     @cached_property
     def entries(self) -> list[Signal]:
@@ -186,13 +190,13 @@ class View:
 
         A learnt token or latent at the beginning of a model is the same for every sample, and no batch.
         """
-        given = [signal for signal in self.leaves if not signal.fed]
+        given = [signal for signal in self.leaves if not signal.input_attached]
         return given or self.leaves[:1]
 
     @cached_property
     def tokens_differ(self) -> bool:
         """Whether the positions of the sequences differ."""
-        first = next((signal.tokens for signal in self.leaves if signal.tokens is not None), None)
+        first = next((signal.token_variation for signal in self.leaves if signal.token_variation is not None), None)
         return first is None or first >= SAME
 
     @cached_property
@@ -206,7 +210,7 @@ class View:
     @cached_property
     def restarts(self) -> list[Signal]:
         """Modules that are trained, though what they are given carries no graph."""
-        return [signal for signal in self.leaves if signal.fed is False and signal.gradient is not None]
+        return [signal for signal in self.leaves if signal.input_attached is False and signal.gradient is not None]
 
     @cached_property
     def families(self) -> dict[str, dict[int, LayerGradient]]:
@@ -227,12 +231,12 @@ class View:
     def is_given_nothing(self, layer: LayerGradient) -> bool:
         """Whether a layer's input is all zeros, so that its weights can have no gradient."""
         signal = self.signal(layer.name)
-        return signal is not None and signal.is_given_zeros
+        return signal is not None and signal.input_is_zero
 
     @property
     def is_fed_zeros(self) -> bool:
         """Whether the model itself is given nothing but zeros."""
-        return bool(self.leaves) and all(signal.is_given_zeros for signal in [self.leaves[0], *self._given])
+        return bool(self.leaves) and all(signal.input_is_zero for signal in [self.leaves[0], *self._given])
 
     def signal(self, name: str) -> Signal | None:
         """What went through a module; None: it was never called."""
@@ -300,16 +304,16 @@ def highest(values: Sequence[float | None]) -> float | None:
 
 
 def _silences(signal: Signal) -> bool:
-    if not ("Norm" in signal.kind or signal.kind == "Softmax") or signal.returned is None or not signal.gradient:
+    if not ("Norm" in signal.kind or signal.kind == "Softmax") or signal.input_gradient is None or not signal.gradient:
         return False
-    given = signal.largest_given
-    if not given or (signal.flat or 0.0) > SATURATED:
+    given = signal.input_peak
+    if not given or (signal.saturation or 0.0) > SATURATED:
         return False  # it was given nothing, or nothing but extremes: that is a fault of what lies in front
-    return signal.returned * given < NOISE * signal.gradient * signal.peak
+    return signal.input_gradient * given < NOISE * signal.gradient * signal.peak
 
 
 def _differ(first: Signal) -> bool:
-    if first.low is not None and first.low == first.high:
+    if first.input_min is not None and first.input_min == first.input_max:
         return False
-    variation = first.samples if first.low is None else first.given
+    variation = first.sample_variation if first.input_min is None else first.input_variation
     return variation is None or variation >= SAME

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_gradhealth.errors import MeasurementError
-from pytest_gradhealth.measure.histogram import Tally, histogram_of
+from pytest_gradhealth.measure.passes.histogram import Tally, histogram_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient
 
 __all__ = ["record_of"]
@@ -157,8 +157,8 @@ def _layer(
         nan=sum(int(np.isnan(array).sum()) for array in came.values()),
         inf=sum(int(np.isinf(array).sum()) for array in came.values()),
         missing=tuple(_own(path, name) for path in paths if path not in came),
-        zero=tuple(_own(path, name) for path, array in came.items() if not array.any()),
-        closed=tuple(
+        zero_gradients=tuple(_own(path, name) for path, array in came.items() if not array.any()),
+        zero_weights=tuple(
             own for path, array in held.items() if not array.any() and (own := _own(path, name)) not in BIASES
         ),
         histogram=histogram_of(map(Tally.of, came.values())) if histograms else None,

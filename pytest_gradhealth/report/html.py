@@ -22,7 +22,12 @@ from pytest_gradhealth.report.store import Report, StoredCheck
 __all__ = ["render_html", "require_html"]
 
 DIGITS = 4
-_FLAGS = {"missing": "no gradient", "zero": "exactly zero", "closed": "starts at zero", "tied": "tied with"}
+_FLAGS = {
+    "missing": "no gradient",
+    "zero_gradients": "exactly zero",
+    "zero_weights": "starts at zero",
+    "tied": "tied with",
+}
 
 
 def require_html() -> None:
@@ -110,7 +115,7 @@ def _check(number: int, stored: StoredCheck, baseline: Baseline | None) -> dict[
         "limits": {plain(name): value for name, value in check.limits.items() if _is_number(value)},
         "rules": list(_facts(check.limits)),
         "metadata": list(_facts(check.metadata)),
-        "flags": [list(_flags(layer, check.designed)) for layer in record],
+        "flags": [list(_flags(layer, check.by_design)) for layer in record],
         "extra": [_extra(title, cells, record) for title, cells in check.columns.items()],
         "shadows": list(_shadows(record, accepted)),
     }
@@ -173,7 +178,7 @@ def _flags(layer: LayerGradient, designed: Mapping[str, str]) -> Iterator[str]:
     for name, words in _FLAGS.items():
         found = getattr(layer, name)
         # Most biases start at zero; that is worth a word only where it may explain a gradient of zero.
-        if found and (name != "closed" or not layer.norm):
+        if found and (name != "zero_weights" or not layer.norm):
             yield f"{words}: {plain(', '.join(found))}"
 
 

@@ -25,7 +25,7 @@ HELP = {
     "collapse": "All samples look alike after some layer, so nothing is left that the model could tell apart.",
     "faint": "The loss hardly depends on the weights, or the samples hardly differ any more, so that little is learnt.",
     "saturated": "Most outputs of the bounded activations lie where their slope is next to zero.",
-    "unlisted": "Parameters that receive a gradient are not among model.parameters(), so that no optimiser moves them.",
+    "unregistered": "Parameters that receive a gradient are not among model.parameters(): no optimiser moves them.",
     "objective": "The loss is not the one that was meant: it is upside down, or mixes up outputs and targets.",
     "symmetric": "Units hold the same weights, so they receive the same gradient and never become different.",
     "ratio": "The gradient norms of two layers are further apart than the test allows.",

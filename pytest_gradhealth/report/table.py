@@ -26,7 +26,7 @@ HEADLINES = {
     "drift": "drift",
     "faint": "faint gradients",
     "objective": "wrong objective",
-    "unlisted": "unlisted parameters",
+    "unregistered": "unregistered parameters",
     "ratio": "uneven gradients",
     "saturated": "saturated activations",
     "symmetric": "identical units",
@@ -190,10 +190,10 @@ def _norm(layer: LayerGradient) -> str:
 
 def _marks(check: Check, symbols: _Symbols) -> dict[str, str]:
     """The last column: what was found at a layer, or why an odd number there is meant to be."""
-    marks = {name: _line(reason) for name, reason in check.designed.items()}
+    marks = {name: _line(reason) for name, reason in check.by_design.items()}
     for finding in check.findings:
         for layer in finding.layers:
-            kinds = marks.get(layer, "") if layer in marks and layer not in check.designed else symbols.sick
+            kinds = marks.get(layer, "") if layer in marks and layer not in check.by_design else symbols.sick
             marks[layer] = f"{kinds} {_line(finding.kind)}" if finding.kind not in kinds else kinds
     return marks
 
@@ -218,7 +218,7 @@ def _shown(check: Check) -> set[int]:
     culprits = {finding.layer for finding in check.findings}
     matter = _ends(check, {name for finding in check.findings for name in finding.layers})
     if len(matter) < UNFOLDED:
-        designed = _ends(check, set(check.designed))
+        designed = _ends(check, set(check.by_design))
         matter |= designed if len(matter | designed) <= UNFOLDED else set()
     matter |= {i for i, layer in enumerate(layers) if layer.name in culprits}
     matter |= {0, 1, len(layers) - 2, len(layers) - 1}

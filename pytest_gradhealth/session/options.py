@@ -41,11 +41,11 @@ LIMITS = (
     Option("max_elasticity", "float", "Largest relative change of the loss for one of a layer's weights", "FACTOR"),
     Option("min_elasticity", "float", "Smallest such change for the strongest layer", "FACTOR"),
     Option("max_growth", "float", "Largest growth of the signal on its way forward allowed", "FACTOR"),
-    Option("max_surprise", "float", "Largest cross entropy over a guess's, or outputs over targets", "FACTOR"),
-    Option("max_flat", "float", "Largest share of outputs at which bounded activations have no slope", "SHARE"),
-    Option("min_carry", "float", "Smallest gradient at a recurrence's first steps over that at its last", "SHARE"),
+    Option("max_initial_loss", "float", "Largest cross entropy over a guess's, or outputs over targets", "FACTOR"),
+    Option("max_saturation", "float", "Largest share of outputs at which bounded activations have no slope", "SHARE"),
+    Option("min_time_reach", "float", "Smallest gradient at a recurrence's first steps over that at its last", "SHARE"),
     Option("min_amplitude", "float", "Smallest difference between samples at the output allowed", "SIZE"),
-    Option("min_gradient", "float", "Smallest root mean square allowed of the largest gradient", "SIZE"),
+    Option("min_gradient_rms", "float", "Smallest root mean square allowed of the largest gradient", "SIZE"),
 )
 MEASURING = (
     Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),

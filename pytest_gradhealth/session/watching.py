@@ -13,10 +13,10 @@ import pytest
 from pytest_gradhealth.checks import NOTHING_TRAINED, GradHealth
 from pytest_gradhealth.errors import GradientHealthError, GradientHealthWarning
 from pytest_gradhealth.record import Check
-from pytest_gradhealth.session.looks import shown
+from pytest_gradhealth.session.rendering import shown
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.measure.watch import Watch
+    from pytest_gradhealth.measure.watching.patches import Watch
 
 __all__ = ["watched"]
 

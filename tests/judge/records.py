@@ -28,8 +28,15 @@ def layer(number: int, **fields: Any) -> LayerGradient:
 
 
 def signal(number: int, **fields: Any) -> Signal:
-    usual: dict[str, Any] = {"gradient": 0.1, "returned": 0.1, "rms": 1.0, "peak": 3.0, "samples": 0.8, "size": 192}
-    return Signal(name=f"fc{number}", kind="Linear", order=2 * number, **{**usual, "low": -3.0, "high": 3.0, **fields})
+    usual: dict[str, Any] = {
+        "gradient": 0.1,
+        "input_gradient": 0.1,
+        "rms": 1.0,
+        "peak": 3.0,
+        "sample_variation": 0.8,
+        "size": 192,
+    }
+    return Signal(name=f"fc{number}", kind="Linear", order=2 * number, **{**usual, "input_min": -3.0, "input_max": 3.0, **fields})
 
 
 def record(layers: list[LayerGradient] | None = None, **fields: Any) -> GradientRecord:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import judge
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Operation, Signal, Stray
+from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Operation, Signal, UnregisteredParameter
 
 sizes = st.sampled_from([0.0, 1e-300, 1e-12, 1e-3, 1.0, 1e6, 1e300, math.inf, math.nan])
 shares = st.sampled_from([0.0, 1e-9, 0.5, 1.0])
@@ -33,12 +33,12 @@ def layers(draw: st.DrawFn, name: str, order: int) -> LayerGradient:
         reach=draw(shares),
         gain=draw(st.none() | sizes),
         dead=draw(shares),
-        shut=draw(shares),
+        dead_by_bias=draw(shares),
         units=draw(st.sampled_from([0, 3])),
-        alike=draw(st.booleans()),
+        identical_units=draw(st.booleans()),
         nan=draw(st.sampled_from([0, 2])),
         missing=("weight",) if norm is None else (),
-        closed=draw(st.sampled_from([(), ("weight",), ("bias",)])),
+        zero_weights=draw(st.sampled_from([(), ("weight",), ("bias",)])),
         installed=draw(st.booleans()),
     )
 
@@ -50,18 +50,18 @@ def signals(draw: st.DrawFn, name: str, order: int) -> Signal:
         kind=draw(st.sampled_from(["Linear", "BatchNorm1d", "Tanh", "LSTM", "Softmax"])),
         order=order,
         gradient=draw(st.none() | sizes),
-        returned=draw(st.none() | sizes),
+        input_gradient=draw(st.none() | sizes),
         rms=draw(sizes),
         peak=draw(sizes),
-        samples=draw(st.none() | sizes),
-        tokens=draw(st.none() | sizes),
-        flat=draw(st.none() | shares),
-        dropped=draw(shares),
-        low=draw(st.none() | sizes),
-        high=draw(st.none() | sizes),
-        given=draw(st.none() | sizes),
+        sample_variation=draw(st.none() | sizes),
+        token_variation=draw(st.none() | sizes),
+        saturation=draw(st.none() | shares),
+        dropout=draw(shares),
+        input_min=draw(st.none() | sizes),
+        input_max=draw(st.none() | sizes),
+        input_variation=draw(st.none() | sizes),
         steps=draw(st.sampled_from([0, 8, 200])),
-        carry=draw(st.none() | sizes),
+        time_reach=draw(st.none() | sizes),
         size=draw(st.sampled_from([0, 12])),
     )
 
@@ -72,23 +72,23 @@ def operations(draw: st.DrawFn) -> Operation:
         name=draw(st.sampled_from(["softmax", "mul", "relu", "round", "detach"])),
         order=draw(st.integers(0, 9)),
         installed=draw(st.booleans()),
-        cuts=draw(st.booleans()),
-        behind=tuple(name for name in NAMES if draw(st.booleans())),
-        flat=draw(shares),
+        detaches=draw(st.booleans()),
+        upstream=tuple(name for name in NAMES if draw(st.booleans())),
+        zero_slope=draw(shares),
         constant=draw(st.sampled_from([None, 0.0, 1.0])),
     )
 
 
-def objectives() -> st.SearchStrategy[Objective]:
+def objectives() -> st.SearchStrategy[LossGraph]:
     return st.builds(
-        Objective,
-        raised=st.sampled_from(["", "mse_loss"]),
-        crossed=st.sampled_from([0, 8]),
-        surprise=st.none() | sizes,
-        mass=st.none() | sizes,
-        overshoot=st.none() | sizes,
-        bounded=st.just("tanh"),
-        lost=shares,
+        LossGraph,
+        maximised=st.sampled_from(["", "mse_loss"]),
+        broadcast=st.sampled_from([0, 8]),
+        initial_loss=st.none() | sizes,
+        probability_sum=st.none() | sizes,
+        output_scale=st.none() | sizes,
+        output_bound=st.just("tanh"),
+        unreachable=shares,
     )
 
 
@@ -100,8 +100,14 @@ def records(draw: st.DrawFn) -> GradientRecord:
         model="Net",
         samples=draw(st.sampled_from([None, 1, 8])),
         loss=draw(st.none() | sizes),
-        objective=draw(st.none() | objectives()),
-        strays=tuple(draw(st.lists(st.builds(Stray, module=st.sampled_from(NAMES), name=st.just("kept")), max_size=2))),
+        loss_graph=draw(st.none() | objectives()),
+        unregistered=tuple(
+            draw(
+                st.lists(
+                    st.builds(UnregisteredParameter, module=st.sampled_from(NAMES), name=st.just("kept")), max_size=2
+                )
+            )
+        ),
         operations=tuple(draw(st.lists(operations(), max_size=3))),
         layers=tuple(draw(layers(name, order)) for order, name in enumerate(measured)),
         signals=tuple(draw(signals(name, order)) for order, name in enumerate(called)),

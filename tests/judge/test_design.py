@@ -319,7 +319,7 @@ def test_healthy_by_design(name: str) -> None:
     ],
 )
 def test_the_table_says_why(name: str, reason: str) -> None:
-    assert reason in set(BY_DESIGN[name]().designed.values())
+    assert reason in set(BY_DESIGN[name]().by_design.values())
 
 
 @pytest.mark.parametrize("way", ["zero weight", "rezero"])
@@ -350,7 +350,7 @@ def test_a_bias_that_cancels_out_beside_a_parametrised_weight() -> None:
 
     check = examined(build, BATCHES, step=hinge)
     assert not kinds(check)
-    assert check.designed["3.head"] == "shift that this loss does not see"
+    assert check.by_design["3.head"] == "shift that this loss does not see"
 
 
 class Shrunk(nn.Module):

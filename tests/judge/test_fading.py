@@ -57,7 +57,7 @@ def test_a_single_lossy_layer_is_named_alone() -> None:
 
 
 def test_alike_units_are_the_cause_and_not_the_vanishing_they_bring() -> None:
-    given = record([layer(n, alike=True, reach=1e-7 if n < 4 else 1.0) for n in range(8)])
+    given = record([layer(n, identical_units=True, reach=1e-7 if n < 4 else 1.0) for n in range(8)])
     assert [f.kind for f in found(given)] == ["symmetric"]
 
 
@@ -173,7 +173,7 @@ def pooled_attention() -> nn.Module:
 
 def test_a_map_of_attention_weights_holds_no_tokens() -> None:
     check = examined(pooled_attention, [images(seed=1), images(seed=2)], ignore=["*.query", "*.key"])
-    assert check.record.signals[-4].tokens is None
+    assert check.record.signals[-4].token_variation is None
     assert not kinds(check)
 
 
@@ -193,7 +193,7 @@ def test_faint_gradients_that_the_optimiser_drowns(factor: float, alarm: bool) -
     check = examined(relu_mlp, BATCHES, loss=lambda output, target: factor * F.cross_entropy(output, target))
     assert kinds(check) == (["faint"] if alarm else [])
     if alarm:
-        assert check.findings[0].limit_name == "min_gradient"
+        assert check.findings[0].limit_name == "min_gradient_rms"
 
 
 def test_faint_a_saturated_read_out() -> None:

@@ -157,7 +157,7 @@ def test_an_installed_choice_among_one_is_no_fault(tmp_path: Path) -> None:
     with installed(tmp_path) as library:
         check = examined(lambda: nn.Sequential(library.Choosing(), nn.Linear(WIDTH, CLASSES)), BATCHES)
     assert not kinds(check)
-    assert check.designed["0.scores.0"] == "not used by this model"
+    assert check.by_design["0.scores.0"] == "not used by this model"
 
 
 @pytest.mark.parametrize("cut", [True, False])
@@ -167,7 +167,7 @@ def test_missing_below_an_installed_backbone_that_has_a_part_nobody_asked_for(cu
             library.Backbone(), Apply(lambda both: both[0].detach() if cut else both[0]), nn.Linear(WIDTH, CLASSES)
         )
         check = examined(build, BATCHES)
-    assert check.designed["0.pooler"] == "not used by this model"
+    assert check.by_design["0.pooler"] == "not used by this model"
     assert [finding.layers for finding in check.findings] == ([("0.second", "0.first")] if cut else [])
 
 
@@ -249,7 +249,7 @@ def force(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 def test_a_last_bias_of_which_the_loss_takes_the_slope() -> None:
     check = examined(lambda: chain(2, nn.Tanh), BATCHES, step=force)
     assert not kinds(check)
-    assert "derivative" in check.designed["4"]
+    assert "derivative" in check.by_design["4"]
 
 
 def test_missing_a_bias_behind_a_tied_weight() -> None:
@@ -319,5 +319,5 @@ def test_an_installed_model_that_trains_a_part_of_itself_in_a_watched_test(tmp_p
     with installed(tmp_path) as library, GradHealth(Settings(device="cpu"), sink=kept.append).watch():
         x, y = BATCHES[0]
         F.cross_entropy(library.Guided()(x), y).backward()
-    assert set(kept[0].designed.values()) == {"not used by this model"}
+    assert set(kept[0].by_design.values()) == {"not used by this model"}
     assert not kinds(kept[0])

@@ -17,7 +17,7 @@ def test_forgetting_a_long_vanilla_rnn(steps: int) -> None:
     assert finding.layer == "rnn"
     assert f"{steps} steps" in finding.message
     assert not kinds(examined(lambda: Recurrent(nn.LSTM, forget=5.0), batches))
-    strict = examined(lambda: Recurrent(nn.LSTM), batches, min_carry=1e-5)
+    strict = examined(lambda: Recurrent(nn.LSTM), batches, min_time_reach=1e-5)
     assert kinds(strict) == ["vanishing"]  # gates that start half open are judged on request only
     assert not kinds(examined(lambda: Recurrent(nn.LSTM), batches))
 
@@ -30,7 +30,7 @@ def test_forgetting_through_shut_gates(bias: float, alarm: bool) -> None:
     if alarm:
         assert check.findings[0].layer == "rnn"
         assert "shut" in check.findings[0].cause
-        assert not kinds(examined(lambda: Recurrent(nn.LSTM, forget=bias), batches, min_carry=None))
+        assert not kinds(examined(lambda: Recurrent(nn.LSTM, forget=bias), batches, min_time_reach=None))
 
 
 class Stepwise(nn.Module):

@@ -85,7 +85,7 @@ def test_exploding_at_birth(std: float, alarm: bool, factor: float) -> None:
     assert kinds(check) == (["exploding"] if alarm else [])
     if alarm:
         assert "times that of a guess" in check.findings[0].message
-        assert not kinds(examined(loud(std), BATCHES, max_surprise=None))
+        assert not kinds(examined(loud(std), BATCHES, max_initial_loss=None))
 
 
 def test_padding_and_pixels_do_not_surprise() -> None:
@@ -95,8 +95,8 @@ def test_padding_and_pixels_do_not_surprise() -> None:
     loss = lambda output, target: F.cross_entropy(output, target, label_smoothing=0.1)  # noqa: E731
     check = examined(lambda: nn.Conv2d(3, CLASSES, 1), [(images, target)], loss=loss)
     assert not kinds(check)
-    assert check.record.objective
-    assert check.record.objective.surprise == pytest.approx(1.0, abs=0.2)
+    assert check.record.loss_graph
+    assert check.record.loss_graph.initial_loss == pytest.approx(1.0, abs=0.2)
 
 
 def wide_tanh(scale: float, activation: Callable[[], nn.Module] = nn.Tanh) -> Callable[[], nn.Module]:
@@ -110,7 +110,7 @@ def test_saturated_activations_behind_a_normalisation(activation: Callable[[], n
     finding = only(examined(wide_tanh(20.0, activation), BATCHES), "saturated")
     assert f"4 {activation.__name__} modules" in finding.message
     assert set(finding.layers) <= {f"{2 * i + 1}.0" for i in range(4)}
-    assert not kinds(examined(wide_tanh(20.0, activation), BATCHES, max_flat=None))
+    assert not kinds(examined(wide_tanh(20.0, activation), BATCHES, max_saturation=None))
     assert not kinds(examined(wide_tanh(1.0, activation), BATCHES))
 
 

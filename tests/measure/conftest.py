@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure.batches import as_batches
-from pytest_gradhealth.measure.rehearsal import Rehearsal
+from pytest_gradhealth.measure.runs.batches import as_batches
+from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import GradientRecord
 
 
@@ -17,7 +17,7 @@ def measured() -> Callable[..., GradientRecord]:
     """The record of a model over batches."""
 
     def measure(model: Any, batches: Any, **options: Any) -> GradientRecord:
-        return Rehearsal(model, as_batches(batches, 4), **options).measure()
+        return Runner(model, as_batches(batches, 4), **options).measure()
 
     return measure
 

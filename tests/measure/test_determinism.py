@@ -70,8 +70,8 @@ def test_the_seed_is_that_of_the_call_where_it_gives_one() -> None:
 
 
 def test_a_batch_the_model_overwrites_is_whole_again_at_the_second_look() -> None:
-    from pytest_gradhealth.measure.rehearsal import Rehearsal
+    from pytest_gradhealth.measure.runs.runner import Runner
 
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 2))
-    rehearsal = Rehearsal(model, [torch.randn(6, 4)], loss=torch.sum)
+    rehearsal = Runner(model, [torch.randn(6, 4)], loss=torch.sum)
     assert rehearsal.measure() == rehearsal.measure()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import pytest_gradhealth
 from pytest_gradhealth.checks import GradHealth, Settings
-from pytest_gradhealth.measure.rehearsal import Rehearsal
-from pytest_gradhealth.measure.statistics import tally
+from pytest_gradhealth.measure.passes.statistics import tally
+from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Check, GradientRecord, Histogram
 
 Measured = Callable[..., GradientRecord]
@@ -157,7 +157,7 @@ def test_counting_changes_nothing(measured: Measured) -> None:
 
 
 def test_the_second_look_has_its_own(measured: Measured) -> None:
-    rehearsal = Rehearsal(nn.Linear(3, 2), [torch.randn(4, 3)], loss=loss, histograms=True)
+    rehearsal = Runner(nn.Linear(3, 2), [torch.randn(4, 3)], loss=loss, histograms=True)
     first, later = rehearsal.measure()[""].histogram, rehearsal.look_again((2,), lambda record: True)[""].histogram
     assert first is not None
     assert later is not None

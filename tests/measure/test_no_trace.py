@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from pytest_gradhealth import GradHealth, Settings
-from pytest_gradhealth.measure.rehearsal import Rehearsal
+from pytest_gradhealth.measure.runs.runner import Runner
 
 
 def digest(tensor: Tensor | None) -> str:
@@ -129,7 +129,7 @@ def look(request: pytest.FixtureRequest) -> Callable[..., Any]:
     def run(model: nn.Module, batches: list[Any], **options: Any) -> Any:
         if request.param == "fixture":
             return GradHealth(Settings(device="cpu")).measure(model, batches, **options)
-        rehearsal = Rehearsal(model, batches, **options)
+        rehearsal = Runner(model, batches, **options)
         if request.param == "check":
             return rehearsal.measure()
         return rehearsal.look_again((1, 3), lambda record: False)
@@ -220,7 +220,7 @@ def test_sparse_gradients_survive_the_second_look() -> None:
     """Adam refuses sparse gradients."""
     model = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Linear(4, 2))
     before = state(model)
-    record = Rehearsal(model, [torch.tensor([1, 2])], loss=loss).look_again((1, 2), lambda record: False)
+    record = Runner(model, [torch.tensor([1, 2])], loss=loss).look_again((1, 2), lambda record: False)
     assert record.steps == 2
     assert record["0"].norm
     assert differences(state(model), before) == []
@@ -241,7 +241,7 @@ def test_a_tensor_that_passes_through_modules_keeps_no_hook() -> None:
 
     constant = torch.ones(3, requires_grad=True)
     model = Positions()
-    Rehearsal(model, [torch.randn(2, 3)], step=lambda m, x: loss(m(constant) + m(x))).measure()
+    Runner(model, [torch.randn(2, 3)], step=lambda m, x: loss(m(constant) + m(x))).measure()
     assert not constant._backward_hooks
     assert not model.weight._backward_hooks
 
@@ -252,13 +252,13 @@ def test_a_model_with_nan_parameters_keeps_their_bits() -> None:
         model.weight.fill_(float("nan"))
         model.bias.fill_(-0.0)
     before = state(model)
-    Rehearsal(model, [torch.randn(2, 2)], loss=loss).look_again((2,), lambda record: True)
+    Runner(model, [torch.randn(2, 2)], loss=loss).look_again((2,), lambda record: True)
     assert differences(state(model), before) == []
 
 
 def test_the_second_look_sees_later_steps_and_stops_when_it_has_seen_enough() -> None:
     model = nn.Linear(2, 1)
-    rehearsal = Rehearsal(model, [torch.ones(1, 2)], loss=loss)
+    rehearsal = Runner(model, [torch.ones(1, 2)], loss=loss)
     assert rehearsal.look_again((1, 2, 4), lambda record: record.steps == 2).steps == 2
     # One Adam step moves a weight by its learning rate, whatever the size of the gradient.
     first, later = rehearsal.measure(), rehearsal.look_again((1,), lambda record: True)
@@ -270,7 +270,7 @@ def test_a_model_that_is_moved_or_initialised_is_a_copy() -> None:
     model = nn.Sequential(nn.LazyLinear(3), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
     modules = [id(module) for module in model.modules()]
     kinds = [type(module) for module in model.modules()]
-    Rehearsal(model, [torch.randn(2, 5)], loss=loss).measure()
+    Runner(model, [torch.randn(2, 5)], loss=loss).measure()
     assert [id(module) for module in model.modules()] == modules
     assert [type(module) for module in model.modules()] == kinds
 
@@ -281,7 +281,7 @@ def test_the_second_look_works_in_every_precision(dtype: torch.dtype) -> None:
     model = nn.Linear(3, 2, dtype=dtype)
     before = state(model)
     batch = torch.tensor([[1.0, 1e-4, 0.0]]).to(dtype)
-    rehearsal = Rehearsal(model, [batch], loss=lambda out: out.abs().sum())
+    rehearsal = Runner(model, [batch], loss=lambda out: out.abs().sum())
     first, later = rehearsal.measure(), rehearsal.look_again((1, 2), lambda record: False)
     assert later[""].weight_norm == pytest.approx(first[""].weight_norm, abs=2 * 8**0.5 * 1.1e-3)
     assert later[""].weight_norm != first[""].weight_norm

@@ -99,7 +99,7 @@ def test_gain_of_a_parent_that_owns_parameters_does_not_break_the_chain(measured
     first, second = record["first"], record["second"]
     # The parent's output lies behind both: its signal is no measure of what went on between them.
     assert record[""].gain is None
-    assert first.gain == pytest.approx((record.signals[1].returned or math.nan) / (first.signal or math.nan))
+    assert first.gain == pytest.approx((record.signals[1].input_gradient or math.nan) / (first.signal or math.nan))
     assert second.gain == pytest.approx((first.signal or math.nan) / (second.signal or math.nan))
 
 
@@ -138,7 +138,7 @@ def test_dead_is_the_share_of_units_without_gradient(measured: Measured) -> None
         model[0].bias.zero_()
         model[2].weight.fill_(1.0)
     once = measured(model, torch.ones(2, 1), loss=total)["0"]
-    assert (once.dead, once.units, once.zero) == (0.5, 4, ())
+    assert (once.dead, once.units, once.zero_gradients) == (0.5, 4, ())
     # A unit that lives in any batch is alive.
     both = measured(model, [torch.ones(2, 1), -torch.ones(2, 1)], loss=total)["0"]
     assert (both.dead, both.units) == (0.0, 4)
@@ -149,7 +149,7 @@ def test_a_layer_of_which_no_unit_lives(measured: Measured) -> None:
     with torch.no_grad():
         model[0].bias.fill_(-100.0)
     layer = measured(model, torch.randn(4, 2), loss=total)["0"]
-    assert (layer.norm, layer.dead, layer.zero, layer.missing) == (0.0, 1.0, ("weight", "bias"), ())
+    assert (layer.norm, layer.dead, layer.zero_gradients, layer.missing) == (0.0, 1.0, ("weight", "bias"), ())
 
 
 def test_the_units_of_a_convolution_and_its_transpose(measured: Measured) -> None:
@@ -165,7 +165,7 @@ def test_the_units_of_a_convolution_and_its_transpose(measured: Measured) -> Non
 def test_a_unit_with_two_weights_dies_only_where_both_do(measured: Measured) -> None:
     """The input of the first step is zero and so is the gradient of its weights, not that of the recurrent ones."""
     record = measured(nn.RNN(3, 4, batch_first=True), torch.zeros(2, 5, 3), step=lambda m, x: m(x)[0].sum())
-    assert record[""].zero == ("weight_ih_l0",)
+    assert record[""].zero_gradients == ("weight_ih_l0",)
     assert (record[""].units, record[""].dead) == (4, 0.0)
 
 
@@ -190,8 +190,8 @@ def test_missing_zero_and_closed_parameters_are_told_apart(measured: Measured) -
     record = measured(Model(), torch.randn(3, 2))
     assert record["unused"].missing == ("weight", "bias")
     assert (record["unused"].norm, record["unused"].arrived) == (None, False)
-    assert (record["gated"].zero, record["gated"].closed) == (("weight", "bias"), ("weight",))
-    assert (record["used"].missing, record["used"].zero, record["used"].closed) == ((), (), ())
+    assert (record["gated"].zero_gradients, record["gated"].zero_weights) == (("weight", "bias"), ("weight",))
+    assert (record["used"].missing, record["used"].zero_gradients, record["used"].zero_weights) == ((), (), ())
 
 
 def test_nan_and_inf_are_counted(measured: Measured) -> None:
@@ -214,7 +214,7 @@ def test_gradients_whose_squares_leave_the_range_of_float32(measured: Measured, 
     assert record["1"].norm == pytest.approx(math.sqrt(59) * size)
     assert record["0"].signal == pytest.approx(math.sqrt(2) * size)
     assert record["1"].gain == pytest.approx(math.sqrt(2))
-    assert record["0"].zero == ()
+    assert record["0"].zero_gradients == ()
 
 
 @pytest.mark.filterwarnings("error")
@@ -230,20 +230,29 @@ def test_what_a_signal_knows_of_its_modules_output(measured: Measured) -> None:
     record = measured(two_layers(), torch.ones(1, 2), loss=total)
     whole, first, last = record.signals
     assert [s.name for s in record.signals] == ["", "0", "1"]
-    assert (first.rms, first.peak, first.low, first.high) == pytest.approx((math.sqrt(29), 7, 1, 1))
-    assert (last.rms, last.peak, whole.calls, whole.attached, first.fed, last.fed) == (110, 110, 1, True, False, True)
+    assert (first.rms, first.peak, first.input_min, first.input_max) == pytest.approx((math.sqrt(29), 7, 1, 1))
+    assert (last.rms, last.peak, whole.calls, whole.attached, first.input_attached, last.input_attached) == (
+        110,
+        110,
+        1,
+        True,
+        False,
+        True,
+    )
 
 
 def test_samples_and_tokens_are_undefined_where_there_is_nothing_to_compare(measured: Measured) -> None:
     signal = measured(nn.Linear(2, 2), torch.randn(1, 2), loss=total).signals[0]
-    assert (signal.samples, signal.tokens) == (None, None)
+    assert (signal.sample_variation, signal.token_variation) == (None, None)
 
 
 def test_how_much_samples_differ(measured: Measured) -> None:
     with torch.no_grad():
         (model := nn.Linear(1, 1, bias=False)).weight.fill_(1.0)
     # 1 and 3: mean 2, distance 1, root mean square sqrt 5
-    assert measured(model, torch.tensor([[1.0], [3.0]]), loss=total).signals[0].samples == pytest.approx(1 / 5**0.5)
+    assert measured(model, torch.tensor([[1.0], [3.0]]), loss=total).signals[0].sample_variation == pytest.approx(
+        1 / 5**0.5
+    )
 
 
 def test_an_output_of_zeros_does_not_differ_by_nan(measured: Measured) -> None:
@@ -251,4 +260,4 @@ def test_an_output_of_zeros_does_not_differ_by_nan(measured: Measured) -> None:
     nn.init.zeros_(model.weight)
     nn.init.zeros_(model.bias)
     signal = measured(model, torch.randn(3, 2), loss=total).signals[0]
-    assert (signal.rms, signal.zeros, signal.samples) == (0.0, 1.0, None)
+    assert (signal.rms, signal.zeros, signal.sample_variation) == (0.0, 1.0, None)

@@ -91,7 +91,7 @@ def test_without_an_option_hardly_anything_of_the_package_is_loaded(tmp_path: Pa
         "pytest_gradhealth.session.options",
         "pytest_gradhealth.hookspecs",
         "pytest_gradhealth.session.collector",
-        "pytest_gradhealth.session.looks",
+        "pytest_gradhealth.session.rendering",
     }
 
 

@@ -98,7 +98,16 @@ def hostile() -> tuple[str, ...]:
 @pytest.fixture
 def report() -> Report:
     """One healthy and one sick check, and every field of a record away from its default once."""
-    signal = Signal(name="fc0", kind="Linear", order=0, gradient=float("nan"), fed=True, rms=1.0, low=-2.0, high=2.0)
+    signal = Signal(
+        name="fc0",
+        kind="Linear",
+        order=0,
+        gradient=float("nan"),
+        input_attached=True,
+        rms=1.0,
+        input_min=-2.0,
+        input_max=2.0,
+    )
     later = record(steps=1)
     full = record(
         layer("fc0", 0, norm=float("inf"), missing=("bias",), tied=("head",), inf=3),

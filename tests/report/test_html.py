@@ -340,7 +340,7 @@ def test_names_cannot_inject_anything(view, hostile, make_stored, make_record, m
             name, file=name, check=name, record=make_record(*layers, model=name, notes=(name,)), findings=(finding,)
         )
         extra = {
-            "designed": {name: name},
+            "by_design": {name: name},
             "limits": {name: 1.0},
             "metadata": {name: name},
             "columns": {name: {name: name}},
@@ -480,11 +480,11 @@ def test_extension_columns_and_notes_are_in_the_table(view, make_stored, make_re
         make_layer("a", 0, trainable=0),
         make_layer("b", 1, missing=("bias",), tied=("c",)),
         make_layer("d", None),
-        make_layer("e", 4, closed=("bias",)),
-        make_layer("f", 5, norm=0.0, closed=("weight",)),
+        make_layer("e", 4, zero_weights=("bias",)),
+        make_layer("f", 5, norm=0.0, zero_weights=("weight",)),
     )
     stored = make_stored(record=make_record(*layers))
-    check = replace(stored.check, columns={"Rate": {"b": "0.1"}}, designed={"a": "starts at zero"})
+    check = replace(stored.check, columns={"Rate": {"b": "0.1"}}, by_design={"a": "starts at zero"})
     page = view(Report(checks=(replace(stored, check=check),)))
     assert page.texts(".sheet th")[6:8] == ["Notes", "Rate"]
     rows = page.texts(".sheet tbody tr")

@@ -195,7 +195,7 @@ def test_a_huge_file_is_refused_unread(tmp_path, monkeypatch):
         (("record", "layers"), {}, "checks[0].record.layers: expected array, got an object"),
         (("record", "layers", 0, "shape"), [1.5], "checks[0].record.layers[0].shape[0]"),
         (("findings",), [{"kind": "x"}], "checks[0].findings[0]: 'layers' is missing"),
-        (("designed",), {"fc0": 3}, "checks[0].designed.fc0"),
+        (("by_design",), {"fc0": 3}, "checks[0].by_design.fc0"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(path, value, place, make_stored, tmp_path):

@@ -169,7 +169,9 @@ def test_a_fold_that_hides_findings_says_so() -> None:
 
 
 def test_a_culprit_among_many_layers_that_are_healthy_by_design_is_shown() -> None:
-    found = check(200, sick=(100,), designed={f"blocks.{i}.fc": "starts at zero" for i in range(0, 200, 2) if i != 100})
+    found = check(
+        200, sick=(100,), by_design={f"blocks.{i}.fc": "starts at zero" for i in range(0, 200, 2) if i != 100}
+    )
     shown = rows(render(found))
     assert any(line.startswith("blocks.100.fc") and "✗ vanishing" in line for line in shown)
     assert len(shown) < 30
@@ -206,7 +208,7 @@ def test_a_finding_at_several_layers_and_several_findings_at_one() -> None:
 
 
 def test_why_an_odd_number_is_meant_to_be() -> None:
-    assert rows(render(check(2, designed={"blocks.0.fc": "starts at zero"})))[0].endswith("starts at zero")
+    assert rows(render(check(2, by_design={"blocks.0.fc": "starts at zero"})))[0].endswith("starts at zero")
 
 
 HOSTILE = [
@@ -238,7 +240,7 @@ def test_no_name_breaks_the_table(name: str, ascii_only: bool) -> None:
         name=name,
         findings=(Finding(kind="dead", layers=(name,), message=f"{name} is dead", cause=name, remedy=name),),
         columns={name or "x": {name: name}},
-        designed={"plain": name},
+        by_design={"plain": name},
     )
     text = render(found, ascii_only=ascii_only)
     assert all(line.isprintable() for line in text.split("\n"))
@@ -249,7 +251,7 @@ def test_no_name_breaks_the_table(name: str, ascii_only: bool) -> None:
 
 @pytest.mark.parametrize("verbosity", [-1, 0, 1])
 def test_the_ascii_form_is_pure_ascii(verbosity: int) -> None:
-    found = check(60, sick=(30,), name="Netz für Größe", designed={"blocks.3.fc": "…"})
+    found = check(60, sick=(30,), name="Netz für Größe", by_design={"blocks.3.fc": "…"})
     text = render_failure(found, ascii_only=True, verbosity=verbosity)
     assert text.isascii()
     assert verbosity < 0 or {"#", "-"} <= set(text)

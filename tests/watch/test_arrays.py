@@ -13,7 +13,7 @@ import pytest
 
 import pytest_gradhealth
 from pytest_gradhealth import Check, GradHealth, GradientHealthError, MeasurementError
-from pytest_gradhealth.measure.rehearsal import Rehearsal
+from pytest_gradhealth.measure.runs.runner import Runner
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(16, 20)), RNG.integers(5, size=16)
@@ -144,7 +144,7 @@ def test_torch_agrees_with_a_measured_model() -> None:
     gradients = {name: p.grad for name, p in model.named_parameters()}
     record = pytest_gradhealth.check_gradients(gradients, dict(model.named_parameters()), loss=loss.item())
     model.zero_grad()
-    measured = Rehearsal(model, [batch], loss=torch.nn.functional.cross_entropy).measure()
+    measured = Runner(model, [batch], loss=torch.nn.functional.cross_entropy).measure()
     for layer in measured:
         assert record[layer.name].norm == pytest.approx(layer.norm, rel=1e-5)
         assert record[layer.name].reach == pytest.approx(layer.reach, rel=1e-5)

@@ -237,7 +237,7 @@ class InAList(nn.Module):
 
 def test_layers_in_a_plain_list_that_no_optimiser_moves() -> None:
     (finding,) = watched(InAList(), 6)
-    assert finding.kind == "unlisted"
+    assert finding.kind == "unregistered"
     assert "'blocks'" in finding.message
 
 

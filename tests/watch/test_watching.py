@@ -230,7 +230,7 @@ class Odd(nn.Module):
 
 @pytest.fixture(autouse=True)
 def broken(monkeypatch):
-    from pytest_gradhealth.measure import statistics
+    from pytest_gradhealth.measure.passes import statistics
     def fail(*args): raise NotImplementedError("not for this kind of tensor")
     monkeypatch.setattr(statistics, "describe", fail)
 

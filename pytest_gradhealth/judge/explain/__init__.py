@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_gradhealth.judge.explain.arrival import cut, dead_end, dead_units, of_stray, unlisted, unused
+from pytest_gradhealth.judge.explain.arrival import cut, dead_end, dead_units, of_unregistered, unregistered, unused
 from pytest_gradhealth.judge.explain.common import Explanation
 from pytest_gradhealth.judge.explain.fading import collapse, dim, drowned, faint, forgetting, overlooked, vanishing
 from pytest_gradhealth.judge.explain.steep import exploding, growing, non_finite, saturated
@@ -20,10 +20,10 @@ __all__ = [
     "forgetting",
     "growing",
     "non_finite",
-    "of_stray",
+    "of_unregistered",
     "overlooked",
     "saturated",
-    "unlisted",
+    "unregistered",
     "unused",
     "vanishing",
 ]

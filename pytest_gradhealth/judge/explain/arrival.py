@@ -5,9 +5,9 @@ from __future__ import annotations
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.explain.common import INITIALISE, Explanation
 from pytest_gradhealth.judge.view import NORMALISES, View
-from pytest_gradhealth.record import LayerGradient, Operation, Signal, Stray, path_of
+from pytest_gradhealth.record import LayerGradient, Operation, Signal, UnregisteredParameter, path_of
 
-__all__ = ["cut", "dead_end", "dead_units", "of_stray", "unlisted", "unused"]
+__all__ = ["cut", "dead_end", "dead_units", "of_unregistered", "unregistered", "unused"]
 
 REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
 CHOSEN = frozenset({"argmax", "argmin", "argsort", "topk", "long", "to", "int", "bucketize"})
@@ -57,24 +57,24 @@ def _cut_by(found: Operation) -> Explanation:
 def _cutting(view: View, culprit: str) -> Operation | None:
     signal = view.signal(culprit)
     order = -1 if signal is None else signal.order
-    cutting = [operation for operation in view.record.operations if operation.cuts]
-    exact = (operation for operation in cutting if culprit in operation.behind)
+    cutting = [operation for operation in view.record.operations if operation.detaches]
+    exact = (operation for operation in cutting if culprit in operation.upstream)
     return next(exact, None) or next((operation for operation in cutting if operation.order >= order), None)
 
 
-def of_stray(stray: Stray) -> str:
+def of_unregistered(found: UnregisteredParameter) -> str:
     """What holds parameters that the model does not list."""
-    if stray.where:
-        return f"the {stray.name} that {stray.module or 'the model'!r} makes in its forward pass"
-    return repr(path_of(stray.module, stray.name))
+    if found.where:
+        return f"the {found.name} that {found.module or 'the model'!r} makes in its forward pass"
+    return repr(path_of(found.module, found.name))
 
 
-def unlisted(stray: Stray) -> Explanation:
+def unregistered(found: UnregisteredParameter) -> Explanation:
     """Made anew each time, or held where torch does not look."""
-    if stray.where:
-        cause = f"{stray.name} is made anew at {stray.where}, in each forward pass"
+    if found.where:
+        cause = f"{found.name} is made anew at {found.where}, in each forward pass"
         return Explanation(cause=cause, remedy="make it once, in __init__, and keep it as an attribute of the module")
-    cause = f"{stray.name!r} is a plain attribute: torch looks for parameters in Parameters and Modules only"
+    cause = f"{found.name!r} is a plain attribute: torch looks for parameters in Parameters and Modules only"
     remedy = "use nn.ModuleList, nn.ModuleDict, nn.ParameterList or nn.Parameter; or requires_grad_(False)"
     return Explanation(cause=cause, remedy=remedy)
 
@@ -86,7 +86,7 @@ def unused(view: View, layer: LayerGradient, whole: str) -> Explanation:
         left_out = whole if view.signal(whole) is None else layer.name
         cause = f"{left_out or 'the model'!r} is never called in the forward pass"
         return Explanation(cause=cause, remedy="call it, or remove it from the model; or list it in ignore=[...]")
-    found = next((o for o in view.record.operations if o.cuts and layer.name in o.behind), None)
+    found = next((o for o in view.record.operations if o.detaches and layer.name in o.upstream), None)
     if found is not None:
         return _cut_by(found)
     if localise.is_alive(view, layer):
@@ -122,7 +122,7 @@ def dead_end(view: View, culprit: str) -> Explanation:
         case Signal() as signal:
             cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
             return Explanation(cause=cause, remedy=REVIVE)
-        case LayerGradient(closed=closed) as following if closed:
+        case LayerGradient(zero_weights=(_, *_)) as following:
             cause = f"the weights of {following.name!r} behind it are all zero, and stay so"
             return Explanation(
                 cause=cause, remedy="start one of two factors away from zero: a product of two zeros never moves"
@@ -145,7 +145,7 @@ def _flat_operation(operation: Operation) -> Explanation:
     if operation.is_step:
         cause = f"{operation.name}(){place} has slope zero everywhere"
         return Explanation(cause=cause, remedy="use a straight-through estimator: x + (round(x) - x).detach()")
-    cause = f"{operation.flat:.0%} of the values of {operation.name}(){place} lie where its slope is zero"
+    cause = f"{operation.zero_slope:.0%} of the values of {operation.name}(){place} lie where its slope is zero"
     return Explanation(
         cause=cause, remedy="bring its input into range: smaller weights, a normalisation, a wider clamp"
     )
@@ -157,8 +157,8 @@ def dead_units(view: View, layer: LayerGradient) -> Explanation:
     activations = view.between(layer.name, following.name) if following else []
     zeros = max((signal.zeros for signal in activations), default=0.0)
     kind = next((signal.kind for signal in activations if signal.zeros == zeros and zeros), "the activation")
-    if layer.shut:
-        cause = f"the biases of {layer.shut:.0%} of its units keep {kind} at zero, whatever the input"
+    if layer.dead_by_bias:
+        cause = f"the biases of {layer.dead_by_bias:.0%} of its units keep {kind} at zero, whatever the input"
         return Explanation(cause=cause, remedy=REVIVE)
     if zeros < RARE:
         cause = "nothing behind it is zero as often: a hook, or a mask on its weights, keeps the gradient away"

@@ -26,7 +26,7 @@ class Explanation(TypedDict):
 
 def saturated_modules(view: View) -> list[Signal]:
     """Activations most of whose outputs lie where they have no slope."""
-    return [signal for signal in view.leaves if (signal.flat or 0.0) > SATURATED]
+    return [signal for signal in view.leaves if (signal.saturation or 0.0) > SATURATED]
 
 
 def activations(view: View, stretch: Sequence[str]) -> Counter[str]:

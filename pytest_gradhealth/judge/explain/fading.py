@@ -50,7 +50,7 @@ def vanishing(view: View, stretch: Sequence[str]) -> Explanation:
 
 def forgetting(signal: Signal) -> Explanation:
     """The factor per step, multiplied once for each."""
-    cause = f"each step multiplies the gradient by about {signal.rate:.2g}"
+    cause = f"each step multiplies the gradient by about {signal.step_factor:.2g}"
     if signal.kind in ("RNN", "RNNCell"):
         remedy = "use an LSTM or GRU with a forget bias of 1 or more, orthogonal recurrent weights, or attention"
     else:
@@ -60,7 +60,7 @@ def forgetting(signal: Signal) -> Explanation:
 
 def overlooked(view: View, stretch: Sequence[str]) -> Explanation:
     """Averaging over all that came before, and the rate at which a position drowns in it."""
-    rate = min(signal.late for signal in view.leaves if signal.late) ** (-1 / len(stretch))
+    rate = min(signal.position_reach for signal in view.leaves if signal.position_reach) ** (-1 / len(stretch))
     cause = (
         "causal attention mixes each position with all before it: without a skip connection nothing keeps late ones "
         f"apart, and they lose {factor(rate)} per layer over {counted(len(stretch), 'layer')}"
@@ -90,8 +90,8 @@ def collapse(view: View, stretch: Sequence[str], what: str) -> Explanation:
 def dim(view: View, stretch: Sequence[str]) -> Explanation:
     """Weights too small, or input out of scale."""
     first = view.leaves[0]
-    if first.low is not None and first.largest_given < TINY:
-        cause = f"the input reaches {first.largest_given:.0e} at most"
+    if first.input_min is not None and first.input_peak < TINY:
+        cause = f"the input reaches {first.input_peak:.0e} at most"
         return Explanation(cause=cause, remedy="scale the input to deviation 1")
     if unnormalised := _unnormalised(view, [name for name in stretch[:1] if name in view.unnormalised]):
         return unnormalised

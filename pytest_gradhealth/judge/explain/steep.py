@@ -25,7 +25,7 @@ LARGE = 50
 def non_finite(view: View, culprit: str) -> Explanation:
     """Overflow forward, or an infinite slope."""
     signal, record = view.signal(culprit), view.record
-    if signal is not None and signal.bad_input and signal is view.leaves[0]:
+    if signal is not None and signal.nonfinite_input and signal is view.leaves[0]:
         return Explanation(cause="the batch itself holds NaN or infinity", remedy="clean or normalise the input")
     broken = next((layer.name for layer in record if not math.isfinite(layer.weight_norm)), None)
     if broken is not None:
@@ -79,5 +79,5 @@ def saturated(view: View, kind: str) -> Explanation:
 
 def _unscaled(view: View) -> Explanation | None:
     """An input that is too large explains all that is; None: it is not."""
-    given = view.leaves[0].largest_given if view.leaves else 0.0
+    given = view.leaves[0].input_peak if view.leaves else 0.0
     return Explanation(cause=f"the input reaches {given:.0f}", remedy=SCALE) if given > LARGE else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, silent_share, starved, unlisted
+from pytest_gradhealth.judge.rules.arrival import dead, dropped, missing, silent_share, starved, unregistered
 from pytest_gradhealth.judge.rules.fading import (
     collapse,
     dim,
@@ -29,7 +29,7 @@ Rule = Callable[[View], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     missing,
-    unlisted,
+    unregistered,
     dead,
     silent_share,
     dropped,
@@ -48,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     bounds,
     ratio,
 )
-UNSILENCED: tuple[Rule, ...] = (missing, unlisted, dropped, collapse, single, objective, symmetric, bounds, ratio)
+UNSILENCED: tuple[Rule, ...] = (missing, unregistered, dropped, collapse, single, objective, symmetric, bounds, ratio)
 """Rules for which the size of a gradient in front of a silencing normalisation does not matter."""
 FOLLOWS = {
     "symmetric": ("dead", "vanishing", "collapse", "faint"),
@@ -76,13 +76,13 @@ def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     if view.later.silencing and not view.silencing:
         return findings  # rounding noise redeems nothing
     still = {finding.kind for finding in later}
-    confirmed = (_confirmed(f, later) for f in findings if not f.gate or not _family(f.kind).isdisjoint(still))
+    confirmed = (_confirmed(f, later) for f in findings if not f.provisional or not _family(f.kind).isdisjoint(still))
     return tuple(dict.fromkeys(confirmed))
 
 
 def is_open(record: GradientRecord, findings: Sequence[Finding], limits: Limits) -> bool:
     """Whether a later look may still redeem what was found, or has to be taken again to tell."""
-    return any(finding.gate for finding in findings) or View(record, limits).silencing is not None
+    return any(finding.provisional for finding in findings) or View(record, limits).silencing is not None
 
 
 def _found(view: View) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, LayerGradient
 
-__all__ = ["dead", "dropped", "missing", "silent_share", "starved", "unlisted"]
+__all__ = ["dead", "dropped", "missing", "silent_share", "starved", "unregistered"]
 
 FUSED = design.AFFINE | {"Conv1D"}
 """Layers that may make several things at once, to be cut apart behind them."""
@@ -56,20 +56,20 @@ def _unused(view: View, left_out: str, group: Sequence[LayerGradient]) -> Findin
     )
 
 
-def unlisted(view: View) -> Iterator[Finding]:
+def unregistered(view: View) -> Iterator[Finding]:
     """Parameters that receive a gradient, and that no optimiser hears of."""
-    strays = [stray for stray in view.record.strays if view.limits.judges(stray.module)]
-    if not strays:
+    unregistered = [found for found in view.record.unregistered if view.limits.judges(found.module)]
+    if not unregistered:
         return
-    first, *others = strays
+    first, *others = unregistered
     more = f" (and so in {counted(len(others), 'other place')})" if others else ""
     yield Finding(
-        kind="unlisted",
-        layers=tuple(dict.fromkeys(stray.module for stray in strays)),
-        message=f"{explain.of_stray(first)} has {counted(first.parameters, 'parameter')} that model.parameters() does "
-        f"not list: no optimiser moves them{more}",
-        value=float(sum(stray.parameters for stray in strays)),
-        **explain.unlisted(first),
+        kind="unregistered",
+        layers=tuple(dict.fromkeys(found.module for found in unregistered)),
+        message=f"{explain.of_unregistered(first)} has {counted(first.parameters, 'parameter')} that "
+        f"model.parameters() does not list: no optimiser moves them{more}",
+        value=float(sum(found.parameters for found in unregistered)),
+        **explain.unregistered(first),
     )
 
 
@@ -91,7 +91,7 @@ def dead(view: View) -> Iterator[Finding]:
                 value=layer.dead,
                 limit=allowed,
                 limit_name="max_dead",
-                gate=True,
+                provisional=True,
                 **explain.dead_units(view, layer),
             )
 
@@ -109,7 +109,7 @@ def silent_share(view: View) -> Iterator[Finding]:
         layers=tuple(layer.name for layer in found),
         message=f"units {first} to {last} of the {culprit.units} of {culprit.name!r} have zero gradient, the others "
         f"not{more}",
-        gate=True,
+        provisional=True,
         cause="what they give is cut off, rounded or multiplied by zero behind the layer (query, key, a gate)",
         remedy="look at what its output is split into, and at a detach, a scale or a mask there",
     )
@@ -128,19 +128,19 @@ def _has_silent_share(view: View, layer: LayerGradient) -> bool:
 def _allowed_dead(view: View, layer: LayerGradient) -> float | None:
     """Chance leaves many units dead for one batch; a bias that holds them shut does so for every batch."""
     limit = view.limits.of(layer.name).max_dead
-    return SHUT if limit == Limits().max_dead and layer.shut > SHUT else limit
+    return SHUT if limit == Limits().max_dead and layer.dead_by_bias > SHUT else limit
 
 
 def dropped(view: View) -> Iterator[Finding]:
     """A dropout that leaves next to nothing, as where the share to keep was given for the share to drop."""
     for signal in view.leaves:
-        if DROPPED < signal.dropped < 1 and view.limits.judges(signal.name):
-            noise = math.sqrt(signal.dropped / (1 - signal.dropped))
+        if DROPPED < signal.dropout < 1 and view.limits.judges(signal.name):
+            noise = math.sqrt(signal.dropout / (1 - signal.dropout))
             yield Finding(
                 kind="dead",
                 layers=(signal.name,),
-                message=f"{signal.name!r} ({signal.kind}) drops {signal.dropped:.3g} of what it is given",
-                value=signal.dropped,
+                message=f"{signal.name!r} ({signal.kind}) drops {signal.dropout:.3g} of what it is given",
+                value=signal.dropout,
                 cause=f"the noise that it adds is {noise:.0f} times as large as what it is given",
                 remedy="lower p: it is the share that is dropped, not the one that is kept",
             )
@@ -162,7 +162,7 @@ def _dead_end(view: View, silent: Sequence[LayerGradient], zero: str) -> Finding
         layers=(culprit, *names),
         message=f"the gradient of {culprit!r} is {zero}{more}",
         value=view.record[culprit].norm,
-        gate=True,
+        provisional=True,
         **explain.dead_end(view, culprit),
     )
 

@@ -49,7 +49,7 @@ def vanishing(view: View) -> Iterator[Finding]:
         value=last.reach,
         limit=limit,
         limit_name="min_reach",
-        gate=True,
+        provisional=True,
         **explain.vanishing(view, stretch),
     )
 
@@ -61,14 +61,14 @@ def overlooked(view: View) -> Iterator[Finding]:
     (Wu et al., 2024, https://arxiv.org/abs/2405.18781), which alone stays apart: the others learn nothing of their own.
     """
     limit = view.limits.min_reach
-    sequence = [signal for signal in view.leaves if signal.late is not None]
+    sequence = [signal for signal in view.leaves if signal.position_reach is not None]
     if limit is None or not sequence:
         return
     last, front = sequence[-1], {layer.name for layer in view.front}
-    known = [s.late for s in sequence if s.name in front and s.positions == last.positions]
+    known = [s.position_reach for s in sequence if s.name in front and s.positions == last.positions]
     late = highest(known)
     clear = OPENED if view.record.steps else 1
-    if late is None or not 0 < late < limit * clear * min(last.late or 0.0, 1.0):
+    if late is None or not 0 < late < limit * clear * min(last.position_reach or 0.0, 1.0):
         return
     stretch = localise.overlooking_stretch(view)
     yield Finding(
@@ -79,7 +79,7 @@ def overlooked(view: View) -> Iterator[Finding]:
         value=late,
         limit=limit,
         limit_name="min_reach",
-        gate=True,
+        provisional=True,
         **explain.overlooked(view, stretch),
     )
 
@@ -88,7 +88,9 @@ def collapse(view: View) -> Iterator[Finding]:
     """Samples become indistinguishable on the way forward, so that gradients of normal size say nothing."""
     several = (view.record.samples or 0) > 1 and view.samples_differ
     samples = view.variation if several else None
-    stream = [signal.tokens for signal in view.back if view.layer(signal.name)]  # and not a map of attention weights
+    stream = [
+        signal.token_variation for signal in view.back if view.layer(signal.name)
+    ]  # and not a map of attention weights
     tokens = highest(stream) if view.tokens_differ else None
     for name, what, variation in (("min_variation", "samples", samples), ("min_token_variation", "tokens", tokens)):
         limit = getattr(view.limits, name)
@@ -103,7 +105,7 @@ def collapse(view: View) -> Iterator[Finding]:
             value=variation,
             limit=limit,
             limit_name=name,
-            gate=True,
+            provisional=True,
             **explain.collapse(view, stretch, what),
         )
         return
@@ -115,7 +117,7 @@ def undistinguished(view: View) -> Iterator[Finding]:
     A mean of m deviations makes the loss m^2 times as steep in one direction as in the others, and the step that it
     allows as much too small for those (LeCun et al., 1998, section 4.3). A normalisation over the batch takes it away.
     """
-    given = [signal.given for signal in view.entries if signal.given is not None]
+    given = [signal.input_variation for signal in view.entries if signal.input_variation is not None]
     variation = view.variation
     if not given or variation is None or not view.samples_differ or (view.record.samples or 0) < 2:
         return
@@ -127,7 +129,7 @@ def undistinguished(view: View) -> Iterator[Finding]:
         message=f"samples differ by {max(given):.1e} of what the model is given (at least {OFFSET:.0e}), "
         f"and by {variation:.1e} at the output",
         value=max(given),
-        gate=True,
+        provisional=True,
         cause="the input is nearly a constant: scaled twice, or far from zero",
         remedy="subtract its mean and divide by its deviation, once",
     )
@@ -150,7 +152,7 @@ def dim(view: View) -> Iterator[Finding]:
         value=amplitude,
         limit=limit,
         limit_name="min_amplitude",
-        gate=True,
+        provisional=True,
         **explain.dim(view, stretch),
     )
 
@@ -166,7 +168,7 @@ def unnormalised(view: View) -> Iterator[Finding]:
         message=f"{len(sizes)} normalisations return {middle:.0e} of the size that they should "
         f"(median; at least {NORMAL:.0%})",
         value=middle,
-        gate=True,
+        provisional=True,
         cause="what they are given is far smaller than their eps, so that they scale down instead of normalising",
         remedy="lower eps (1e-5 is usual), or make the signal in front of the first of them larger",
     )
@@ -192,14 +194,14 @@ def faint(view: View) -> Iterator[Finding]:
         value=view.strongest / loss,
         limit=limit,
         limit_name="min_elasticity",
-        gate=True,
+        provisional=True,
         **explain.faint(view),
     )
 
 
 def _drowned(view: View) -> Iterator[Finding]:
     """Every gradient is so small that an optimiser's own constants drown it (Kingma & Ba, 2015, section 2)."""
-    limit = view.limits.min_gradient
+    limit = view.limits.min_gradient_rms
     if limit is None or view.record.loss is None or not 0 < view.densest < limit:
         return
     yield Finding(
@@ -208,15 +210,15 @@ def _drowned(view: View) -> Iterator[Finding]:
         message=f"no gradient is larger than {view.densest:.0e} an element (limit {limit:.0e})",
         value=view.densest,
         limit=limit,
-        limit_name="min_gradient",
-        gate=True,
+        limit_name="min_gradient_rms",
+        provisional=True,
         **explain.drowned(view),
     )
 
 
 def symmetric(view: View) -> Iterator[Finding]:
     """Units that began alike and receive the same gradient stay alike: the layer has one unit, however wide."""
-    alike = [layer for layer in view.hidden if layer.alike]
+    alike = [layer for layer in view.hidden if layer.identical_units]
     if not alike:
         return
     first = alike[0]
@@ -226,7 +228,7 @@ def symmetric(view: View) -> Iterator[Finding]:
         layers=tuple(layer.name for layer in alike),
         message=f"all {first.units} units of {first.name!r} hold the same weights{more}",
         value=float(len(alike)),
-        gate=True,
+        provisional=True,
         cause="a constant initialisation: units that start alike receive the same gradient and never differ",
         remedy="initialise with random weights, He (ReLU) or Xavier (tanh) scale",
     )

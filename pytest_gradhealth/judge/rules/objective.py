@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import Finding, Objective
+from pytest_gradhealth.record import Finding, LossGraph
 
 __all__ = ["objective", "single"]
 
@@ -28,10 +28,10 @@ def single(view: View) -> Iterator[Finding]:
     yield from _of(view, _single)
 
 
-def _of(view: View, rule: Callable[[Objective, str], Iterator[Finding]]) -> Iterator[Finding]:
+def _of(view: View, rule: Callable[[LossGraph, str], Iterator[Finding]]) -> Iterator[Finding]:
     last = view.called[-1].name if view.called else ""
-    if view.record.objective is not None and view.limits.judges(last):
-        yield from rule(view.record.objective, last)
+    if view.record.loss_graph is not None and view.limits.judges(last):
+        yield from rule(view.record.loss_graph, last)
 
 
 def _wrong(last: str, message: str, cause: str, remedy: str, value: float | None = None) -> Finding:
@@ -39,35 +39,35 @@ def _wrong(last: str, message: str, cause: str, remedy: str, value: float | None
     return Finding(kind="objective", layers=(last,), message=message, cause=cause, remedy=remedy, value=value)
 
 
-def _crossed(seen: Objective, last: str) -> Iterator[Finding]:
-    if seen.crossed:
+def _crossed(seen: LossGraph, last: str) -> Iterator[Finding]:
+    if seen.broadcast:
         yield _wrong(
             last,
-            message=f"each of {seen.crossed} outputs is compared with each of {seen.crossed} targets",
+            message=f"each of {seen.broadcast} outputs is compared with each of {seen.broadcast} targets",
             cause="outputs of shape (n, 1) and targets of shape (n,), or the reverse, broadcast to (n, n)",
             remedy="give both the same shape: output.squeeze(1), or target.unsqueeze(1)",
         )
 
 
-def _raised(seen: Objective, last: str) -> Iterator[Finding]:
-    if seen.raised:
+def _raised(seen: LossGraph, last: str) -> Iterator[Finding]:
+    if seen.maximised:
         yield _wrong(
             last,
-            message=f"training makes {seen.raised} larger",
+            message=f"training makes {seen.maximised} larger",
             cause="it enters the loss with a negative sign",
             remedy=f"remove the minus; where it is meant, say ignore=[{last!r}]",
         )
 
 
-def _bare(seen: Objective, last: str) -> Iterator[Finding]:
-    if seen.bare:
+def _bare(seen: LossGraph, last: str) -> Iterator[Finding]:
+    if seen.unbounded:
         yield _wrong(
             last,
             message="the loss is the bare difference between outputs and targets",
             cause="it falls without end as the outputs fall, whatever the targets are",
             remedy="square it or take its absolute value, sample by sample: mse_loss, l1_loss",
         )
-    if seen.cancelled:
+    if seen.signed_mean:
         yield _wrong(
             last,
             message="differences between outputs and targets are averaged before they are squared",
@@ -76,7 +76,7 @@ def _bare(seen: Objective, last: str) -> Iterator[Finding]:
         )
 
 
-def _single(seen: Objective, last: str) -> Iterator[Finding]:
+def _single(seen: LossGraph, last: str) -> Iterator[Finding]:
     if seen.classes == 1:
         yield _wrong(
             last,
@@ -86,8 +86,8 @@ def _single(seen: Objective, last: str) -> Iterator[Finding]:
         )
 
 
-def _across(seen: Objective, last: str) -> Iterator[Finding]:
-    if seen.across:
+def _across(seen: LossGraph, last: str) -> Iterator[Finding]:
+    if seen.wrong_dim:
         yield _wrong(
             last,
             message="log_softmax runs over another dimension than nll_loss looks for the classes in",
@@ -96,38 +96,38 @@ def _across(seen: Objective, last: str) -> Iterator[Finding]:
         )
 
 
-def _improbable(seen: Objective, last: str) -> Iterator[Finding]:
+def _improbable(seen: LossGraph, last: str) -> Iterator[Finding]:
     """Raw scores in the place of log-probabilities: the loss falls without end as they all grow."""
-    if seen.mass is not None and seen.mass > SUM:
+    if seen.probability_sum is not None and seen.probability_sum > SUM:
         yield _wrong(
             last,
-            message=f"nll_loss is given numbers whose exponentials add up to {seen.mass:.3g}, and not to 1",
-            value=seen.mass,
+            message=f"nll_loss is given numbers whose exponentials add up to {seen.probability_sum:.3g}, and not to 1",
+            value=seen.probability_sum,
             cause="it expects log-probabilities, and was given raw scores or probabilities",
             remedy="use cross_entropy on the raw scores, or put log_softmax(dim=1) behind them",
         )
 
 
-def _beyond(seen: Objective, last: str) -> Iterator[Finding]:
+def _beyond(seen: LossGraph, last: str) -> Iterator[Finding]:
     """Targets that are no probabilities: the loss falls without end as the outputs grow."""
-    if seen.beyond > ROUNDING:
+    if seen.target_excess > ROUNDING:
         yield _wrong(
             last,
-            message=f"the targets of a binary cross entropy lie up to {seen.beyond:.3g} outside 0 to 1",
-            value=seen.beyond,
+            message=f"the targets of a binary cross entropy lie up to {seen.target_excess:.3g} outside 0 to 1",
+            value=seen.target_excess,
             cause="it expects probabilities; pixels of 0 to 255 or labels of -1 and 1 have no least loss",
             remedy="scale the targets to 0..1, or use a loss for numbers of any size",
         )
 
 
-def _out_of_reach(seen: Objective, last: str) -> Iterator[Finding]:
+def _out_of_reach(seen: LossGraph, last: str) -> Iterator[Finding]:
     """Targets beyond what the function at the end of the model can give, or a loss that applies it once more."""
-    if seen.lost > OUT_OF_REACH:
+    if seen.unreachable > OUT_OF_REACH:
         yield _wrong(
             last,
-            message=f"behind the {seen.bounded} at the end of the model, {min(seen.lost, 1):.0%} of a constant guess's "
-            "loss are out of reach",
-            value=seen.lost,
-            cause=f"what {seen.bounded} gives never comes near what the loss asks for",
-            remedy=f"remove {seen.bounded} (a cross entropy applies its own), or scale the targets into its range",
+            message=f"behind the {seen.output_bound} at the end of the model, {min(seen.unreachable, 1):.0%} of a "
+            "constant guess's loss are out of reach",
+            value=seen.unreachable,
+            cause=f"what {seen.output_bound} gives never comes near what the loss asks for",
+            remedy=f"remove {seen.output_bound} (a cross entropy applies its own), or scale the targets into its range",
         )

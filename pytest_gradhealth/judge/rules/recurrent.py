@@ -28,21 +28,21 @@ def forgetting(view: View) -> Iterator[Finding]:
     the user sets a limit, or their gates are shut: training opens those that stand half open, and many tasks are
     learnt from the last steps.
     """
-    limit = view.limits.min_carry
+    limit = view.limits.min_time_reach
     if limit is None:
         return
     yield from (_shut(signal) for signal in view.leaves if _is_shut(signal))
     for signal in forgetful(view):
-        if not _is_shut(signal) and (signal.kind not in GATED or limit != Limits().min_carry):
+        if not _is_shut(signal) and (signal.kind not in GATED or limit != Limits().min_time_reach):
             yield Finding(
                 kind="vanishing",
                 layers=(signal.name,),
-                message=f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.carry:.1e} "
+                message=f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.time_reach:.1e} "
                 f"at the first quarter (limit {limit:.0e})",
-                value=signal.carry,
+                value=signal.time_reach,
                 limit=limit,
-                limit_name="min_carry",
-                gate=True,
+                limit_name="min_time_reach",
+                provisional=True,
                 **explain.forgetting(signal),
             )
 
@@ -50,7 +50,10 @@ def forgetting(view: View) -> Iterator[Finding]:
 def forgotten(view: View) -> Iterator[Finding]:
     """What one step hands to the next never reaches the loss, where each step is a call of its own."""
     for layer in view.trained:
-        signal, memory = view.signal(layer.name), next((name for name in layer.zero if "weight_hh" in name), "")
+        signal, memory = (
+            view.signal(layer.name),
+            next((name for name in layer.zero_gradients if "weight_hh" in name), ""),
+        )
         if layer.kind in RECURRENT and memory and layer.norm and signal is not None and signal.calls > 1:
             yield Finding(
                 kind="dead",
@@ -62,17 +65,19 @@ def forgotten(view: View) -> Iterator[Finding]:
 
 
 def _is_shut(signal: Signal) -> bool:
-    return signal.kind in GATED and signal.steps >= SHORT and signal.rate is not None and signal.rate < SHUT
+    return (
+        signal.kind in GATED and signal.steps >= SHORT and signal.step_factor is not None and signal.step_factor < SHUT
+    )
 
 
 def _shut(signal: Signal) -> Finding:
     return Finding(
         kind="vanishing",
         layers=(signal.name,),
-        message=f"each of {signal.steps} steps of {signal.name!r} carries {signal.rate:.2g} of the "
-        f"gradient back, {signal.carry:.0e} in all",
-        value=signal.carry,
-        gate=True,
+        message=f"each of {signal.steps} steps of {signal.name!r} carries {signal.step_factor:.2g} of the "
+        f"gradient back, {signal.time_reach:.0e} in all",
+        value=signal.time_reach,
+        provisional=True,
         cause=f"the gates that keep the memory of this {signal.kind} stand shut (half open ones carry 0.5)",
         remedy="start the bias of the forget (LSTM) or update gate (GRU) at 0 or above",
     )
@@ -80,7 +85,7 @@ def _shut(signal: Signal) -> Finding:
 
 def forgetful(view: View) -> Iterator[Signal]:
     """Recurrences whose first steps receive less than the limit allows."""
-    limit = view.limits.min_carry
+    limit = view.limits.min_time_reach
     for signal in view.leaves:
-        if limit is not None and signal.steps >= LONG and signal.carry is not None and signal.carry < limit:
+        if limit is not None and signal.steps >= LONG and signal.time_reach is not None and signal.time_reach < limit:
             yield signal

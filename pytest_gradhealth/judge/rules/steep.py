@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pytest_gradhealth.judge import explain, localise
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import Finding, Objective
+from pytest_gradhealth.record import Finding, LossGraph
 
 __all__ = ["exploding", "non_finite", "saturated"]
 
@@ -53,7 +53,7 @@ def exploding(view: View) -> Iterator[Finding]:
             value=view.strongest / loss,
             limit=limit,
             limit_name="max_elasticity",
-            gate=True,
+            provisional=True,
             **explain.exploding(view, worst),
         )
         return
@@ -96,17 +96,17 @@ def _overgrown(view: View) -> Iterator[Finding]:
         value=largest.rms / start,
         limit=allowed,
         limit_name="max_growth",
-        gate=True,
+        provisional=True,
         **explain.growing(view, stretch),
     )
 
 
 def _at_birth(view: View) -> Iterator[Finding]:
     """Outputs so large that the model is certain of what it has not learnt, or that targets are nothing beside them."""
-    seen = view.record.objective or Objective()
+    seen = view.record.loss_graph or LossGraph()
     for value, name, what in (
-        (seen.surprise, "max_surprise", "the cross entropy is {:.3g} times that of a guess (limit {:g})"),
-        (seen.overshoot, "max_surprise", "the outputs are {:.3g} times as large as the targets (limit {:g})"),
+        (seen.initial_loss, "max_initial_loss", "the cross entropy is {:.3g} times that of a guess (limit {:g})"),
+        (seen.output_scale, "max_initial_loss", "the outputs are {:.3g} times as large as the targets (limit {:g})"),
     ):
         limit = getattr(view.limits, name)
         if limit is None or value is None or value <= limit:
@@ -119,17 +119,17 @@ def _at_birth(view: View) -> Iterator[Finding]:
             value=value,
             limit=limit,
             limit_name=name,
-            gate=True,
+            provisional=True,
             **explain.growing(view, stretch),
         )
 
 
 def saturated(view: View) -> Iterator[Finding]:
     """Most of what goes through the activations comes to where they have no slope (Glorot & Bengio, 2010)."""
-    limit, several = view.limits.max_flat, view.bounded
+    limit, several = view.limits.max_saturation, view.bounded
     if limit is None or len(several) < SEVERAL:
         return
-    middle = statistics.median(signal.flat or 0.0 for signal in several)
+    middle = statistics.median(signal.saturation or 0.0 for signal in several)
     if middle <= limit:
         return
     kind = several[0].kind
@@ -140,7 +140,7 @@ def saturated(view: View) -> Iterator[Finding]:
         f"(median, limit {limit:.0%})",
         value=middle,
         limit=limit,
-        limit_name="max_flat",
-        gate=True,
+        limit_name="max_saturation",
+        provisional=True,
         **explain.saturated(view, kind),
     )

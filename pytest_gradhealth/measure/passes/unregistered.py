@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradhealth.measure.origin import caller, frames
-from pytest_gradhealth.record import Stray
+from pytest_gradhealth.measure.passes.source import caller, frames
+from pytest_gradhealth.record import UnregisteredParameter
 
-__all__ = ["Strays", "Unmoved", "hidden_modules"]
+__all__ = ["Unmoved", "UnregisteredParameters", "hidden_modules"]
 
 MOST = 1000
 """Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
@@ -35,7 +35,7 @@ class _Place(NamedTuple):
     where: str = ""
 
 
-class Strays:
+class UnregisteredParameters:
     """A context that notes which parameters receive a gradient without being listed by the model."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -67,13 +67,15 @@ class Strays:
         """Whether a second pass has to tell what is made each time from what the first one makes once."""
         return len(self._passes) == 1 and any(place.where for place in self._passes[0])
 
-    def found(self) -> tuple[Stray, ...]:
+    def found(self) -> tuple[UnregisteredParameter, ...]:
         """What received a gradient in every pass; what only the first one makes is kept from then on."""
         first, several = self._passes[0], len(self._passes) > 1
         places = dict.fromkeys([*self._held.values(), *first])
         common = (place for place in places if all(place in seen for seen in self._passes))
         return tuple(
-            Stray(**place._asdict(), parameters=first[place]) for place in common if several or not place.where
+            UnregisteredParameter(**place._asdict(), parameters=first[place])
+            for place in common
+            if several or not place.where
         )
 
     def _registered(self, module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -106,7 +108,7 @@ class Unmoved:
         self._held = [(place, *_noted(tensor)) for tensor, place in _held(model)]
         self._listed = [_noted(parameter) for parameter in model.parameters() if parameter.requires_grad]
 
-    def found(self) -> tuple[Stray, ...]:
+    def found(self) -> tuple[UnregisteredParameter, ...]:
         """What received a gradient and stayed as it was, while an optimiser moved what the model lists."""
         if not any(_has_moved(*noted) for noted in self._listed):
             return ()
@@ -115,7 +117,7 @@ class Unmoved:
             tensor = reference()
             if tensor is not None and tensor.grad is not None and tensor._version == version:
                 sizes[place] = sizes.get(place, 0) + tensor.numel()
-        return tuple(Stray(**place._asdict(), parameters=size) for place, size in sizes.items())
+        return tuple(UnregisteredParameter(**place._asdict(), parameters=size) for place, size in sizes.items())
 
 
 def _noted(tensor: Tensor) -> tuple[weakref.ref[Tensor], int]:

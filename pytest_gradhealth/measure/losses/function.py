@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from pytest_gradhealth.errors import MeasurementError
-from pytest_gradhealth.measure.nesting import tensors
+from pytest_gradhealth.measure.passes.nesting import tensors
 
 __tracebackhide__ = True
 

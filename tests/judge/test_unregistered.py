@@ -74,37 +74,37 @@ class KeptAnew(Net):
         (InAList, "'blocks'", 2 * (WIDTH + 1) * WIDTH),
         (InADict, "'experts'", (WIDTH + 1) * WIDTH),
         (ATensor, "'scale'", WIDTH),
-        (MadeAnew, "test_unlisted.py:", (WIDTH + 1) * WIDTH),
-        (KeptAnew, "test_unlisted.py:", (WIDTH + 1) * WIDTH),
+        (MadeAnew, "test_unregistered.py:", (WIDTH + 1) * WIDTH),
+        (KeptAnew, "test_unregistered.py:", (WIDTH + 1) * WIDTH),
     ],
 )
 def test_what_no_optimiser_hears_of(kind: type[Net], held: str, count: int) -> None:
-    finding = unlisted(kind())
+    finding = unregistered(kind())
     assert finding.value == count
     assert str(count) in finding.message
     assert held in finding.message + finding.cause
     assert finding.remedy
 
 
-def unlisted(model: nn.Module) -> Finding:
+def unregistered(model: nn.Module) -> Finding:
     (finding,) = (f for f in examined(model, BATCHES).findings if "does not list" in f.message)
-    assert finding.kind == "unlisted"
+    assert finding.kind == "unregistered"
     return finding
 
 
 def test_the_module_that_holds_them_is_named() -> None:
-    assert unlisted(Wrapper(InAList())).layer == "inner"
-    assert "'inner.blocks'" in unlisted(Wrapper(InAList())).message
-    assert unlisted(nn.Sequential(layer(), MadeAnew())).layer == "1"
+    assert unregistered(Wrapper(InAList())).layer == "inner"
+    assert "'inner.blocks'" in unregistered(Wrapper(InAList())).message
+    assert unregistered(nn.Sequential(layer(), MadeAnew())).layer == "1"
 
 
 def test_one_batch_is_enough_to_tell_what_is_made_each_time() -> None:
-    assert kinds(examined(MadeAnew(), BATCHES[:1])) == ["unlisted"]
+    assert kinds(examined(MadeAnew(), BATCHES[:1])) == ["unregistered"]
     assert not kinds(examined(MadeOnce(), BATCHES[:1]))
 
 
 def test_several_places_are_one_finding() -> None:
-    finding = unlisted(nn.Sequential(InAList(), nn.Linear(CLASSES, WIDTH), InAList()))
+    finding = unregistered(nn.Sequential(InAList(), nn.Linear(CLASSES, WIDTH), InAList()))
     assert finding.layers == ("0", "2")
     assert "1 other place" in finding.message
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from pytest_gradhealth.record import GradientRecord, path_of
 
-__all__ = ["Latecomers"]
+__all__ = ["LateGradients"]
 
 
-class Latecomers:
+class LateGradients:
     """Layers may be dropped, and tokens routed, at random: what one pass leaves out comes in another."""
 
     def __init__(self) -> None:

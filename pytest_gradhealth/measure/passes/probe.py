@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradhealth.measure import statistics
-from pytest_gradhealth.measure.histogram import Tally
-from pytest_gradhealth.measure.nesting import floating, tensors
-from pytest_gradhealth.record import Objective, path_of
+from pytest_gradhealth.measure.passes import statistics
+from pytest_gradhealth.measure.passes.histogram import Tally
+from pytest_gradhealth.measure.passes.nesting import floating, tensors
+from pytest_gradhealth.record import LossGraph, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "is_compiled", "unit_dimensions"]
 
@@ -61,7 +61,7 @@ class Pass:
     modules: dict[str, ModulePass]
     parameters: dict[str, ParameterPass]
     loss: float | None
-    objective: Objective | None = None
+    objective: LossGraph | None = None
 
 
 MANY = 100

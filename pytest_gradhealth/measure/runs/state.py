@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure.nesting import tensors
-from pytest_gradhealth.measure.strays import hidden_modules
+from pytest_gradhealth.measure.passes.nesting import tensors
+from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 
 __all__ = ["isolated_rng", "preserved"]
 

@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure.batches import sample_count
-from pytest_gradhealth.measure.keras import as_torch, leaves
-from pytest_gradhealth.measure.latecomers import Latecomers
-from pytest_gradhealth.measure.nesting import floating
-from pytest_gradhealth.measure.probe import Pass, Probe, Seen, is_compiled
-from pytest_gradhealth.measure.strays import Unmoved
-from pytest_gradhealth.measure.summary import summarise, with_reach
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Signal, Stray
+from pytest_gradhealth.measure.passes.nesting import floating, sample_count
+from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen, is_compiled
+from pytest_gradhealth.measure.passes.summary import summarise, with_reach
+from pytest_gradhealth.measure.passes.unregistered import Unmoved
+from pytest_gradhealth.measure.watching.keras import as_torch, leaves
+from pytest_gradhealth.measure.watching.late_gradients import LateGradients
+from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, UnregisteredParameter
 
 __all__ = ["OuterCall", "Watched", "counts_operations"]
 
@@ -48,9 +47,9 @@ class Watched:
         self.name, self.whole = type(model).__name__, False
         self._histograms = histograms
         self._records: dict[tuple[str, ...], list[GradientRecord]] = {}
-        self._latecomers = Latecomers()
+        self._latecomers = LateGradients()
         self._unmoved: Unmoved | None = None
-        self._strays: tuple[Stray, ...] = ()
+        self._unregistered: tuple[UnregisteredParameter, ...] = ()
         self._model = weakref.ref(model)
         self._held: nn.Module | None = None
         """The model until its backward: it may be used in passing, as in ``Net()(x).sum().backward()``."""
@@ -76,8 +75,8 @@ class Watched:
         """The records of each chain of parts."""
         for roots, records in self._records.items():
             first, *others = map(self._latecomers.told, records)
-            strays = tuple(stray for stray in self._strays if _is_in(stray.module, roots))
-            yield replace(first, strays=strays), *others
+            unregistered = tuple(found for found in self._unregistered if _is_in(found.module, roots))
+            yield replace(first, unregistered=unregistered), *others
 
     def forward_begins(
         self, called: nn.Module, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -125,7 +124,7 @@ class Watched:
         """Whether the last backward, in a pass that is measured, brought parameters a gradient."""
         return self._probe is not None and self._probe.came
 
-    def backward_done(self, loss: Tensor | None, scale: float, objective: Objective | None = None) -> None:
+    def backward_done(self, loss: Tensor | None, scale: float, objective: LossGraph | None = None) -> None:
         """Measure what has come so far; a further backward of the same pass measures again.
 
         Args:
@@ -154,7 +153,7 @@ class Watched:
             self._records.setdefault(roots, []).append(record)
         self._probe, self._held, self._current = None, None, {}
 
-    def _measure(self, loss: Tensor | None, scale: float, objective: Objective | None) -> None:
+    def _measure(self, loss: Tensor | None, scale: float, objective: LossGraph | None) -> None:
         model, probe = self._model(), self._probe
         if model is None or probe is None or probe.problem:
             return
@@ -164,14 +163,14 @@ class Watched:
                 record = summarise(as_torch(model), [seen], samples=self._samples, seed=None)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
-            self._look_for_strays(model)
+            self._look_for_unregistered(model)
         except Exception as error:  # a test's tensors may be of any kind
             self._failed = _description(error)
 
-    def _look_for_strays(self, model: nn.Module) -> None:
+    def _look_for_unregistered(self, model: nn.Module) -> None:
         """From the second measured pass on: a test of a single step pays nothing for it."""
         if self._unmoved is not None:
-            self._strays = self._unmoved.found()
+            self._unregistered = self._unmoved.found()
         elif self._passes > 1:
             self._unmoved = Unmoved(model)
 
@@ -206,9 +205,11 @@ class Watched:
         """The record of some parts of the model."""
         if "" in roots:
             return record
-        strays = roots[0] == next(iter(self._roots))  # the first also has what belongs to no part but was trained
+        unregistered = roots[0] == next(iter(self._roots))  # the first also has what belongs to no part but was trained
         layers = [
-            x for x in record if _is_in(x.name, roots) or (strays and x.arrived and not _is_in(x.name, self._roots))
+            x
+            for x in record
+            if _is_in(x.name, roots) or (unregistered and x.arrived and not _is_in(x.name, self._roots))
         ]
         signals = tuple(signal for signal in record.signals if _is_in(signal.name, roots))
         name = next((signal.kind for signal in signals if signal.name == roots[0]), record.model)
@@ -373,7 +374,7 @@ def _has_overflowed(record: GradientRecord) -> bool:
 def _without_unused(record: GradientRecord) -> GradientRecord:
     """Leave out layers that feed only what the model offers beside what this test's loss uses."""
     signals = {signal.name: signal for signal in record.signals}
-    cuts = [signal.order for signal in record.signals if signal.fed is False and signal.gradient is not None]
+    cuts = [signal.order for signal in record.signals if signal.input_attached is False and signal.gradient is not None]
 
     def unused(layer: LayerGradient) -> bool:
         signal: Signal | None = signals.get(layer.name)

@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from pytest_gradhealth.errors import MeasurementError
-from pytest_gradhealth.measure.nesting import tensors
+from pytest_gradhealth.measure.passes.nesting import tensors
 
 __tracebackhide__ = True
 
-__all__ = ["as_batches", "sample_count"]
+__all__ = ["as_batches"]
 
 
 def as_batches(given: Any, limit: int) -> list[Any]:
@@ -37,11 +37,6 @@ def as_batches(given: Any, limit: int) -> list[Any]:
     for index, batch in enumerate(batches):
         _require_data(batch, index)
     return batches
-
-
-def sample_count(batch: Any) -> int | None:
-    """Samples in a batch: the first dimension of its first tensor that has one."""
-    return next((tensor.shape[0] for tensor in tensors(batch) if tensor.ndim), None)
 
 
 def _is_batch(given: Any) -> bool:

@@ -12,28 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
-from pytest_gradhealth.measure import objective
-from pytest_gradhealth.measure.adam import Adam
-from pytest_gradhealth.measure.batches import sample_count
-from pytest_gradhealth.measure.loss import Step, find_step, require_scalar
-from pytest_gradhealth.measure.nesting import copied, tensors
-from pytest_gradhealth.measure.noise import without_noise
-from pytest_gradhealth.measure.probe import Pass, Probe
-from pytest_gradhealth.measure.state import isolated_rng, preserved
-from pytest_gradhealth.measure.strays import Strays
-from pytest_gradhealth.measure.summary import summarise
-from pytest_gradhealth.measure.trace import Trace
-from pytest_gradhealth.measure.watch import paused
+from pytest_gradhealth.measure.losses import graph
+from pytest_gradhealth.measure.losses.function import Step, find_step, require_scalar
+from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
+from pytest_gradhealth.measure.passes.operations import OperationTrace
+from pytest_gradhealth.measure.passes.pause import paused
+from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.summary import summarise
+from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
+from pytest_gradhealth.measure.runs.adam import Adam
+from pytest_gradhealth.measure.runs.dropout import without_noise
+from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.record import GradientRecord, Operation
 
 __tracebackhide__ = True
 
-__all__ = ["Rehearsal"]
+__all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
 
 
-class Rehearsal:
+class Runner:
     """One model, its batches and its loss on one device; ``measure`` may be called again after optimiser steps."""
 
     def __init__(
@@ -58,11 +57,11 @@ class Rehearsal:
 
     def measure(self, seed: int | None = None) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
-        with self._session(seed), Strays(self._model) as strays:
-            passes = self._passes(strays.begin)
-            if strays.is_open:
-                self._passes(strays.begin)
-        return replace(self._record(passes), strays=strays.found())
+        with self._session(seed), UnregisteredParameters(self._model) as unregistered:
+            passes = self._passes(unregistered.begin)
+            if unregistered.is_open:
+                self._passes(unregistered.begin)
+        return replace(self._record(passes), unregistered=unregistered.found())
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
         """Measure after so many Adam steps on the same batches, until ``done`` says it has seen enough.
@@ -86,7 +85,7 @@ class Rehearsal:
 
     def trace(self) -> tuple[Operation, ...]:
         """Operations of one forward pass over the first batch that can stop a gradient."""
-        with self._session(), Trace(self._model) as trace:
+        with self._session(), OperationTrace(self._model) as trace:
             self._loss(0)
         return tuple(trace.operations)
 
@@ -118,7 +117,7 @@ class Rehearsal:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
-        told = objective.read(loss)
+        told = graph.read(loss)
         self._send_back(loss, index)
         for parameter in self._model.parameters():
             parameter.grad = None

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure import statistics
-from pytest_gradhealth.measure.histogram import histogram_of
-from pytest_gradhealth.measure.origin import is_installed, source_of
-from pytest_gradhealth.measure.probe import ModulePass, Pass, unit_dimensions
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Objective, Signal, parent_of, path_of
+from pytest_gradhealth.measure.passes import statistics
+from pytest_gradhealth.measure.passes.histogram import histogram_of
+from pytest_gradhealth.measure.passes.probe import ModulePass, Pass, unit_dimensions
+from pytest_gradhealth.measure.passes.source import is_installed, source_of
+from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
 __all__ = ["summarise", "with_reach"]
 
@@ -53,30 +53,30 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         batches=len(passes),
         samples=samples,
         loss=_median([p.loss for p in passes]),
-        objective=_objective([p.objective for p in passes if p.objective]),
+        loss_graph=_objective([p.objective for p in passes if p.objective]),
         layers=layers,
         signals=signals,
     )
 
 
-def _objective(seen: Sequence[Objective]) -> Objective | None:
+def _objective(seen: Sequence[LossGraph]) -> LossGraph | None:
     """Medians, and what any pass shows; None: no loss was looked at."""
     if not seen:
         return None
-    worst = max(seen, key=lambda one: one.lost)
-    return Objective(
-        raised=next((one.raised for one in seen if one.raised), ""),
-        crossed=max(one.crossed for one in seen),
-        surprise=_median(one.surprise for one in seen),
+    worst = max(seen, key=lambda one: one.unreachable)
+    return LossGraph(
+        maximised=next((one.maximised for one in seen if one.maximised), ""),
+        broadcast=max(one.broadcast for one in seen),
+        initial_loss=_median(one.initial_loss for one in seen),
         classes=min((one.classes for one in seen if one.classes is not None), default=None),
-        bare=any(one.bare for one in seen),
-        cancelled=any(one.cancelled for one in seen),
-        across=any(one.across for one in seen),
-        mass=_median(one.mass for one in seen),
-        overshoot=_median(one.overshoot for one in seen),
-        beyond=max(one.beyond for one in seen),
-        bounded=worst.bounded,
-        lost=worst.lost,
+        unbounded=any(one.unbounded for one in seen),
+        signed_mean=any(one.signed_mean for one in seen),
+        wrong_dim=any(one.wrong_dim for one in seen),
+        probability_sum=_median(one.probability_sum for one in seen),
+        output_scale=_median(one.output_scale for one in seen),
+        target_excess=max(one.target_excess for one in seen),
+        output_bound=worst.output_bound,
+        unreachable=worst.unreachable,
     )
 
 
@@ -119,28 +119,28 @@ def _signal(name: str, modules: Sequence[ModulePass]) -> Signal:
         order=int(modules[0].order),
         calls=modules[0].calls,
         gradient=median("gradient"),
-        returned=median("returned"),
+        input_gradient=median("returned"),
         attached=any(m.attached for m in modules),
-        fed=any(fed) if fed else None,
+        input_attached=any(fed) if fed else None,
         rms=median("rms") or 0.0,
         peak=max(abs(low or 0.0), abs(high or 0.0)),
-        samples=_known(median("samples")),
-        tokens=_known(median("tokens")),
+        sample_variation=_known(median("samples")),
+        token_variation=_known(median("tokens")),
         positions=most("positions"),
-        late=_known(median("late")),
-        flat=median("flat"),
-        dropped=median("dropped") or 0.0,
+        position_reach=_known(median("late")),
+        saturation=median("flat"),
+        dropout=median("dropped") or 0.0,
         zeros=median("zeros") or 0.0,
-        low=median("input_low"),
-        high=median("input_high"),
-        given=_known(median("input_samples")),
+        input_min=median("input_low"),
+        input_max=median("input_high"),
+        input_variation=_known(median("input_samples")),
         steps=most("steps"),
-        carry=_carry(median("first_steps"), median("last_steps")),
+        time_reach=_carry(median("first_steps"), median("last_steps")),
         size=most("size"),
-        bad=most("bad"),
-        bad_input=most("input_bad"),
-        bad_gradient=most("bad_gradient"),
-        bad_return=most("bad_return"),
+        nonfinite=most("bad"),
+        nonfinite_input=most("input_bad"),
+        nonfinite_gradient=most("bad_gradient"),
+        nonfinite_input_gradient=most("bad_return"),
     )
 
 
@@ -210,12 +210,14 @@ def _layer(
         dead=dead,
         units=count,
         silent_units=silent,
-        alike=any(_is_alike(p, dimensions[full[local]]) for local, p in trainable.items() if full[local] in dimensions),
+        identical_units=any(
+            _is_alike(p, dimensions[full[local]]) for local, p in trainable.items() if full[local] in dimensions
+        ),
         nan=max((sum(gradient.nan for gradient in each) for each in found), default=0),
         inf=max((sum(gradient.inf for gradient in each) for each in found), default=0),
         missing=tuple(local for local, seen in gradients.items() if not seen),
-        zero=tuple(local for local, seen in gradients.items() if seen and all(g.norm == 0 for g in seen)),
-        closed=tuple(local for local, size in sizes.items() if size == 0),
+        zero_gradients=tuple(local for local, seen in gradients.items() if seen and all(g.norm == 0 for g in seen)),
+        zero_weights=tuple(local for local, size in sizes.items() if size == 0),
         tied=tied,
         histogram=histogram_of(tally for each in found for gradient in each for tally in gradient.tallies),
         installed=_is_installed(name, modules),
@@ -261,7 +263,7 @@ def _with_shut(layers: list[LayerGradient], model: nn.Module, passes: Sequence[P
         if layer.norm and layer.dead > HALF:
             behind = [following.name] if following is not None and "Norm" in following.kind else []
             shares = (_shut(model.get_submodule(name), _given(name, passes)) for name in (layer.name, *behind))
-            layer = replace(layer, shut=max(shares))
+            layer = replace(layer, dead_by_bias=max(shares))
         told.append(layer)
     return told
 
@@ -302,7 +304,7 @@ def _with_gain(layers: list[LayerGradient], signals: Sequence[Signal]) -> list[L
     Left out: layers that are not called or get no gradient, parents of other layers (their output lies behind those),
     and parametrisations (their output is a weight, not the signal).
     """
-    returned = {signal.name: signal.returned for signal in signals}
+    returned = {signal.name: signal.input_gradient for signal in signals}
     parents = _parents(layer.name for layer in layers if layer.order is not None)
     before: float | None = None
     gained, first = [], True

@@ -11,7 +11,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
@@ -20,11 +20,12 @@ import torch.fx
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 
-from pytest_gradhealth.measure import objective
-from pytest_gradhealth.measure.watched import OuterCall, Watched, counts_operations
-from pytest_gradhealth.record import GradientRecord, Objective
+from pytest_gradhealth.measure.losses import graph
+from pytest_gradhealth.measure.passes.pause import is_paused, paused
+from pytest_gradhealth.measure.watching.model import OuterCall, Watched, counts_operations
+from pytest_gradhealth.record import GradientRecord, LossGraph
 
-__all__ = ["Watch", "paused"]
+__all__ = ["Watch"]
 
 __tracebackhide__ = True
 
@@ -34,22 +35,11 @@ class _Here(threading.local):
     """Whether a module is being called in this thread."""
     outer: OuterCall | None = None
     """The outermost call, where it is measured."""
-    paused = False
 
 
 _here = _Here()
 _active: list[Watch] = []
 """Watches may be nested: what the inner one sees is not the outer one's."""
-
-
-@contextmanager
-def paused() -> Iterator[None]:
-    """Passes in this context are nobody's test."""
-    before, _here.paused = _here.paused, True
-    try:
-        yield
-    finally:
-        _here.paused = before
 
 
 class Watch:
@@ -67,7 +57,7 @@ class Watch:
         self._only = model is not None
         self._scales: MutableMapping[Tensor, float] = _WeakIdKeys()
         self._scale = 1.0
-        self._objective: Objective | None = None
+        self._objective: LossGraph | None = None
         self.backwards = 0
         """Backward passes that ran, whatever they went through."""
         if model is not None:
@@ -129,7 +119,7 @@ class Watch:
         loss = _loss_of(outputs)
         if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
             with paused(), suppress(Exception):  # a test's graph may hold anything
-                self._objective = objective.read(loss)
+                self._objective = graph.read(loss)
 
     def backward_done(self, outputs: tuple[Any, ...]) -> None:
         """Measure the passes that a backward went through."""
@@ -194,7 +184,7 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     """Stands in for what ``backward`` and ``grad`` call, so that early imports of them are seen too."""
     __tracebackhide__ = True
     nested = torch._C._current_graph_task_id() != -1  # reentrant checkpoints run one inside another
-    watches = [] if nested or _here.paused or torch.compiler.is_compiling() else list(_active)
+    watches = [] if nested or is_paused() or torch.compiler.is_compiling() else list(_active)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     with torch._C.DisableTorchFunction():
         for watch in watches:
@@ -272,7 +262,7 @@ def _is_trained(module: nn.Module) -> bool:
     """Whether a call from outside may be the beginning of a training pass that can be measured."""
     return (
         torch.is_grad_enabled()
-        and not _here.paused
+        and not is_paused()
         and not torch._C._is_tracing()
         and not torch.fx._symbolic_trace.is_fx_symbolic_tracing()
         and not counts_operations()  # or runs on fakes

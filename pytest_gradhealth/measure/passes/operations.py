@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradhealth.measure import statistics
-from pytest_gradhealth.measure.nesting import floating, tensors
-from pytest_gradhealth.measure.origin import caller, frames
+from pytest_gradhealth.measure.passes import statistics
+from pytest_gradhealth.measure.passes.nesting import floating, tensors
+from pytest_gradhealth.measure.passes.source import caller, frames
 from pytest_gradhealth.record import STEPS, Operation
 
-__all__ = ["Trace"]
+__all__ = ["OperationTrace"]
 
 CLAMPS = frozenset({"clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6", "hardsigmoid", "relu", "threshold"})
 BUDGET = 500_000
@@ -38,7 +38,7 @@ NOT_VALUES = frozenset(
 """Questions about a tensor that give no tensor and are no loss to the graph."""
 
 
-class Trace(TorchFunctionMode):
+class OperationTrace(TorchFunctionMode):
     """A context that notes operations while the model runs forward."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,7 +54,7 @@ class Trace(TorchFunctionMode):
         self._handles: list[RemovableHandle] = []
         self.operations: list[Operation] = []
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> OperationTrace:
         for module, name in self._names.items():
             self._handles.append(module.register_forward_pre_hook(self._entering(name)))
             self._handles.append(module.register_forward_hook(self._leaving))
@@ -78,12 +78,14 @@ class Trace(TorchFunctionMode):
 
     def _note(self, name: str, args: tuple[Any, ...], result: Any) -> None:
         first = args[0] if args and isinstance(args[0], Tensor) else None
-        cuts = _cuts(name, args, result)
-        flat = 0.0 if cuts or first is None else _flat(name, first, result)
-        constant = None if cuts else _constant(name, args, result)
-        if not cuts and not flat and constant is None and name.rstrip("_") not in SATURATING:
+        detaches = _detaches(name, args, result)
+        zero_slope = 0.0 if detaches or first is None else _zero_slope(name, first, result)
+        constant = None if detaches else _constant(name, args, result)
+        if not detaches and not zero_slope and constant is None and name.rstrip("_") not in SATURATING:
             return
-        self._add(name, self._behind(args) if cuts else (), cuts=cuts, flat=flat, constant=constant)
+        self._add(
+            name, self._behind(args) if detaches else (), detaches=detaches, zero_slope=zero_slope, constant=constant
+        )
 
     def _add(self, name: str, behind: Iterable[str], **facts: Any) -> None:
         """An operation at this place of the forward pass."""
@@ -95,7 +97,7 @@ class Trace(TorchFunctionMode):
                 module=self._active[-1] if self._active else "",
                 where=where,
                 installed=installed,
-                behind=tuple(dict.fromkeys(behind)),
+                upstream=tuple(dict.fromkeys(behind)),
                 **facts,
             )
         )
@@ -121,7 +123,9 @@ class Trace(TorchFunctionMode):
         def enter(module: nn.Module, args: Any) -> None:
             ungraphed = not torch.is_grad_enabled()
             if ungraphed and not self._ungraphed:  # what counts is who calls it, not the library's lines inside
-                self._add("no_grad", (self._owners[id(p)] for p in module.parameters() if p.requires_grad), cuts=True)
+                self._add(
+                    "no_grad", (self._owners[id(p)] for p in module.parameters() if p.requires_grad), detaches=True
+                )
             self._ungraphed = ungraphed
             self._begun.setdefault(name, len(self._begun))
             self._active.append(name)
@@ -133,7 +137,7 @@ class Trace(TorchFunctionMode):
             self._active.pop()
 
 
-def _cuts(name: str, args: tuple[Any, ...], result: Any) -> bool:
+def _detaches(name: str, args: tuple[Any, ...], result: Any) -> bool:
     """Whether values went on without their graph; masks and shapes are not values."""
     if not any(tensor.requires_grad for tensor in floating(args)):
         return False
@@ -150,7 +154,7 @@ def _carries_on(result: Tensor, args: tuple[Any, ...]) -> bool:
     return result.requires_grad and (result.grad_fn is not None or any(result is given for given in floating(args)))
 
 
-def _flat(name: str, given: Tensor, result: Any) -> float:
+def _zero_slope(name: str, given: Tensor, result: Any) -> float:
     if not isinstance(result, Tensor) or not result.numel():
         return 0.0
     base = name.rstrip("_")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pytest_gradhealth.measure.histogram import BINS, LARGEST, SHIFT
+from pytest_gradhealth.measure.passes.histogram import BINS, LARGEST, SHIFT
 
 __all__ = [
     "alive_units",

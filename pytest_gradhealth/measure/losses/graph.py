@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
-from pytest_gradhealth.record import Objective
+from pytest_gradhealth.record import LossGraph
 
 __all__ = ["read"]
 
@@ -72,7 +72,7 @@ MOST = 1000
 
 
 @torch.no_grad()
-def read(loss: Tensor) -> Objective | None:
+def read(loss: Tensor) -> LossGraph | None:
     """What the graph of a loss tells of one pass; to be asked before a backward frees it.
 
     None: torch does not give out what the graph holds, as where it was changed in place. A backward will say so.
@@ -83,23 +83,25 @@ def read(loss: Tensor) -> Objective | None:
         return None
 
 
-def _read(loss: Tensor) -> Objective:
+def _read(loss: Tensor) -> LossGraph:
     terms = list(islice(_walk(loss.grad_fn, lambda node: _name(node) in FOLLOWED), MOST))
     likelihoods = [term for term in terms if _name(term) in LIKELIHOODS]
     bounded, lost = max(map(_range, terms), key=lambda known: known[1], default=UNBOUNDED)
-    return Objective(
-        raised=_raised(loss),
-        crossed=max(map(_pairs, terms), default=0),
-        surprise=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
+    return LossGraph(
+        maximised=_raised(loss),
+        broadcast=max(map(_pairs, terms), default=0),
+        initial_loss=_largest(_SURPRISES[_name(term)](term) for term in terms if _name(term) in _SURPRISES),
         classes=min(map(_classes, likelihoods), default=None),
-        bare=_adds_differences(loss.grad_fn),
-        cancelled=_cancels_differences(loss.grad_fn),
-        across=any(map(_is_across, likelihoods)),
-        mass=_largest(_mass(term) for term in likelihoods),
-        overshoot=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
-        beyond=max((_beyond(term) for term in terms if _name(term) == "BinaryCrossEntropyWithLogits"), default=0.0),
-        bounded=bounded,
-        lost=lost,
+        unbounded=_adds_differences(loss.grad_fn),
+        signed_mean=_cancels_differences(loss.grad_fn),
+        wrong_dim=any(map(_is_across, likelihoods)),
+        probability_sum=_largest(_mass(term) for term in likelihoods),
+        output_scale=_largest(_overshoot(term) for term in terms if _name(term) in REGRESSIONS),
+        target_excess=max(
+            (_beyond(term) for term in terms if _name(term) == "BinaryCrossEntropyWithLogits"), default=0.0
+        ),
+        output_bound=bounded,
+        unreachable=lost,
     )
 
 

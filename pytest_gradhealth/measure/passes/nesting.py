@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 __tracebackhide__ = True
 
-__all__ = ["copied", "floating", "map_leaves", "tensors"]
+__all__ = ["copied", "floating", "map_leaves", "sample_count", "tensors"]
 
 
 def tensors(value: Any, inside: frozenset[int] = frozenset()) -> Iterator[Tensor]:
@@ -87,3 +87,8 @@ def _rebuilt(original: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
 def _changed_dataclass(value: Any, change: Callable[[Any], Any]) -> Any:
     changes = {f.name: map_leaves(getattr(value, f.name), change) for f in dataclasses.fields(value) if f.init}
     return dataclasses.replace(value, **changes)
+
+
+def sample_count(batch: Any) -> int | None:
+    """Samples in a batch: the first dimension of its first tensor that has one."""
+    return next((tensor.shape[0] for tensor in tensors(batch) if tensor.ndim), None)

@@ -1,0 +1,1 @@
+"""The loss: where it comes from, and what its graph is made of."""

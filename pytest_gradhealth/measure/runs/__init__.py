@@ -1,0 +1,1 @@
+"""Running a model: batches, devices, optimiser steps, and putting everything back as it was."""

@@ -1,0 +1,1 @@
+"""Watching a test that trains by itself."""
