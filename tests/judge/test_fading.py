@@ -41,7 +41,7 @@ def test_vanishing_is_judged_by_the_reach_of_the_first_quarter() -> None:
     assert finding.kind == "vanishing"
     assert finding.value == pytest.approx(1e-6)
     assert finding.limit_name == "min_reach"
-    assert finding.gate
+    assert finding.provisional
     assert found(record(fading), min_reach=1e-7) == []
     assert found(record(fading), min_reach=None) == []
 

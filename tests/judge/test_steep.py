@@ -44,7 +44,7 @@ def test_a_loss_that_is_no_number_is_a_finding(loss: float) -> None:
 
 
 def test_masked_logits_are_no_fault_while_the_loss_is_finite() -> None:
-    signals = tuple(signal(n, bad=12 if n == 7 else 0) for n in range(8))
+    signals = tuple(signal(n, nonfinite=12 if n == 7 else 0) for n in range(8))
     assert found(record(signals=signals)) == []
 
 
