@@ -36,7 +36,9 @@ def signal(number: int, **fields: Any) -> Signal:
         "sample_variation": 0.8,
         "size": 192,
     }
-    return Signal(name=f"fc{number}", kind="Linear", order=2 * number, **{**usual, "input_min": -3.0, "input_max": 3.0, **fields})
+    return Signal(
+        name=f"fc{number}", kind="Linear", order=2 * number, **{**usual, "input_min": -3.0, "input_max": 3.0, **fields}
+    )
 
 
 def record(layers: list[LayerGradient] | None = None, **fields: Any) -> GradientRecord:
