@@ -305,6 +305,18 @@ class LossGraph(_Plain):
     """Function that bounds the outputs, as in ``tanh``; empty: none is known."""
     unreachable: float = 0.0
     """Share of the best constant's loss that no output within those bounds takes away."""
+    activation: str = ""
+    """Activation in front of a loss that applies its own, as ``softmax`` before ``cross_entropy``; empty: none."""
+    activated_loss: str = ""
+    """That loss."""
+    multilabel_softmax: bool = False
+    """Whether several labels, or none, are asked for at once of probabilities that a softmax makes add up to 1."""
+    clamped: float = 0.0
+    """Share (0 to 1) of probabilities that a clamp in front of a logarithm cuts off: their gradient is zero."""
+    ignored_targets: float = 0.0
+    """Share (0 to 1) of targets that equal ``ignore_index``."""
+    constant_targets: bool = False
+    """Whether all targets are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
