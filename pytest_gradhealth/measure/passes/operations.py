@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.nesting import floating, tensors
 from pytest_gradhealth.measure.passes.source import caller, frames
+from pytest_gradhealth.measure.torch_private import unseen
 from pytest_gradhealth.record import STEPS, Operation
 
 __all__ = ["OperationTrace"]
@@ -72,7 +73,7 @@ class OperationTrace(TorchFunctionMode):
         result = function(*args, **(kwargs or {}))
         name = _name_of(function) if torch.is_grad_enabled() else _ungraphed_by()
         if name not in NOT_VALUES:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
+            with unseen(), torch.no_grad():
                 self._note(name, args, result)
         return result
 

@@ -1,10 +1,10 @@
 """Does a model mix the samples of a batch by their place in it?
 
 ``view`` for ``transpose``, a forgotten ``batch_first``, positions that are counted along the batch: every gradient
-looks healthy, and the model learns from the inputs of other samples. The experiment needs no gradient: in evaluation
-mode, the outputs of a permuted batch must be the permuted outputs (permutation equivariance; Zaheer et
-al., 2017, https://arxiv.org/abs/1703.06114). Sets, attention over the batch and batch statistics keep that law, although they mix
-samples on purpose.
+looks healthy, and the model learns from the inputs of other samples. The experiment needs no gradient. In evaluation
+mode, the outputs of a permuted batch must be the permuted outputs (permutation equivariance; Zaheer et al., 2017,
+https://arxiv.org/abs/1703.06114). Sets, attention over the batch and batch statistics keep that law, although they
+mix samples on purpose.
 """
 
 from __future__ import annotations
