@@ -25,6 +25,7 @@ __all__ = [
     "Histogram",
     "LayerGradient",
     "LossGraph",
+    "ModelInput",
     "Operation",
     "Signal",
     "UnregisteredParameter",
@@ -339,6 +340,27 @@ class CustomFunction(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput(_Plain):
+    """A floating-point input of the model, in the first batch."""
+
+    name: str
+    """Name or position of the argument."""
+    shape: tuple[int, ...] = ()
+    rms: float = 0.0
+    """Root mean square of its elements."""
+    low: float = 0.0
+    """Smallest element."""
+    high: float = 0.0
+    """Largest element."""
+    whole: bool = False
+    """Whether all elements are whole numbers, as raw pixels are."""
+    feature: int | None = None
+    """Index of the feature with the largest root mean square; None: not of shape (samples, features)."""
+    feature_scale: float = 1.0
+    """Its root mean square over the median feature's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnregisteredParameter(_Plain):
     """Parameters that receive a gradient in a model which does not list them among its own."""
 
@@ -380,6 +402,8 @@ class GradientRecord(_Plain):
     unregistered: tuple[UnregisteredParameter, ...] = ()
     """Parameters that are trained in no step of an optimiser which is given the model's own."""
     signals: tuple[Signal, ...] = ()
+    inputs: tuple[ModelInput, ...] = ()
+    """The model's floating-point inputs."""
     sample_mixing: float | None = None
     """Largest difference between the outputs of a permuted batch and the permuted outputs, in evaluation mode, over
     their root mean square; None: they agree, or it was not looked at."""

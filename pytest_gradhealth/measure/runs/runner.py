@@ -16,6 +16,7 @@ from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses import graph
 from pytest_gradhealth.measure.losses.function import Step, find_step, require_scalar
 from pytest_gradhealth.measure.losses.nodes import walk
+from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
 from pytest_gradhealth.measure.passes.pause import paused
@@ -65,11 +66,12 @@ class Runner:
     def measure(self, seed: int | None = None) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
-            passes = self._passes(unregistered.begin)
+            with noted_inputs(self._model) as inputs:
+                passes = self._passes(unregistered.begin)
             if unregistered.is_open:
                 self._passes(unregistered.begin)
             told = self._experiments()
-        return replace(self._record(passes), unregistered=unregistered.found(), **told)
+        return replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
         """Measure after so many Adam steps on the same batches, until ``done`` says it has seen enough.
