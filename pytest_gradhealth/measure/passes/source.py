@@ -15,7 +15,7 @@ __all__ = ["caller", "frames", "is_installed", "source_file", "source_of"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 TORCH = os.path.dirname(torch.__file__)
-PACKAGE = os.path.dirname(os.path.dirname(__file__))
+PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 def is_installed(file: str) -> bool:

@@ -32,7 +32,7 @@ from pytest_gradhealth.record import GradientRecord, Operation
 
 __tracebackhide__ = True
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "deep_copy"]
 
 LEARNING_RATE = 1e-3
 NODES = 5000
@@ -62,6 +62,21 @@ class Runner:
             self._step = find_step(self._model, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
+
+    @property
+    def model(self) -> nn.Module:
+        """What is measured: the user's model, or its copy on another device."""
+        return self._model
+
+    @property
+    def batches(self) -> Sequence[Any]:
+        """What is sent through it."""
+        return self._batches
+
+    @property
+    def step(self) -> Step:
+        """``step(model, batch)`` returns the loss."""
+        return self._step
 
     def measure(self, seed: int | None = None) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
@@ -229,7 +244,7 @@ def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:
     lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
     if not (lazy or (device is not None and _is_elsewhere(model, device))):
         return model
-    placed = _copy(model)
+    placed = deep_copy(model)
     return placed.to(device) if device is not None else placed
 
 
@@ -241,7 +256,7 @@ def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
     return device.index is not None and device not in homes
 
 
-def _copy(model: nn.Module) -> nn.Module:
+def deep_copy(model: nn.Module) -> nn.Module:
     """A deep copy, also of what torch refuses to copy: lazy buffers, and results of a computation kept by a module."""
     memo: dict[int, Any] = {}
     for module in model.modules():
