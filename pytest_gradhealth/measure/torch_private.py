@@ -29,6 +29,7 @@ __all__ = [
     "is_traced",
     "is_wrapped",
     "unseen",
+    "unwrapped",
     "why_nothing_can_be_watched",
 ]
 
@@ -60,6 +61,7 @@ _is_fx_traced: Callable[[], bool] = _private(
 _graph_task: Callable[[], int] = _private(lambda: -1, "_C._current_graph_task_id")
 _transform: Callable[[], Any] = _private(lambda: None, "_C._functorch.peek_interpreter_stack")
 _is_wrapped: Callable[[Tensor], bool] = _private(lambda tensor: False, "_C._functorch.is_functorch_wrapped_tensor")
+_content: Callable[[Tensor], Tensor] = _private(lambda tensor: tensor, "_C._functorch.get_unwrapped")
 _keys: Callable[[Tensor], Any] = _private(lambda tensor: frozenset(), "_C._dispatch_keys")
 _key: Callable[[str], Any] = _private(str, "_C._dispatch_key_parse")
 _frames: Any = _private(None, "_C._dynamo.eval_frame")
@@ -109,6 +111,16 @@ def inside_transform() -> bool:
 def is_wrapped(tensor: Tensor) -> bool:
     """Whether a transform of ``torch.func`` has put something around a tensor, which hides its values."""
     return bool(_is_wrapped(tensor))
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor itself, all samples of ``torch.vmap`` in it, as autograd outside the transforms knows it."""
+    while _is_wrapped(tensor):
+        inner = _content(tensor)
+        if inner is tensor:
+            break
+        tensor = inner
+    return tensor
 
 
 _BATCHED: Any = _key("Batched")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.record import ModelInput
 
 __all__ = ["describe", "noted_inputs"]
@@ -62,4 +63,6 @@ def _largest_feature(values: Tensor) -> tuple[int | None, float]:
 
 
 def _is_numbers(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1 and bool(value.numel())
+    if not isinstance(value, Tensor) or not value.is_floating_point() or is_ragged(value):
+        return False
+    return value.ndim > 1 and bool(value.numel())

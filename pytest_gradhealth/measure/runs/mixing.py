@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.losses.nodes import shape_of
 from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
+from pytest_gradhealth.measure.passes.statistics import is_ragged
 
 __all__ = ["Mixing", "is_suspicious", "mixing"]
 
@@ -42,7 +43,8 @@ def is_suspicious(model: nn.Module, nodes: Iterable[Any], batch: Any) -> bool:
 
     The experiment costs two forward passes over a few samples; most models hold nothing that could be wrong.
     """
-    size = next((tensor.shape[0] for tensor in tensors(batch) if tensor.ndim > 1), 0)
+    given = list(tensors(batch))
+    size = 0 if any(map(is_ragged, given)) else next((tensor.shape[0] for tensor in given if tensor.ndim > 1), 0)
     if size < 2:
         return False
     return any(map(_counts_first, model.modules())) or any(_transposes(node, size) for node in nodes)
