@@ -10,8 +10,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 Batch = Any
-Part = Literal["fresh", "held", "tuning"]
-PARTS: tuple[Part, ...] = ("fresh", "held", "tuning")
+Part = Literal["wild", "fresh", "held", "tuning"]
+PARTS: tuple[Part, ...] = ("wild", "fresh", "held", "tuning")
 ROUNDS = {1: "first", 2: "second", 3: "third", 4: "fourth"}
 LATEST = max(ROUNDS)
 
@@ -35,6 +35,8 @@ class Case:
     batch_size: int = 8
     round: int = 1
     """Which round of writing it is of; those after the first were written by somebody who had not seen the rules."""
+    source: str = ""
+    """Address of the public bug report that the case retells; empty where it was made up for the benchmark."""
 
     @property
     def faulty(self) -> bool:
@@ -43,10 +45,12 @@ class Case:
 
     @property
     def part(self) -> Part:
-        """The latest round is ``fresh``; those before it were, and their misses have since been worked on.
+        """What has a source is ``wild``; the latest round is ``fresh``; the misses of earlier ones have been worked on.
 
         No threshold was ever set on what is ``held``: of the first round, by the hash of the host's name.
         """
+        if self.source:
+            return "wild"
         if self.round == LATEST:
             return "fresh"
         held = self.round == 1 and hashlib.sha256(self.host.encode()).digest()[0] % 2 == 1

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.detection.cases import LATEST, PARTS
+from benchmarks.detection.cases import LATEST, PARTS, ROUNDS, Case
 from benchmarks.detection.label import LABELS
 from benchmarks.detection.peers import RULES
 from benchmarks.detection.spread import RESULTS, Json, all_cases, read
@@ -52,20 +52,26 @@ class Part:
         return sorted({self.verdicts[name]["operator"] for name in self.labelled("faulty")})
 
 
-def parts() -> list[Part]:
+def grouped(by: Callable[[Case], str], order: Iterable[str]) -> list[Part]:
+    """The results in groups of cases; groups without a result are left out."""
     verdicts, peers = read(RESULTS / "verdicts.json"), read(RESULTS / "peers.json")
     labels: Json = read(LABELS)["cases"]
-    known = {name: case.part for name, case in all_cases().items()}
-    chosen = {part: {n: v for n, v in verdicts.items() if known.get(n) == part} for part in PARTS}
+    known = {name: by(case) for name, case in all_cases().items()}
+    found = {group: {n: v for n, v in verdicts.items() if known.get(n) == group} for group in order}
     return [
-        Part(
-            name=part,
-            verdicts=chosen[part],
-            peers={name: peers[name] for name in chosen[part] if name in peers},
-            labels=labels,
-        )
-        for part in PARTS
+        Part(name=group, verdicts=mine, peers={name: peers[name] for name in mine if name in peers}, labels=labels)
+        for group, mine in found.items()
+        if mine
     ]
+
+
+def parts() -> list[Part]:
+    return grouped(lambda case: case.part, PARTS)
+
+
+def rounds() -> list[Part]:
+    """By when the cases were written; those from bug reports stand by themselves."""
+    return grouped(lambda case: "wild" if case.source else ROUNDS[case.round], [*ROUNDS.values(), "wild"])
 
 
 def first_run() -> Part:
@@ -158,6 +164,19 @@ def totals(given: Sequence[Part]) -> str:
         ("seconds a faulty model (mean)", *(_seconds(part, part.labelled("faulty")) for part in given)),
     ]
     return table(["", *(part.name for part in given)], rows)
+
+
+def by_round(given: Sequence[Part]) -> str:
+    rows = [
+        (
+            part.name,
+            share(len(part.alarmed(part.healthy)), len(part.healthy)),
+            share(*_alarms(part, "faulty")),
+            share(*located(part, part.labelled("faulty"))),
+        )
+        for part in given
+    ]
+    return table(("round", "false alarms", "recall", "culprit or its neighbour named first"), rows)
 
 
 def _alarms(part: Part, label: str) -> tuple[int, int]:
@@ -317,6 +336,8 @@ def content() -> str:
         COMMANDS,
         "### In all",
         totals([first_run(), *given]),
+        "### By round of writing",
+        by_round(rounds()),
         "### Beside the other tools",
         by_rule(given),
         "### By operator",

@@ -77,6 +77,12 @@ def _objective(seen: Sequence[LossGraph]) -> LossGraph | None:
         target_excess=max(one.target_excess for one in seen),
         output_bound=worst.output_bound,
         unreachable=worst.unreachable,
+        activation=next((one.activation for one in seen if one.activation), ""),
+        activated_loss=next((one.activated_loss for one in seen if one.activated_loss), ""),
+        multilabel_softmax=all(one.multilabel_softmax for one in seen),
+        clamped=min(one.clamped for one in seen),
+        ignored_targets=max(one.ignored_targets for one in seen),
+        constant_targets=all(one.constant_targets for one in seen),
     )
 
 

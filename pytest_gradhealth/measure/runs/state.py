@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import tensors
+from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
+from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten
 
 __all__ = ["isolated_rng", "preserved"]
 
 CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
 TENSORLESS = frozenset({"_modules", "training", *(name for name in vars(nn.Module()) if "hooks" in name)})
 """Attributes of every module that hold no tensor of its own."""
-ALONE = 2
-"""Owners of a tensor's memory where nothing shares it: the tensor, and who asks."""
 
 
 @contextmanager
@@ -112,7 +112,8 @@ class _Values:
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor, self._version = tensor, _version(tensor)
-        shared = _copy_on_write(tensor)
+        plain = type(tensor) in (Tensor, nn.Parameter) and not is_ragged(tensor) and not tensor.is_inference()
+        shared = copy_on_write(tensor) if plain else None
         self._storage = None if shared is None else tensor.untyped_storage()._cdata
         self._saved = tensor.detach().clone() if shared is None else shared
 
@@ -120,9 +121,11 @@ class _Values:
         """Write only where something changed, so that untouched tensors keep their version counter."""
         tensor, saved = self._tensor, self._saved
         if self._storage is not None:
-            if not _is_shared(tensor, self._storage):
+            if not is_unwritten(tensor) or tensor.untyped_storage()._cdata != self._storage:
                 tensor.data = saved  # what was written went elsewhere: this is the memory that it had
-        elif tensor.shape != saved.shape:
+            del self._saved, saved
+            tensor.data_ptr()  # alone again: torch ends the sharing when asked for the address
+        elif not tensor.is_nested and tensor.shape != saved.shape:
             tensor.data = saved
         elif _version(tensor) != self._version or not _equal(tensor, saved):
             tensor.copy_(saved)
@@ -130,29 +133,7 @@ class _Values:
 
 def _equal(tensor: Tensor, value: Tensor) -> bool:
     """Values too, as ``tensor.data`` changes them without a new version; torch cannot compare sparse ones."""
-    return tensor.layout != torch.strided or torch.equal(tensor, value)
-
-
-def _copy_on_write(tensor: Tensor) -> Tensor | None:
-    """A copy that takes no memory until something writes to the tensor; None: torch cannot make one that is safe.
-
-    A write moves the tensor elsewhere. What else looks at its memory (a view, a NumPy array, another process) would
-    not be moved with it, so there must be nothing else.
-    """
-    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.is_inference():
-        return None
-    try:
-        if torch._C._storage_Use_Count(tensor.untyped_storage()._cdata) > ALONE:
-            return None
-        return torch._lazy_clone(tensor.detach())
-    except (AttributeError, RuntimeError):  # another version of torch; memory that torch did not allocate
-        return None
-
-
-def _is_shared(tensor: Tensor, storage: int) -> bool:
-    """Whether a tensor is still in the storage it was in, and nothing has written to it."""
-    is_cow: bool = torch._C._is_cow_tensor(tensor)  # type: ignore[attr-defined]
-    return is_cow and tensor.untyped_storage()._cdata == storage
+    return is_ragged(tensor) or torch.equal(tensor, value)
 
 
 class _Container(NamedTuple):
