@@ -18,6 +18,7 @@ from typing import Any, Self, overload
 
 __all__ = [
     "STEPS",
+    "Attempt",
     "Check",
     "CustomFunction",
     "Finding",
@@ -486,6 +487,22 @@ class Finding(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(_Plain):
+    """A change made on a copy of a model that failed, and what the same check said of it."""
+
+    change: str
+    """What was changed, as in ``He initialisation``."""
+    cures: bool
+    """Whether the copy is healthy by the limits of the check."""
+    outcome: str
+    """The number that broke its limit, before and after, and the verdict."""
+    cause: str = ""
+    """What is at fault if the change cures, as in ``the initialisation``."""
+    remedy: str = ""
+    """How to make the change for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check(_Plain):
     """A record and what was said of it."""
 
@@ -497,6 +514,10 @@ class Check(_Plain):
     """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """The limits it was judged by."""
+    tried: tuple[Attempt, ...] = ()
+    """Changes that were tried on copies after it failed, what cures first."""
+    untried: str = ""
+    """Why nothing, or not all, was tried; empty: nothing to say."""
     judged: bool = True
     """False: it was only measured."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

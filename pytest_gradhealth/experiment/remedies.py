@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 
 import pluggy
-from torch import nn
 
 from pytest_gradhealth.checks import Settings
 from pytest_gradhealth.experiment.cures import Cure, candidates
@@ -16,7 +15,7 @@ from pytest_gradhealth.experiment.subject import Subject, examined, value_of
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Attempt, Check
 
-__all__ = ["Remedies"]
+__all__ = ["explore"]
 
 ENOUGH = 3
 """Cures after which no more are looked for."""
@@ -32,43 +31,44 @@ class _Trial:
     check: Check
 
 
-class Remedies:
-    """Tries cures within a budget.
+def explore(
+    check: Check,
+    runner: Runner,
+    settings: Settings,
+    hook: pluggy.HookRelay | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> tuple[tuple[Attempt, ...], str]:
+    """What cures a model that failed, best first, and what a reader should know about the search.
 
-    Args:
-        seconds: no new attempt begins when it would probably end later. How many fit depends on the machine; what an
-            attempt shows does not.
-        hook: the session's extension points, whose rules judge copies too.
+    No attempt begins when it would probably end after ``settings.try_seconds``. How many fit depends on the machine;
+    what each of them shows does not. An attempt that cannot be made is left out: the verdict stands as it is.
     """
-
-    def __init__(self, seconds: float, hook: pluggy.HookRelay | None = None) -> None:
-        self._seconds, self._hook = seconds, hook
-
-    def __call__(
-        self, check: Check, runner: Runner, settings: Settings, factory: Callable[[], nn.Module] | None = None
-    ) -> tuple[tuple[Attempt, ...], str]:
-        """What was tried, best first, and what a reader should know about it. Never raises: the verdict stands."""
-        subject = Subject.of(runner, settings.seed, factory)
-        try:
-            subject.copy()
-        except Exception as error:
-            return (), f"nothing: a copy of the model cannot be made ({type(error).__name__})"
-        search = _Search(check, subject, settings, self._hook, time.perf_counter() + self._seconds)
-        trials = [*islice(search.singles(), None)]
-        if not any(trial.check.healthy for trial in trials):
-            trials += islice(search.pairs(trials), None)
-        told = [_attempt(check, trial) for trial in _best_first(trials)]
-        return tuple(told), search.shortage(told)
+    search = _Search(check, runner, settings, hook, progress)
+    try:
+        runner.copy_of_model()
+    except Exception as error:
+        return (), f"nothing: {check.name} cannot be copied ({type(error).__name__})"
+    trials = list(search.singles())
+    if not any(trial.check.healthy for trial in trials):
+        trials += search.pairs(trials)
+    told = tuple(_attempt(check, trial) for trial in _best_first(trials))
+    return told, search.shortage(told)
 
 
 class _Search:
     """One model's attempts, in the order of candidates, until enough have cured or time is up."""
 
     def __init__(
-        self, check: Check, subject: Subject, settings: Settings, hook: pluggy.HookRelay | None, deadline: float
+        self,
+        check: Check,
+        runner: Runner,
+        settings: Settings,
+        hook: pluggy.HookRelay | None,
+        progress: Callable[[str], None],
     ) -> None:
-        self._check, self._subject, self._settings, self._hook = check, subject, settings, hook
-        self._deadline, self._longest, self._cured, self._cut_short = deadline, 0.0, 0, False
+        self._check, self._runner, self._settings, self._hook = check, runner, settings, hook
+        self._progress, self._deadline = progress, time.perf_counter() + settings.try_seconds
+        self._longest, self._cured, self._cut_short = 0.0, 0, False
         self._kinds = {finding.kind for finding in check.findings}
 
     def singles(self) -> Iterator[_Trial]:
@@ -81,11 +81,11 @@ class _Search:
         ranked = sorted(combinations(range(len(useful)), 2), key=sum)
         yield from self._trials((useful[a], useful[b]) for a, b in ranked[:PAIRS])
 
-    def shortage(self, told: list[Attempt]) -> str:
+    def shortage(self, told: tuple[Attempt, ...]) -> str:
         """Why there is no more to tell; empty where there is nothing to add."""
         if self._cut_short:
-            return "not all candidates: the time was up; --gradhealth-try gives it more seconds"
-        return "" if told else "no candidate applies"
+            return f"more: {self._settings.try_seconds:g} s were over (try_seconds)"
+        return "" if told else "nothing: no cure that is known applies"
 
     def _trials(self, candidates: Iterator[tuple[Cure, ...]]) -> Iterator[_Trial]:
         for cures in candidates:
@@ -94,6 +94,7 @@ class _Search:
             if time.perf_counter() + self._longest > self._deadline:
                 self._cut_short = True
                 return
+            self._progress(f"{self._check.name}: trying {_named(cures)}")
             begun = time.perf_counter()
             trial = self._trial(cures)
             self._longest = max(self._longest, time.perf_counter() - begun)
@@ -104,14 +105,18 @@ class _Search:
     def _trial(self, cures: tuple[Cure, ...]) -> _Trial | None:
         """None: there was nothing to change, or the changed model cannot run."""
         try:
-            subject = self._subject.copy()
-            if not all([cure.apply(subject) for cure in cures]):
+            subject = Subject.of(self._runner, self._settings.seed)
+            if not all(cure.apply(subject) for cure in cures):
                 return None
             check = examined(subject, self._settings, self._hook)
         except Exception:
             return None
         lost = {finding.kind for finding in check.findings} & {"missing"} - self._kinds
         return None if lost or _is_same(check, self._check) else _Trial(cures, check)
+
+
+def _named(cures: tuple[Cure, ...]) -> str:
+    return " and ".join(cure.name for cure in cures)
 
 
 def _is_same(one: Check, other: Check) -> bool:
@@ -127,7 +132,7 @@ def _best_first(trials: list[_Trial]) -> list[_Trial]:
 
 def _attempt(before: Check, trial: _Trial) -> Attempt:
     return Attempt(
-        change=" and ".join(cure.name for cure in trial.cures),
+        change=_named(trial.cures),
         cures=trial.check.healthy,
         outcome=_outcome(before, trial.check),
         cause=" and ".join(cure.cause for cure in trial.cures),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pluggy
@@ -17,7 +17,7 @@ from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.measure.passes.nesting import copied
 from pytest_gradhealth.measure.passes.pause import paused
-from pytest_gradhealth.measure.runs.runner import Runner, deep_copy
+from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.record import Check, GradientRecord
 
@@ -51,33 +51,21 @@ class Subject:
     step: Step
     """``step(model, batch)`` returns the loss."""
     seed: int = 0
-    _copy: Callable[[], nn.Module] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, runner: Runner, seed: int, factory: Callable[[], nn.Module] | None = None) -> Subject:
-        """What a runner measures; a factory makes the model anew where it cannot be copied."""
-        return cls(runner.model, runner.batches, runner.step, seed, factory)
+    def of(cls, runner: Runner, seed: int) -> Subject:
+        """A copy of what a runner measures.
+
+        Raises:
+            Exception: whatever a model raises that cannot be copied.
+        """
+        return cls(runner.copy_of_model(), runner.batches, runner.step, seed)
 
     def dry_run(self) -> Tensor:
         """The loss of the first batch; leaves no trace on the model."""
         with paused(), isolated_rng(self.seed), preserved(self.model), torch.enable_grad():
             self.model.train()
             return self.step(self.model, copied(self.batches[0], next(self.model.parameters()).device))
-
-    def copy(self) -> Subject:
-        """The same with a model of its own, unchanged.
-
-        Raises:
-            Exception: whatever a model raises that cannot be copied.
-        """
-        with isolated_rng(self.seed):
-            try:
-                model = deep_copy(self.model)
-            except Exception:
-                if self._copy is None:
-                    raise
-                model = self._copy()
-        return replace(self, model=model)
 
 
 @dataclass(frozen=True, kw_only=True)

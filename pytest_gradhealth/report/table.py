@@ -102,6 +102,12 @@ def _reasons(check: Check, width: int) -> Iterator[str]:
             yield from wrapped(f"{finding.kind}: {finding.message}", "  ", 4)
         for label, text in (("cause", finding.cause), ("remedy", finding.remedy)):
             yield from wrapped(text, f"  {label + ':':<8}", 10)
+    for rank, attempt in enumerate(check.tried):
+        told = f"{attempt.change}: {attempt.outcome}"
+        proof = f"; so {attempt.cause} is the cause: {attempt.remedy}" if attempt.cures and rank == 0 else ""
+        yield from wrapped(told + proof, "  tried:  ", 10)
+    if check.untried:
+        yield from wrapped(check.untried, "  untried: ", 11)
     for note in check.record.notes:
         yield from wrapped(note, "  note:   ", 10)
 

@@ -22,7 +22,7 @@ def candidates(check: Check) -> Iterator[Cure]:
     """
     kinds = {finding.kind for finding in check.findings}
     ordered = (
-        *cuts(check), *HARD, REGISTERED, *OBJECTIVE, *NON_FINITE, INPUTS, SCALED, *EARLY, *ERASING, *initialisations(check),
-        ACTIVATION, LEAKY, *LATE, *STRUCTURE,
+        *cuts(check), *HARD, REGISTERED, *OBJECTIVE, *NON_FINITE, INPUTS, SCALED, *EARLY, *ERASING,
+        *initialisations(check), ACTIVATION, LEAKY, *LATE, *STRUCTURE,
     )  # fmt: skip
     return (cure for cure in ordered if not kinds.isdisjoint(cure.kinds))

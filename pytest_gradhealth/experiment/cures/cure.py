@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pytest_gradhealth.experiment.subject import Change, Subject
+from pytest_gradhealth.experiment.subject import Change
 
 __all__ = ["FADING", "NORMS", "SIZES", "STEEP", "WEIGHTED", "Cure", "norms", "weighted"]
 
@@ -42,5 +42,3 @@ def weighted(model: nn.Module, names: frozenset[str] | None = None) -> Iterator[
 def norms(model: nn.Module) -> Iterator[nn.Module]:
     """Normalisations."""
     return (module for module in model.modules() if isinstance(module, NORMS))
-
-

@@ -72,13 +72,19 @@ def _to_unit_variance(module: nn.Module, args: Any, output: Tensor) -> Tensor:
     deviation = float(output.detach().float().std())
     if not math.isfinite(deviation) or deviation < 1e-30:
         return output
-    module.weight.data.div_(deviation)  # type: ignore[union-attr, operator]
+    module.weight.data.div_(deviation)  # type: ignore[operator]
     return output / deviation
 
 
 def scaled_branches(model: nn.Module, names: frozenset[str] | None) -> bool:
     """The last layer of each repeated block by one over the root of twice their number, as in GPT-2."""
-    blocks = [b for m in model.modules() if isinstance(m, nn.Sequential | nn.ModuleList) for b in m if len(list(b.children())) > 1]
+    blocks = [
+        b
+        for m in model.modules()
+        if isinstance(m, nn.Sequential | nn.ModuleList)
+        for b in m
+        if len(list(b.children())) > 1
+    ]
     if len(blocks) < 2:
         return False
     with torch.no_grad():
@@ -123,7 +129,7 @@ def usual_eps(subject: Subject) -> bool:
     """The constant that keeps a normalisation from dividing by zero, at its usual size."""
     odd = [norm for norm in norms(subject.model) if isinstance(norm.eps, float) and norm.eps > 1e-2]
     for norm in odd:
-        norm.eps = 1e-5
+        norm.eps = 1e-5  # type: ignore[assignment]
     return bool(odd)
 
 
@@ -134,7 +140,7 @@ def recurrent(subject: Subject) -> bool:
         for module in found:
             for name, parameter in module.named_parameters(recurse=False):
                 if name.startswith("weight_hh"):
-                    for part in parameter.split(parameter.size(1)):
+                    for part in parameter.split(parameter.size(1)):  # type: ignore[no-untyped-call]
                         nn.init.orthogonal_(part)
                 if name.startswith("bias_hh") and isinstance(module, nn.LSTM | nn.LSTMCell):
                     size = parameter.size(0) // 4
@@ -142,7 +148,9 @@ def recurrent(subject: Subject) -> bool:
     return bool(found)
 
 
-def _everywhere(how: Callable[[nn.Module, frozenset[str] | None], bool], names: frozenset[str] | None) -> Callable[[Subject], bool]:
+def _everywhere(
+    how: Callable[[nn.Module, frozenset[str] | None], bool], names: frozenset[str] | None
+) -> Callable[[Subject], bool]:
     def apply(subject: Subject) -> bool:
         with isolated_rng(subject.seed):
             return how(subject.model, names)
@@ -175,8 +183,20 @@ def _drawn(where: str, names: frozenset[str] | None) -> Iterator[Cure]:
 
 
 EARLY = (
-    Cure(name="usual eps", sentence="eps=1e-5 in every normalisation", cause="eps of the normalisation", kinds=SIZES, apply=usual_eps),
-    Cure(name="gains of one", sentence="start normalisations at weight 1, bias 0", cause="the weights of the normalisation", kinds=SIZES, apply=gains),
+    Cure(
+        name="usual eps",
+        sentence="eps=1e-5 in every normalisation",
+        cause="eps of the normalisation",
+        kinds=SIZES,
+        apply=usual_eps,
+    ),
+    Cure(
+        name="gains of one",
+        sentence="start normalisations at weight 1, bias 0",
+        cause="the weights of the normalisation",
+        kinds=SIZES,
+        apply=gains,
+    ),
     Cure(name="biases of zero", sentence="start biases at zero", cause="the biases", kinds=SIZES, apply=biases),
 )
 LATE = (

@@ -167,7 +167,9 @@ def standardised_targets(subject: Subject) -> bool:
     return seen[0]
 
 
-def _cure(name: str, sentence: str, cause: str, apply: Callable[[Subject], bool], kinds: frozenset[str] = OUTPUTS) -> Cure:
+def _cure(
+    name: str, sentence: str, cause: str, apply: Callable[[Subject], bool], kinds: frozenset[str] = OUTPUTS
+) -> Cure:
     return Cure(name=name, sentence=sentence, cause=cause, kinds=kinds, apply=apply)
 
 
@@ -185,7 +187,9 @@ OBJECTIVE = (
         alike,
         frozenset({"objective"}),
     ),
-    _cure("the loss with the other sign", "remove the minus", "the sign of the loss", minimised, frozenset({"objective"})),
+    _cure(
+        "the loss with the other sign", "remove the minus", "the sign of the loss", minimised, frozenset({"objective"})
+    ),
     _cure(
         "differences squared one by one",
         "(output - target).square().mean()",
@@ -206,6 +210,11 @@ OBJECTIVE = (
         "the activation at the end of the model",
         unbounded_output,
     ),
-    _cure("targets standardised", "scale the targets to mean 0 and deviation 1", "the scale of the targets", standardised_targets),
+    _cure(
+        "targets standardised",
+        "scale the targets to mean 0 and deviation 1",
+        "the scale of the targets",
+        standardised_targets,
+    ),
 )
 SCALED = _cure("the loss scaled to order one", "scale the loss to order one", "the scale of the loss", of_order_one)

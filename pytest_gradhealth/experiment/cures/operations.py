@@ -135,7 +135,9 @@ def unscaled(subject: Subject) -> bool:
         seen[0] = True
         return x.clone()
 
-    return _seen_in(subject, frozenset({"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide"}), change, seen)
+    return _seen_in(
+        subject, frozenset({"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide"}), change, seen
+    )
 
 
 def _is_odd(factor: Any) -> bool:
@@ -219,8 +221,10 @@ def _safe(name: str, function: Call, args: tuple[Any, ...], kwargs: dict[str, An
     if name in ("acos", "arccos", "asin", "atanh"):
         return function(x.clamp(-1 + EPS, 1 - EPS), *rest, **kwargs)
     if name in ("div", "true_divide", "__truediv__"):
-        below = rest[0] if rest else None
-        return function(x, _away_from_zero(below), *rest[1:], **kwargs) if _graphed(below) else NotImplemented
+        below = rest[0] if rest else kwargs.get("other")
+        if not isinstance(below, Tensor) or not below.requires_grad:
+            return NotImplemented
+        return function(x, _away_from_zero(below), *rest[1:])
     if name in ("__rdiv__", "__rtruediv__", "reciprocal"):
         return function(_away_from_zero(x), *rest, **kwargs)
     return function(x + EPS, *rest, **kwargs)  # norm, std: not at the point where they have no slope
@@ -286,7 +290,7 @@ def not_reentrant(subject: Subject) -> bool:
 
     @contextmanager
     def patched() -> Iterator[None]:
-        checkpoint.CheckpointFunction.apply = direct  # type: ignore[method-assign, assignment]
+        checkpoint.CheckpointFunction.apply = direct  # type: ignore[method-assign]
         try:
             yield
         finally:
@@ -331,7 +335,13 @@ REGISTERED = _cure(
 ERASING = (
     _cure("dropout off", "lower the dropout", "the dropout", undropped, SIZES),
     _cure("no clamp", "take the clamp out, or widen it", "the clamp", unclamped, SIZES),
-    _cure("no constant factor", "take out the constant that the signal is multiplied by", "a constant factor", unscaled, SIZES),
+    _cure(
+        "no constant factor",
+        "take out the constant that the signal is multiplied by",
+        "a constant factor",
+        unscaled,
+        SIZES,
+    ),
     _cure("mask opened", "look at the mask: it hides too much", "the mask", unmasked, SIZES),
 )
 NON_FINITE = (

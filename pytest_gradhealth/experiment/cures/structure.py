@@ -118,7 +118,7 @@ def _with_input(module: nn.Module, args: Any, output: Any) -> Any:
 
 def branches(subject: Subject) -> bool:
     """A connection past attention and past the layers behind it, each for itself."""
-    found = [m for m in _attentions(subject.model)]
+    found = list(_attentions(subject.model))
     for module in found:
         module.register_forward_hook(_with_input)
     return bool(found)

@@ -32,7 +32,7 @@ from pytest_gradhealth.record import GradientRecord, Operation
 
 __tracebackhide__ = True
 
-__all__ = ["Runner", "deep_copy"]
+__all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
 NODES = 5000
@@ -57,16 +57,22 @@ class Runner:
     ) -> None:
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
+        self._given = model
         with isolated_rng(seed):
             self._model = _placed(_build(model), device)
             self._step = find_step(self._model, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
 
-    @property
-    def model(self) -> nn.Module:
-        """What is measured: the user's model, or its copy on another device."""
-        return self._model
+    def copy_of_model(self) -> nn.Module:
+        """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
+        with isolated_rng(self._seed):
+            try:
+                return _copy(self._model)
+            except Exception:
+                if isinstance(self._given, nn.Module):
+                    raise
+                return _placed(_build(self._given), self._device)
 
     @property
     def batches(self) -> Sequence[Any]:
@@ -244,7 +250,7 @@ def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:
     lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
     if not (lazy or (device is not None and _is_elsewhere(model, device))):
         return model
-    placed = deep_copy(model)
+    placed = _copy(model)
     return placed.to(device) if device is not None else placed
 
 
@@ -256,7 +262,7 @@ def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
     return device.index is not None and device not in homes
 
 
-def deep_copy(model: nn.Module) -> nn.Module:
+def _copy(model: nn.Module) -> nn.Module:
     """A deep copy, also of what torch refuses to copy: lazy buffers, and results of a computation kept by a module."""
     memo: dict[int, Any] = {}
     for module in model.modules():
