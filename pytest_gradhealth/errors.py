@@ -13,6 +13,7 @@ __all__ = [
     "GradientHealthError",
     "GradientHealthWarning",
     "MeasurementError",
+    "WatchingUnavailable",
     "counted",
     "unknown",
 ]
@@ -30,6 +31,12 @@ class GradientHealthError(AssertionError):
 
 class MeasurementError(ValueError):
     """Nothing could be measured with what was given; the message names it and the way out."""
+
+    __module__ = "pytest_gradhealth"
+
+
+class WatchingUnavailable(MeasurementError):
+    """This version of torch gives a watch no place to look from; a check still measures."""
 
     __module__ = "pytest_gradhealth"
 

@@ -70,6 +70,16 @@ def pytest_configure_node(node: Any) -> None:
     rendering.send(node.config, node.workerinput)
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say at the head of the run, once, where nothing can be watched."""
+    if not (options.given(config, "")[0] or any(item.get_closest_marker("gradhealth") for item in items)):
+        return []
+    from pytest_gradhealth.session.watching import why_nothing_can_be_watched
+
+    problem = why_nothing_can_be_watched()
+    return [f"gradhealth: ERROR: no test can be watched: {problem}"] if problem else []
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Validate the markers of a test that has any; a wrong one is an error of that test alone."""

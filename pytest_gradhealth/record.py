@@ -19,11 +19,13 @@ from typing import Any, Self, overload
 __all__ = [
     "STEPS",
     "Check",
+    "CustomFunction",
     "Finding",
     "GradientRecord",
     "Histogram",
     "LayerGradient",
     "LossGraph",
+    "ModelInput",
     "Operation",
     "Signal",
     "UnregisteredParameter",
@@ -324,6 +326,45 @@ class LossGraph(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomFunction(_Plain):
+    """A ``torch.autograd.Function`` of the user's own: one directional derivative, told twice."""
+
+    name: str
+    forward: float
+    """By a central difference of its forward."""
+    backward: float
+    """By its backward."""
+    precision: str = "float64"
+    """In which both were computed."""
+
+    @property
+    def difference(self) -> float:
+        """The difference over the larger of the two (0 to 2)."""
+        return abs(self.forward - self.backward) / max(abs(self.forward), abs(self.backward), 1e-300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput(_Plain):
+    """A floating-point input of the model, in the first batch."""
+
+    name: str
+    """Name or position of the argument."""
+    shape: tuple[int, ...] = ()
+    rms: float = 0.0
+    """Root mean square of its elements."""
+    low: float = 0.0
+    """Smallest element."""
+    high: float = 0.0
+    """Largest element."""
+    whole: bool = False
+    """Whether all elements are whole numbers, as raw pixels are."""
+    feature: int | None = None
+    """Index of the feature with the largest root mean square; None: not of shape (samples, features)."""
+    feature_scale: float = 1.0
+    """Its root mean square over the median feature's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnregisteredParameter(_Plain):
     """Parameters that receive a gradient in a model which does not list them among its own."""
 
@@ -365,6 +406,15 @@ class GradientRecord(_Plain):
     unregistered: tuple[UnregisteredParameter, ...] = ()
     """Parameters that are trained in no step of an optimiser which is given the model's own."""
     signals: tuple[Signal, ...] = ()
+    inputs: tuple[ModelInput, ...] = ()
+    """The model's floating-point inputs."""
+    sample_mixing: float | None = None
+    """Largest difference between the outputs of a permuted batch and the permuted outputs, in evaluation mode, over
+    their root mean square; None: they agree, or it was not looked at."""
+    mixed_at: str = ""
+    """First module at which they differ; empty: behind all of them."""
+    custom_functions: tuple[CustomFunction, ...] = ()
+    """Functions whose backward the user wrote, beside the derivative of their forward."""
     operations: tuple[Operation, ...] = ()
     """Operations that can stop a gradient; looked for only where something was found."""
     notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from pytest_gradhealth.session.rendering import shown
 if TYPE_CHECKING:
     from pytest_gradhealth.measure.watching.patches import Watch
 
-__all__ = ["watched"]
+__all__ = ["watched", "why_nothing_can_be_watched"]
 
 UNSEEN = (
     "nothing was measured: a backward pass ran, but through no module that was called in the test itself. What a "
@@ -48,6 +49,13 @@ def watched(item: pytest.Item, health: GradHealth) -> Iterator[None]:
     if not marked and "torch" not in sys.modules:  # a suite without torch does not pay for its import
         yield
         return
+    problem = why_nothing_can_be_watched()
+    if problem:
+        if marked:
+            pytest.fail(problem, pytrace=False)
+        _warn_once(problem)
+        yield
+        return
     with health.new_watch() as watch:
         yield
     if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
@@ -55,15 +63,31 @@ def watched(item: pytest.Item, health: GradHealth) -> Iterator[None]:
     _judge(item, health, watch, marked)
 
 
+def why_nothing_can_be_watched() -> str:
+    """Why this torch cannot be watched; empty: it can, or no test has imported it."""
+    if "torch" not in sys.modules:
+        return ""
+    from pytest_gradhealth.measure import torch_private
+
+    return torch_private.why_nothing_can_be_watched()
+
+
+@cache
+def _warn_once(problem: str) -> None:
+    """A worker of pytest-xdist has no head of the run to say it at, but its warnings are shown."""
+    warnings.warn(GradientHealthWarning(problem), stacklevel=3)
+
+
 def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool) -> None:
     own = health.count
     checks = health.judged_passes(watch)
     problems = list(watch.problems())
     if marked:
+        if not checks and not own:
+            told = "\n".join(f"could not measure {problem}" for problem in problems)
+            pytest.fail(told or (UNSEEN if watch.backwards else NOTHING_TRAINED), pytrace=False)
         for problem in problems:
             warnings.warn(GradientHealthWarning(f"{item.nodeid}: could not measure {problem}"), stacklevel=2)
-        if not checks and not own and not problems:
-            pytest.fail(UNSEEN if watch.backwards else NOTHING_TRAINED, pytrace=False)
     elif problems:
         item.add_report_section("call", "gradhealth", "\n".join(f"could not measure {p}" for p in problems))
     sick = [check for check in checks if not check.healthy]

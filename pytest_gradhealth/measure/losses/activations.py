@@ -10,12 +10,13 @@ from torch import Tensor
 
 from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, shape_of
 
-__all__ = ["activation_in_front", "clamped_share", "is_multilabel_softmax", "smallest_softmax"]
+__all__ = ["activation_in_front", "clamped_share", "excess_of_labels", "is_multilabel_softmax", "smallest_softmax"]
 
 OWN = {"LogSoftmax": "cross_entropy", "BinaryCrossEntropyWithLogits": "binary_cross_entropy_with_logits"}
 """Losses that expect raw scores, as they apply a softmax or a sigmoid themselves."""
 ACTIVATIONS = frozenset({"Relu", "Sigmoid", "Softmax"})
-PROBABILITIES = frozenset({"Sigmoid", "Softmax"})
+NORMALISED = SHAPING | {"Clamp", "ClampMin", "ClampMax", "Add", "Div"}
+"""What may stand between an activation and a logarithm written by hand."""
 WORD = 1 << 64
 """Torch saves a dimension that was counted from the end as an unsigned number."""
 ROUNDING = 0.1
@@ -23,12 +24,32 @@ ROUNDING = 0.1
 
 
 def activation_in_front(terms: Iterable[Any]) -> tuple[str, str]:
-    """Activation and loss, as in ``("sigmoid", "binary_cross_entropy_with_logits")``; empty: there is none."""
+    """Activation and loss, as in ``("sigmoid", "binary_cross_entropy_with_logits")``; empty: there is none.
+
+    A logarithm written by hand expects probabilities: of those, a ReLU gives none.
+    """
     for term in terms:
         given = _given(term) if name_of(term) in OWN else None
         if given is not None and name_of(given) in ACTIVATIONS:
             return name_of(given).lower(), OWN[name_of(term)]
+        source = _probability(term) if name_of(term) == "Log" else None
+        if source is not None and name_of(source) == "Relu":
+            return "relu", "log"
     return "", ""
+
+
+def excess_of_labels(terms: Iterable[Any]) -> float:
+    """How far the targets of a binary cross entropy lie outside 0 to 1, where it is written by hand.
+
+    Such are the factors of log(p) where log(1 - p) is in the loss too; beside a policy gradient's log(p) it is not.
+    """
+    factors = {node: _factor(node) for node in terms if name_of(node) == "Mul"}
+    logs = {_name_behind_log(node) for node in factors}
+    if not {"Rsub"} < logs:
+        return 0.0
+    targets = [tensor for node, tensor in factors.items() if tensor is not None and _name_behind_log(node)]
+    known = [tensor for tensor in targets if tensor.numel()]
+    return max((max(float(-t.min()), float(t.max()) - 1, 0.0) for t in known), default=0.0)
 
 
 def is_multilabel_softmax(terms: Iterable[Any]) -> bool:
@@ -61,8 +82,8 @@ def clamped_share(terms: Iterable[Any]) -> float:
 def _cut_off(node: Any) -> float:
     if not name_of(node).startswith("Clamp") or not hasattr(node, "_saved_self"):
         return 0.0
-    source = _given(node)
-    if source is None or name_of(source) not in PROBABILITIES:
+    source = _probability(node)
+    if source is None or name_of(source) not in ACTIVATIONS:
         return 0.0
     value = node._saved_self
     low, high = (getattr(node, name, None) for name in ("_saved_min", "_saved_max"))
@@ -70,6 +91,24 @@ def _cut_off(node: Any) -> float:
     outside |= value < low if low is not None else False
     outside |= value > high if high is not None else False
     return float(outside.float().mean()) if value.numel() else 0.0
+
+
+def _probability(node: Any) -> Any:
+    """The node of the activation behind what is clamped and normalised by hand."""
+    return behind(next(iter(children(node)), None), NORMALISED)
+
+
+def _name_behind_log(node: Any) -> str:
+    """Name of what a product takes the logarithm of; empty: it has none."""
+    log = next((child for child in children(node) if name_of(child) == "Log"), None)
+    given = _given(log) if log is not None else None
+    return "" if given is None else name_of(given)
+
+
+def _factor(node: Any) -> Tensor | None:
+    """What a product multiplies a tensor with a graph by."""
+    factor: Tensor | None = node._saved_other if node.next_functions[0][0] is not None else node._saved_self
+    return factor
 
 
 def _given(node: Any) -> Any:

@@ -16,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_
 from pytest_gradhealth.measure.losses.activations import (
     activation_in_front,
     clamped_share,
+    excess_of_labels,
     is_multilabel_softmax,
     smallest_softmax,
 )
@@ -61,6 +62,7 @@ GIVEN = frozenset({"Addmm", "Bmm", "Convolution", "Mm", "Sigmoid", "Softmax", "T
 SIGNED = frozenset({"Div", "Mul", "Neg", "Rsub", "Sub"})
 """What may turn a sign."""
 FOLLOWED = ARITHMETIC | DIFFERENCES
+LOGITS = "BinaryCrossEntropyWithLogits"
 LIKELIHOODS = frozenset({"NllLoss", "NllLoss2D"})
 TARGETED = LIKELIHOODS | {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "MseLoss", "HuberLoss", "SmoothL1Loss"}
 """Losses whose node keeps the targets."""
@@ -108,7 +110,7 @@ def _read(loss: Tensor) -> LossGraph:
         probability_sum=_largest(_mass(term) for term in likelihoods),
         output_scale=_largest(_overshoot(term) for term in terms if name_of(term) in REGRESSIONS),
         target_excess=max(
-            (_beyond(term) for term in terms if name_of(term) == "BinaryCrossEntropyWithLogits"), default=0.0
+            (_beyond(term) for term in terms if name_of(term) == LOGITS), default=excess_of_labels(terms)
         ),
         output_bound=bounded,
         unreachable=lost,

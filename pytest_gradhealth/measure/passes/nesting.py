@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from pytest_gradhealth.measure.torch_private import unwrapped
+
 __tracebackhide__ = True
 
 __all__ = ["copied", "floating", "map_leaves", "sample_count", "tensors"]
@@ -37,8 +39,11 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def floating(value: Any) -> Iterator[Tensor]:
-    """The tensors that can carry a gradient: floating point or complex, with at least one element."""
-    for tensor in tensors(value):
+    """The tensors that can carry a gradient: floating point or complex, with at least one element.
+
+    Inside ``torch.vmap`` and other transforms of ``torch.func`` they are those that the transform works on.
+    """
+    for tensor in map(unwrapped, tensors(value)):
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
             yield tensor
 
@@ -91,4 +96,4 @@ def _changed_dataclass(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def sample_count(batch: Any) -> int | None:
     """Samples in a batch: the first dimension of its first tensor that has one."""
-    return next((tensor.shape[0] for tensor in tensors(batch) if tensor.ndim), None)
+    return next((tensor.size(0) for tensor in tensors(batch) if tensor.ndim), None)

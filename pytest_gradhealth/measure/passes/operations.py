@@ -17,8 +17,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import statistics
-from pytest_gradhealth.measure.passes.nesting import floating, tensors
+from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
 from pytest_gradhealth.measure.passes.source import caller, frames
+from pytest_gradhealth.measure.torch_private import inside_transform, unseen, unwrapped
 from pytest_gradhealth.record import STEPS, Operation
 
 __all__ = ["OperationTrace"]
@@ -72,8 +73,8 @@ class OperationTrace(TorchFunctionMode):
         result = function(*args, **(kwargs or {}))
         name = _name_of(function) if torch.is_grad_enabled() else _ungraphed_by()
         if name not in NOT_VALUES:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
-                self._note(name, args, result)
+            with unseen(), torch.no_grad():
+                self._note(name, *(_outside((args, result)) if inside_transform() else (args, result)))
         return result
 
     def _note(self, name: str, args: tuple[Any, ...], result: Any) -> None:
@@ -135,6 +136,11 @@ class OperationTrace(TorchFunctionMode):
     def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._active:
             self._active.pop()
+
+
+def _outside(nested: Any) -> Any:
+    """What transforms of ``torch.func`` work on, in place of what the code inside them is given."""
+    return map_leaves(nested, lambda leaf: unwrapped(leaf) if isinstance(leaf, Tensor) else leaf)
 
 
 def _detaches(name: str, args: tuple[Any, ...], result: Any) -> bool:

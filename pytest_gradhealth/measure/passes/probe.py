@@ -28,7 +28,7 @@ from pytest_gradhealth.measure.passes.nesting import floating, tensors
 from pytest_gradhealth.measure.passes.paths import PathTrace
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
-__all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "is_compiled", "unit_dimensions"]
+__all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Probe:
         trace.norms.append(statistics.norm(gradient))
         trace.nonfinite.append(statistics.count_nonfinite(gradient, trace.norms[-1]))
         dimension = self._unit_dimensions.get(name)
-        if dimension is not None and gradient.layout == torch.strided:
+        if dimension is not None and not statistics.is_ragged(gradient):
             trace.add_alive(statistics.alive_units(gradient, dimension))
         if self._histograms:
             with suppress(Exception):  # a kind of tensor that cannot be counted: a picture is not worth the record
@@ -239,12 +239,7 @@ def _is_recomputed() -> bool:
 
 def _batched(*given: Any) -> Iterator[Tensor]:
     """Numbers of any type that several samples were given."""
-    return (tensor for tensor in tensors(given) if tensor.ndim and len(tensor) > 1)
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Whether torch compiles what a module does, so that its parts are not called one by one."""
-    return isinstance(getattr(module, "_orig_mod", None), nn.Module) or module._compiled_call_impl is not None
+    return (tensor for tensor in tensors(given) if tensor.ndim and tensor.size(0) > 1)
 
 
 def unit_dimensions(model: nn.Module) -> dict[str, int]:

@@ -11,7 +11,7 @@ from types import FrameType
 
 import torch
 
-__all__ = ["caller", "frames", "is_installed", "source_of"]
+__all__ = ["caller", "frames", "is_installed", "source_file", "source_of"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 TORCH = os.path.dirname(torch.__file__)
@@ -25,8 +25,13 @@ def is_installed(file: str) -> bool:
 
 def source_of(thing: object) -> str:
     """The file in which the class of a thing is defined; empty: unknown."""
+    return source_file(type(thing))
+
+
+def source_file(kind: type) -> str:
+    """The file in which a class is defined; empty: unknown."""
     try:
-        return inspect.getsourcefile(type(thing)) or ""
+        return inspect.getsourcefile(kind) or ""
     except (TypeError, OSError):
         return ""
 

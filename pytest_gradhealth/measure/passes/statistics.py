@@ -16,6 +16,7 @@ __all__ = [
     "count_positions",
     "describe",
     "flat_share",
+    "is_ragged",
     "norm",
     "norms_by_step",
     "quarters",
@@ -100,7 +101,12 @@ def describe(tensor: Tensor) -> dict[str, Tensor]:
 
 def count_positions(tensor: Tensor) -> int:
     """Length of the sequence where a tensor has the shape (samples, positions, features); 0: it has not."""
-    return tensor.shape[1] if tensor.ndim == SEQUENCE and tensor.layout == torch.strided and tensor.numel() else 0
+    return tensor.shape[1] if tensor.ndim == SEQUENCE and not is_ragged(tensor) and tensor.numel() else 0
+
+
+def is_ragged(tensor: Tensor) -> bool:
+    """Whether it has no regular shape, as sparse and nested tensors have none."""
+    return tensor.layout != torch.strided or tensor.is_nested
 
 
 def quarters(tensor: Tensor) -> Tensor | None:
@@ -183,7 +189,7 @@ def _real_values(tensor: Tensor) -> Tensor:
     values = tensor.detach()
     if values.layout == torch.sparse_coo:
         values = values.coalesce().values()
-    elif values.layout != torch.strided:
+    elif is_ragged(values):
         values = values.values()
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())

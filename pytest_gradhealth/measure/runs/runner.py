@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses import graph
 from pytest_gradhealth.measure.losses.function import Step, find_step, require_scalar
+from pytest_gradhealth.measure.losses.nodes import walk
+from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
 from pytest_gradhealth.measure.passes.pause import paused
@@ -21,7 +24,9 @@ from pytest_gradhealth.measure.passes.probe import Pass, Probe
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.runs.adam import Adam
+from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
+from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.record import GradientRecord, Operation
 
@@ -30,6 +35,8 @@ __tracebackhide__ = True
 __all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
+NODES = 5000
+"""Nodes of a graph that are looked through for what calls for an experiment."""
 
 
 class Runner:
@@ -49,6 +56,7 @@ class Runner:
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
+        self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         with isolated_rng(seed):
             self._model = _placed(_build(model), device)
             self._step = find_step(self._model, loss, step, extension)
@@ -58,10 +66,12 @@ class Runner:
     def measure(self, seed: int | None = None) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
-            passes = self._passes(unregistered.begin)
+            with noted_inputs(self._model) as inputs:
+                passes = self._passes(unregistered.begin)
             if unregistered.is_open:
                 self._passes(unregistered.begin)
-        return replace(self._record(passes), unregistered=unregistered.found())
+            told = self._experiments()
+        return replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
         """Measure after so many Adam steps on the same batches, until ``done`` says it has seen enough.
@@ -118,11 +128,37 @@ class Runner:
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
         told = graph.read(loss)
+<<<<<<< HEAD
         probe.paths.follow([loss])
+=======
+        self._suspect(loss) if index == 0 else None
+>>>>>>> main
         self._send_back(loss, index)
         for parameter in self._model.parameters():
             parameter.grad = None
         return replace(probe.take(loss), objective=told)
+
+    def _suspect(self, loss: Tensor) -> None:
+        """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
+        nodes = list(islice(walk(loss.grad_fn, lambda node: True), NODES))
+        self._may_mix = is_suspicious(self._model, nodes, self._batches[0])
+        self._custom = custom_functions(nodes)
+
+    def _experiments(self) -> dict[str, Any]:
+        """What further forward passes tell, where something calls for them."""
+        found: dict[str, Any] = {}
+        mixed = mixing(self._model, self._batches[0], self._evaluated) if self._may_mix else None
+        if mixed is not None:
+            found |= {"mixed_at": mixed.module, "sample_mixing": mixed.difference}
+        if self._custom:
+            found["custom_functions"] = compare(self._custom, lambda: self._loss(0))
+        return found
+
+    def _evaluated(self, batch: Any, seed: int) -> Any:
+        """One pass in evaluation mode, from the state that the model is in."""
+        with isolated_rng(seed), preserved(self._model):
+            self._model.eval()
+            return self._step(self._model, copied(batch, self._device))
 
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import tensors
+from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 
 __all__ = ["isolated_rng", "preserved"]
@@ -93,7 +94,7 @@ def _asks(tensor: Tensor) -> bool:
 
 def _restore_values(tensor: Tensor, saved: _Saved) -> None:
     """Write only where something changed, so that untouched tensors keep their version counter."""
-    if tensor.shape != saved.value.shape:
+    if not tensor.is_nested and tensor.shape != saved.value.shape:
         tensor.data = saved.value
     elif _version(tensor) != saved.version or not _equal(tensor, saved.value):
         tensor.copy_(saved.value)
@@ -101,7 +102,7 @@ def _restore_values(tensor: Tensor, saved: _Saved) -> None:
 
 def _equal(tensor: Tensor, value: Tensor) -> bool:
     """Values too, as ``tensor.data`` changes them without a new version; torch cannot compare sparse ones."""
-    return tensor.layout != torch.strided or torch.equal(tensor, value)
+    return is_ragged(tensor) or torch.equal(tensor, value)
 
 
 def _version(tensor: Tensor) -> int:

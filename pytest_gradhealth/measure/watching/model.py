@@ -16,15 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
+<<<<<<< HEAD
 from pytest_gradhealth.measure.passes.paths import with_reach
 from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen, is_compiled
 from pytest_gradhealth.measure.passes.summary import summarise
+=======
+from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
+from pytest_gradhealth.measure.passes.summary import summarise, with_reach
+>>>>>>> main
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
+from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_compiled, is_wrapped, unseen
 from pytest_gradhealth.measure.watching.keras import as_torch, leaves
 from pytest_gradhealth.measure.watching.late_gradients import LateGradients
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, UnregisteredParameter
 
-__all__ = ["OuterCall", "Watched", "counts_operations"]
+__all__ = ["OuterCall", "Watched", "describe_error"]
 
 FORWARDS = 16
 """Forward calls of one pass in which modules are observed; of more, as many again from 32, 64, ... on."""
@@ -35,7 +41,6 @@ COMPILED = (
     "compiled graph was not observed"
 )
 WHOLE = ("",)
-BATCHED: Any = torch._C._dispatch_key_parse("Batched")
 
 Records = dict[tuple[str, ...], GradientRecord]
 """By the names of the parts that were called from outside and form one chain."""
@@ -160,14 +165,14 @@ class Watched:
         if model is None or probe is None or probe.problem:
             return
         try:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
+            with unseen(), torch.no_grad():
                 seen = replace(_unscaled(probe.read(loss), scale), objective=objective)
                 record = summarise(as_torch(model), [seen], samples=self._samples, seed=None)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
             self._look_for_unregistered(model)
         except Exception as error:  # a test's tensors may be of any kind
-            self._failed = _description(error)
+            self._failed = describe_error(error)
 
     def _look_for_unregistered(self, model: nn.Module) -> None:
         """From the second measured pass on: a test of a single step pays nothing for it."""
@@ -237,7 +242,7 @@ class OuterCall:
         """The model itself has returned, and has made the last of its parameters if it is lazy."""
         if not self._root_seen:  # where the model was wrapped, it was called inside
             self._probe.note(self._root, module, args, kwargs, output)
-        with torch._C.DisableTorchFunction():
+        with unseen():
             attached = any(tensor.requires_grad for tensor in floating(output))
         if attached:
             self._probe.hook_parameters()
@@ -322,10 +327,10 @@ class QuietProbe(Probe):
             self.problem = "the test itself looks at every operation, and would have seen ours"
             return False
         try:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
+            with unseen(), torch.no_grad():
                 action(*args)
         except Exception as error:
-            self.problem = _description(error)
+            self.problem = describe_error(error)
             return False
         return True
 
@@ -339,11 +344,6 @@ class _QuietSeen(Seen):
         probe = self._probe()
         if probe is not None:
             probe.signal_came(self, gradient)
-
-
-def counts_operations() -> bool:
-    """Whether the test itself looks at every operation, and would see ours."""
-    return bool(torch._C._len_torch_dispatch_stack() or torch._C._autograd._profiler_enabled())
 
 
 def _is_due(number: int) -> bool:
@@ -363,9 +363,7 @@ def _is_observed(forward: int) -> bool:
 
 def _is_ordinary(gradient: Tensor | None) -> bool:
     """False for many backward passes at once (``is_grads_batched``), and where torch tests a function with None."""
-    if gradient is None or torch._C._functorch.is_functorch_wrapped_tensor(gradient):
-        return False
-    return not torch._C._dispatch_keys(gradient).has(BATCHED)
+    return gradient is not None and not is_wrapped(gradient) and not is_batched(gradient)
 
 
 def _is_in(name: str, roots: tuple[str, ...] | dict[str, bool]) -> bool:
@@ -413,5 +411,6 @@ def _unscaled(measured: Pass, scale: float) -> Pass:
     return Pass(modules, parameters, None if measured.loss is None else measured.loss / scale)
 
 
-def _description(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
+    """An error in one line."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"

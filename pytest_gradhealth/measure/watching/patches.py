@@ -12,17 +12,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
-from types import CodeType, FrameType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
-import torch.fx
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 
+from pytest_gradhealth.errors import WatchingUnavailable
+from pytest_gradhealth.measure import torch_private
 from pytest_gradhealth.measure.losses import graph
 from pytest_gradhealth.measure.passes.pause import is_paused, paused
-from pytest_gradhealth.measure.watching.model import OuterCall, Watched, counts_operations
+from pytest_gradhealth.measure.torch_private import counts_operations, unseen
+from pytest_gradhealth.measure.watching.model import OuterCall, Watched, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
 __all__ = ["Watch"]
@@ -60,12 +62,21 @@ class Watch:
         self._objective: LossGraph | None = None
         self.backwards = 0
         """Backward passes that ran, whatever they went through."""
+        self._unseen: dict[str, None] = {}
         if model is not None:
             entry = self._add(_unwrapped(model))
             for part in model.modules():
                 self._by_module[part] = entry
 
     def __enter__(self) -> Self:
+        """Begin to watch.
+
+        Raises:
+            WatchingUnavailable: this version of torch has no place for it.
+        """
+        problem = torch_private.why_nothing_can_be_watched()
+        if problem:
+            raise WatchingUnavailable(problem)
         if not _active:
             _patch()
         _active.append(self)
@@ -87,6 +98,7 @@ class Watch:
 
     def problems(self) -> Iterator[str]:
         """Why models that were called could not be measured."""
+        yield from self._unseen
         for entry in self._entries:
             if entry.problem:
                 yield f"{entry.name}: {entry.problem}"
@@ -98,6 +110,10 @@ class Watch:
         model = _unwrapped(module)
         entry = self._by_module.get(model) or self._found(model)
         return entry.forward_begins(module, model, args, kwargs) if entry else None
+
+    def could_not_begin(self, module: nn.Module, error: Exception) -> None:
+        """A call that was not measured through a fault of ours."""
+        self._unseen[f"{type(module).__name__}: {describe_error(error)}"] = None
 
     def _found(self, model: nn.Module) -> Watched | None:
         if self._only:
@@ -174,23 +190,24 @@ def _called_from_outside(module: nn.Module, args: tuple[Any, ...], kwargs: dict[
 
 def _begun(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
     try:
-        with torch._C.DisableTorchFunction():
+        with unseen():
             return _active[-1].begin(module, args, kwargs) if _active else None
-    except Exception:  # a module or arguments of a kind not thought of: the test goes on unwatched
+    except Exception as error:  # a module or arguments of a kind not thought of: the test goes on, and is told
+        _active[-1].could_not_begin(module, error)
         return None
 
 
 def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     """Stands in for what ``backward`` and ``grad`` call, so that early imports of them are seen too."""
     __tracebackhide__ = True
-    nested = torch._C._current_graph_task_id() != -1  # reentrant checkpoints run one inside another
+    nested = torch_private.inside_backward()  # reentrant checkpoints run one inside another
     watches = [] if nested or is_paused() or torch.compiler.is_compiling() else list(_active)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    with torch._C.DisableTorchFunction():
+    with unseen():
         for watch in watches:
             watch.backward_begins(given)
     result = _engine_run(outputs, *args, **kwargs)
-    with torch._C.DisableTorchFunction():
+    with unseen():
         for watch in watches:
             watch.backward_done(given)
     return result
@@ -207,11 +224,11 @@ def _scaled(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
 
 _PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (nn.Module, "__call__", _called),
-    (torch.autograd, "_engine_run_backward", _ran_backward),
+    (torch.autograd, torch_private.ENGINE, _ran_backward),
     (torch.amp.GradScaler, "scale", _scaled),
 )
 _module_call: Callable[..., Any] = nn.Module.__call__
-_engine_run: Callable[..., Any] = torch.autograd._engine_run_backward  # type: ignore[attr-defined]
+_engine_run: Callable[..., Any] = getattr(torch.autograd, torch_private.ENGINE, lambda *args, **kwargs: None)
 _scale: Callable[..., Any] = torch.amp.GradScaler.scale
 
 
@@ -235,16 +252,6 @@ def _unpatch() -> None:
             setattr(owner, name, original)
 
 
-def _hide_from_dynamo(code: CodeType, *, callees: bool) -> None:
-    """Let torch.compile neither compile a function of ours nor count it; with ``callees`` neither what it calls."""
-    try:
-        frames: Any = torch._C._dynamo.eval_frame
-        skip, default = frames._FrameAction.SKIP, frames._FrameAction.DEFAULT
-        frames.set_code_exec_strategy(code, frames._FrameExecStrategy(skip, skip if callees else default))
-    except AttributeError:  # before torch 2.8
-        torch._C._dynamo.eval_frame.skip_code(code)  # type: ignore[attr-defined]
-
-
 _WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _scaled)
 _OURS: tuple[Any, ...] = (
     _begun,
@@ -255,7 +262,7 @@ _OURS: tuple[Any, ...] = (
     Watch.scaled,
 )
 for _function in _WRAPPERS + _OURS:
-    _hide_from_dynamo(_function.__code__, callees=_function in _OURS)
+    torch_private.hide_from_dynamo(_function.__code__, callees=_function in _OURS)
 
 
 def _is_trained(module: nn.Module) -> bool:
@@ -263,11 +270,10 @@ def _is_trained(module: nn.Module) -> bool:
     return (
         torch.is_grad_enabled()
         and not is_paused()
-        and not torch._C._is_tracing()
-        and not torch.fx._symbolic_trace.is_fx_symbolic_tracing()
+        and not torch_private.is_traced()
         and not counts_operations()  # or runs on fakes
-        and torch._C._current_graph_task_id() == -1  # recomputed inside a backward pass
-        and torch._C._functorch.peek_interpreter_stack() is None  # inside torch.func transforms
+        and not torch_private.inside_backward()  # computed anew by a checkpoint
+        and not torch_private.inside_transform()
         and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
     )
 

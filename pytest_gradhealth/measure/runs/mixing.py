@@ -1,0 +1,171 @@
+"""Does a model mix the samples of a batch by their place in it?
+
+``view`` for ``transpose``, a forgotten ``batch_first``, positions that are counted along the batch: every gradient
+looks healthy, and the model learns from the inputs of other samples. The experiment needs no gradient. In evaluation
+mode, the outputs of a permuted batch must be the permuted outputs (permutation equivariance; Zaheer et al., 2017,
+https://arxiv.org/abs/1703.06114). Sets, attention over the batch and batch statistics keep that law, although they
+mix samples on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradhealth.measure.losses.nodes import shape_of
+from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
+from pytest_gradhealth.measure.passes.statistics import is_ragged
+
+__all__ = ["Mixing", "is_suspicious", "mixing"]
+
+SIZES = (4, 3, 5, 2)
+"""Samples that are sent through the model: few, as they are enough; a number that is no other dimension's."""
+NOTICEABLE = 1e-3
+"""Difference over the outputs' root mean square from which it is no rounding."""
+SEQUENTIAL = (nn.RNNBase, nn.MultiheadAttention)
+
+Forward = Callable[[Any, int], Any]
+"""Runs the model on a batch with a seed, from one and the same state, and returns its output."""
+
+
+class Mixing(NamedTuple):
+    """The first module whose outputs are not those of the same samples, and by how much, over their size."""
+
+    module: str
+    difference: float
+
+
+def is_suspicious(model: nn.Module, nodes: Iterable[Any], batch: Any) -> bool:
+    """Whether anything in the model or its graph could take another dimension for the batch.
+
+    The experiment costs two forward passes over a few samples; most models hold nothing that could be wrong.
+    """
+    given = list(tensors(batch))
+    size = 0 if any(map(is_ragged, given)) else next((tensor.shape[0] for tensor in given if tensor.ndim > 1), 0)
+    if size < 2:
+        return False
+    return any(map(_counts_first, model.modules())) or any(_transposes(node, size) for node in nodes)
+
+
+def mixing(model: nn.Module, batch: Any, forward: Forward) -> Mixing | None:
+    """Compare the outputs of a permuted batch with the permuted outputs; None: they agree, or it cannot be told.
+
+    Cannot be told: the model draws random numbers, takes batches of one size only, or is given anything that names
+    samples by their place (indices of edges, a matrix of all pairs).
+    """
+    size = _size(batch)
+    if size is None:
+        return None
+    few = _mapped(batch, 0, lambda tensor: tensor[:size])
+    try:
+        with torch.no_grad(), _Outputs(model) as seen:
+            outputs = seen.of(forward, few, 0)
+            if _differ(outputs[""], seen.of(forward, few, 1)[""]):
+                return None
+            permuted = {dim: seen.of(forward, _permuted(few, dim), 0) for dim in _dimensions(few)}
+    except Exception:  # what runs on the whole batch need not run on a part of it
+        return None
+    if not _samples(outputs[""], size) or any(_agrees(outputs[""], made[""], size) for made in permuted.values()):
+        return None
+    mixed = (
+        name for name, made in outputs.items() if _samples(made, size) and not _agrees(made, permuted[0][name], size)
+    )
+    first = next(mixed, "")
+    return Mixing(first, max(_distance(a, b.flip(0)) for a, b in _pairs(outputs[""], permuted[0][""], size)))
+
+
+class _Outputs:
+    """Notes what every module returns, the model itself under the empty name, in the order in which they return."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._seen, self._handles = model, {}, []  # type: ignore[var-annotated]
+
+    def __enter__(self) -> _Outputs:
+        for name, module in self._model.named_modules():
+            self._handles.append(module.register_forward_hook(self._noting(name)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def of(self, forward: Forward, batch: Any, seed: int) -> dict[str, list[Tensor]]:
+        """The outputs of one pass."""
+        self._seen = {}
+        forward(batch, seed)
+        return self._seen
+
+    def _noting(self, name: str) -> Callable[..., None]:
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            self._seen.setdefault(name, [tensor.clone() for tensor in floating(output)])
+
+        return note
+
+
+def _counts_first(module: nn.Module) -> bool:
+    """Whether it takes its first dimension for time, or holds something of shape (positions, 1, features)."""
+    if isinstance(module, SEQUENTIAL) and not module.batch_first:
+        return True
+    return any(b.ndim == 3 and b.shape[1] == 1 < b.shape[0] for b in module.buffers(recurse=False))
+
+
+def _transposes(node: Any, size: int) -> bool:
+    """Whether a view swaps the batch with another dimension: numbers stay where they are, samples do not."""
+    before = getattr(node, "_saved_self_sym_sizes", None) if "View" in node.name() else None
+    after = shape_of(node) if before else None
+    if not before or not after or before[0] != size:
+        return False
+    return tuple(before) != after and sorted(before) == sorted(after) and after[0] != size
+
+
+def _size(batch: Any) -> int | None:
+    """How many samples to take; None: something in the batch may name samples by their place."""
+    given = [tensor for tensor in tensors(batch) if tensor.ndim]
+    whole = {tensor.shape[0] for tensor in given}
+    if len(whole) != 1 or any(tensor.ndim > 1 and tensor.shape[1] in whole for tensor in given):
+        return None
+    taken = {size for tensor in given for size in tensor.shape[1:]}
+    return next((size for size in SIZES if size <= min(whole) and size not in taken), None)
+
+
+def _mapped(batch: Any, dim: int, change: Callable[[Tensor], Tensor]) -> Any:
+    return map_leaves(batch, lambda x: change(x) if isinstance(x, Tensor) and x.ndim > dim else x)
+
+
+def _permuted(batch: Any, dim: int) -> Any:
+    return _mapped(batch, dim, lambda tensor: tensor.flip(dim))
+
+
+def _dimensions(batch: Any) -> Sequence[int]:
+    """The first dimension, and the second where it may be the batch: sequences that stand first."""
+    first = next(tensors(batch))
+    return (0, 1) if first.ndim > 1 else (0,)
+
+
+def _samples(outputs: Sequence[Tensor], size: int) -> bool:
+    return any(tensor.ndim > 1 and tensor.shape[0] == size for tensor in outputs)
+
+
+def _pairs(outputs: Sequence[Tensor], permuted: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((a, b) for a, b in zip(outputs, permuted, strict=False) if a.ndim > 1 and a.shape[0] == size == b.shape[0])
+
+
+def _agrees(outputs: Sequence[Tensor], permuted: Sequence[Tensor], size: int) -> bool:
+    """Whether the outputs are permuted along one of their first two dimensions."""
+    pairs = list(_pairs(outputs, permuted, size))
+    return any(all(_distance(a, b.flip(dim)) < NOTICEABLE for a, b in pairs) for dim in (0, 1))
+
+
+def _differ(outputs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return any(_distance(a, b) > 0 for a, b in zip(outputs, others, strict=True))
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """Largest difference over the root mean square; infinite where shapes differ."""
+    if one.shape != other.shape:
+        return float("inf")
+    size = one.abs().square().mean().sqrt()
+    return float((one - other).abs().max() / size) if size > 0 else 0.0

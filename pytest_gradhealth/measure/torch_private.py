@@ -1,0 +1,147 @@
+"""Every private name of torch that this package uses, each with what takes its place in a torch that lacks it.
+
+Private names come and go between versions. They are looked up here, once, so that a new torch breaks one file, and
+``MISSING`` says what it broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from types import CodeType
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+__all__ = [
+    "ENGINE",
+    "MISSING",
+    "NAMES",
+    "counts_operations",
+    "hide_from_dynamo",
+    "inside_backward",
+    "inside_transform",
+    "is_batched",
+    "is_compiled",
+    "is_traced",
+    "is_wrapped",
+    "unseen",
+    "unwrapped",
+    "why_nothing_can_be_watched",
+]
+
+NAMES: list[str] = []
+"""Every name that is looked up; of several for one thing, the newest torch's."""
+MISSING: list[str] = []
+"""Those that this torch lacks, so that a fallback takes their place."""
+
+
+def _private(fallback: Any, *paths: str) -> Any:
+    """The first of some names in torch that exists; the fallback where none does."""
+    NAMES.append(f"torch.{paths[0]}")
+    for path in paths:
+        try:
+            return reduce(getattr, path.split("."), torch)
+        except AttributeError:
+            continue
+    MISSING.append(NAMES[-1])
+    return fallback
+
+
+_disabled: Callable[[], AbstractContextManager[Any]] = _private(nullcontext, "_C.DisableTorchFunction")
+_modes: Callable[[], int] = _private(lambda: 0, "_C._len_torch_dispatch_stack")
+_is_profiled: Callable[[], bool] = _private(lambda: False, "_C._autograd._profiler_enabled")
+_is_jit_traced: Callable[[], bool] = _private(lambda: False, "_C._is_tracing")
+_is_fx_traced: Callable[[], bool] = _private(
+    lambda: False, "fx._symbolic_trace.is_fx_symbolic_tracing", "fx._symbolic_trace.is_fx_tracing"
+)
+_graph_task: Callable[[], int] = _private(lambda: -1, "_C._current_graph_task_id")
+_transform: Callable[[], Any] = _private(lambda: None, "_C._functorch.peek_interpreter_stack")
+_is_wrapped: Callable[[Tensor], bool] = _private(lambda tensor: False, "_C._functorch.is_functorch_wrapped_tensor")
+_content: Callable[[Tensor], Tensor] = _private(lambda tensor: tensor, "_C._functorch.get_unwrapped")
+_keys: Callable[[Tensor], Any] = _private(lambda tensor: frozenset(), "_C._dispatch_keys")
+_key: Callable[[str], Any] = _private(str, "_C._dispatch_key_parse")
+_frames: Any = _private(None, "_C._dynamo.eval_frame")
+_private(None, "nn.Module._compiled_call_impl")
+
+ENGINE = "_engine_run_backward"
+"""What ``backward`` and ``grad`` of ``torch.autograd`` call there; a watch takes its place."""
+_private(None, f"autograd.{ENGINE}")
+
+
+def why_nothing_can_be_watched() -> str:
+    """Why a test that trains by itself cannot be watched with this torch; empty: it can."""
+    lost = [name for name in MISSING if name.endswith(ENGINE)]
+    if not lost:
+        return ""
+    return (
+        f"torch {torch.__version__} has no {lost[0]}, so that a watch would see no backward pass; "
+        "use gradhealth.check(model, batches, loss=...), or another version of torch"
+    )
+
+
+def unseen() -> AbstractContextManager[Any]:
+    """A context whose operations no ``__torch_function__`` sees."""
+    return _disabled()
+
+
+def counts_operations() -> bool:
+    """Whether a test looks at every operation, and would see ours."""
+    return bool(_modes() or _is_profiled())
+
+
+def is_traced() -> bool:
+    """Whether the forward pass is run to be recorded, by ``torch.jit.trace`` or ``torch.fx``."""
+    return bool(_is_jit_traced() or _is_fx_traced())
+
+
+def inside_backward() -> bool:
+    """Whether this thread runs a backward pass; a checkpoint computes forward passes anew in one."""
+    return _graph_task() != -1
+
+
+def inside_transform() -> bool:
+    """Whether this is a call inside ``torch.vmap`` or another transform of ``torch.func``."""
+    return _transform() is not None
+
+
+def is_wrapped(tensor: Tensor) -> bool:
+    """Whether a transform of ``torch.func`` has put something around a tensor, which hides its values."""
+    return bool(_is_wrapped(tensor))
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor itself, all samples of ``torch.vmap`` in it, as autograd outside the transforms knows it."""
+    while _is_wrapped(tensor):
+        inner = _content(tensor)
+        if inner is tensor:
+            break
+        tensor = inner
+    return tensor
+
+
+_BATCHED: Any = _key("Batched")
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor stands for many at once: several gradients computed together (``is_grads_batched``)."""
+    keys = _keys(tensor)
+    return bool(keys.has(_BATCHED)) if hasattr(keys, "has") else False
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch compiles what a module does, so that its parts are not called one by one."""
+    inner = getattr(module, "_orig_mod", None)
+    return isinstance(inner, nn.Module) or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:
+    """Let torch.compile neither compile a function of ours nor count it; with ``callees`` neither what it calls."""
+    actions, strategy = getattr(_frames, "_FrameAction", None), getattr(_frames, "_FrameExecStrategy", None)
+    if actions is not None and strategy is not None:
+        _frames.set_code_exec_strategy(code, strategy(actions.SKIP, actions.SKIP if callees else actions.DEFAULT))
+    elif hasattr(_frames, "skip_code"):  # before torch 2.8
+        _frames.skip_code(code)

@@ -1,0 +1,129 @@
+"""Samples of a batch that a model mixes by their place in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytest_gradhealth.record import GradientRecord
+
+Measured = Callable[..., GradientRecord]
+FEATURES, LENGTH, CLASSES = 6, 7, 5
+
+
+class Averaging(nn.Module):
+    """Averages the positions of a sequence after it has brought them to the front, in one way or another."""
+
+    def __init__(self, to_front: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.head, self.to_front = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES), to_front
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head(self.to_front(self.inner(x)).tanh().mean(0))
+        return made
+
+
+class Recurrent(nn.Module):
+    def __init__(self, batch_first: bool, last: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.cell, self.head, self.last = nn.GRU(FEATURES, 16, batch_first=batch_first), nn.Linear(16, CLASSES), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head(self.last(self.cell(x)[0]))
+        return made
+
+
+class Positions(nn.Module):
+    """Adds positions that stand first, as ``(positions, 1, features)``, to sequences that stand second."""
+
+    def __init__(self, along: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.register_buffer("positions", torch.randn(50, 1, FEATURES))
+        self.head, self.along = nn.Linear(FEATURES, CLASSES), along
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head((x + self.along(self.positions, x)).tanh().mean(1))
+        return made
+
+
+class OverTheBatch(nn.Module):
+    """Attention between the samples, on purpose, in a module that counts the first dimension as positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(FEATURES, 2), nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head(x + self.attention(x, x, x)[0])
+        return made
+
+
+class Noisy(Recurrent):
+    """Draws noise in evaluation mode too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + torch.randn_like(x))
+
+
+def sequences(*shape: int) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(*shape, FEATURES, generator=draw), torch.randint(CLASSES, (8,), generator=draw)
+
+
+def last_second(x: Tensor) -> Tensor:
+    return x[:, -1]
+
+
+def last_first(x: Tensor) -> Tensor:
+    return x[-1]
+
+
+MIXED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "view for transpose": (lambda: Averaging(lambda x: x.view(x.shape[1], x.shape[0], -1)), "head"),
+    "batch_first forgotten": (lambda: Recurrent(False, last_second), "cell"),
+    "positions along the batch": (lambda: Positions(lambda p, x: p[: x.shape[0]]), "head"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_samples_that_are_mixed_by_their_place(measured: Measured, name: str) -> None:
+    build, module = MIXED[name]
+    record = measured(build, sequences(8, LENGTH), loss=F.cross_entropy)
+    assert record.sample_mixing is not None
+    assert record.sample_mixing > 0.1
+    assert record.mixed_at == module
+
+
+KEPT: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "transpose": (lambda: Averaging(lambda x: x.transpose(0, 1)), sequences(8, LENGTH)),
+    "batch_first": (lambda: Recurrent(True, last_second), sequences(8, LENGTH)),
+    "sequences first": (lambda: Recurrent(False, last_first), sequences(LENGTH, 8)),
+    "positions along the sequence": (lambda: Positions(lambda p, x: p[: x.shape[1], 0]), sequences(8, LENGTH)),
+    "attention over the batch": (OverTheBatch, sequences(8)),
+    "noise": (lambda: Noisy(False, last_second), sequences(8, LENGTH)),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_samples_that_are_kept_apart_or_mixed_on_purpose(measured: Measured, name: str) -> None:
+    build, batch = KEPT[name]
+    record = measured(build, batch, loss=F.cross_entropy)
+    assert record.sample_mixing is None
+
+
+def test_a_state_that_a_model_carries_along_is_no_difference(measured: Measured) -> None:
+    class Stateful(Recurrent):
+        state: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            made, self.state = self.cell(x, None if self.state is None else self.state[:, : x.shape[0]].detach())
+            return self.head(self.last(made))  # type: ignore[no-any-return]
+
+    assert (
+        measured(lambda: Stateful(True, last_second), sequences(8, LENGTH), loss=F.cross_entropy).sample_mixing is None
+    )
