@@ -26,6 +26,7 @@ from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, tensors
 from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
@@ -189,7 +190,7 @@ class Probe:
         trace.calls += 1
         attached = any(tensor.requires_grad for tensor in outputs)
         trace.attached = trace.attached or attached
-        if attached and module._parameters and not _is_recomputed():
+        if attached and module._parameters and not inside_backward():  # which calls them anew, in a graph of its own
             self.paths.called(name, inputs)
         if not name and not inputs:  # the model itself may be given indices
             trace.inputs += [self._see(tensor) for tensor in islice(_batched(args, kwargs), 1)]
@@ -230,11 +231,6 @@ class Probe:
         if self._histograms:
             with suppress(Exception):  # a kind of tensor that cannot be counted: a picture is not worth the record
                 trace.tallies.append(statistics.tally(gradient))
-
-
-def _is_recomputed() -> bool:
-    """Whether a backward is calling modules once more, for their activations: its graph is not the loss's."""
-    return torch._C._current_graph_task_id() != -1
 
 
 def _batched(*given: Any) -> Iterator[Tensor]:

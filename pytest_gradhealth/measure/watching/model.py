@@ -16,14 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
-<<<<<<< HEAD
 from pytest_gradhealth.measure.passes.paths import with_reach
-from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen, is_compiled
-from pytest_gradhealth.measure.passes.summary import summarise
-=======
 from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
-from pytest_gradhealth.measure.passes.summary import summarise, with_reach
->>>>>>> main
+from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_compiled, is_wrapped, unseen
 from pytest_gradhealth.measure.watching.keras import as_torch, leaves
