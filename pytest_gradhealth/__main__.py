@@ -1,4 +1,4 @@
-"""Read reports without pytest and without torch: ``python -m pytest_gradhealth compare BASE.json HEAD.json``."""
+"""The command line: check a model without a test, and read reports without pytest and without torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pytest_gradhealth", description="Read gradient health reports.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_gradhealth", description="Check models, and read gradient health reports."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     compare = commands.add_parser("compare", help="say what got worse between two reports")
@@ -49,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("-v", "--verbose", action="count", default=0, help="every layer")
     show.add_argument("--ascii", action="store_true", help="use no character beyond ASCII")
     show.set_defaults(run=_show)
+
+    from pytest_gradhealth.command import add_check
+
+    add_check(commands)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of a report")
     schema.set_defaults(run=_schema)
@@ -106,5 +112,10 @@ def _schema(_: argparse.Namespace) -> int:
     return SAME
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The installed script."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

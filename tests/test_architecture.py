@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,13 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def imports(module: str, typing_too: bool = False) -> Iterator[str]:
+@cache
+def imports(module: str, typing_too: bool = False) -> tuple[str, ...]:
     """Every module that a module imports at run time, at its top or within a function."""
+    return tuple(_imports(module, typing_too))
+
+
+def _imports(module: str, typing_too: bool) -> Iterator[str]:
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     typing_only = {
         id(inner)
@@ -63,6 +69,7 @@ ALLOWED = {
     "report": {"record", "errors", "judge"},
     "measure": {"record", "errors"},
     "checks": {"record", "errors", "judge", "measure", "report", "hookspecs"},
+    "command": {"record", "errors", "judge", "measure", "report", "checks"},
 }
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "ENGINE",
     "MISSING",
     "NAMES",
+    "copy_on_write",
     "counts_operations",
     "hide_from_dynamo",
     "inside_backward",
@@ -27,6 +28,7 @@ __all__ = [
     "is_batched",
     "is_compiled",
     "is_traced",
+    "is_unwritten",
     "is_wrapped",
     "unseen",
     "unwrapped",
@@ -64,6 +66,9 @@ _is_wrapped: Callable[[Tensor], bool] = _private(lambda tensor: False, "_C._func
 _content: Callable[[Tensor], Tensor] = _private(lambda tensor: tensor, "_C._functorch.get_unwrapped")
 _keys: Callable[[Tensor], Any] = _private(lambda tensor: frozenset(), "_C._dispatch_keys")
 _key: Callable[[str], Any] = _private(str, "_C._dispatch_key_parse")
+_lazy_clone: Callable[[Tensor], Tensor] | None = _private(None, "_lazy_clone")
+_owners: Callable[[int], int] | None = _private(None, "_C._storage_Use_Count")
+_is_lazy: Callable[[Tensor], bool] | None = _private(None, "_C._is_cow_tensor")
 _frames: Any = _private(None, "_C._dynamo.eval_frame")
 _private(None, "nn.Module._compiled_call_impl")
 
@@ -136,6 +141,26 @@ def is_compiled(module: nn.Module) -> bool:
     """Whether torch compiles what a module does, so that its parts are not called one by one."""
     inner = getattr(module, "_orig_mod", None)
     return isinstance(inner, nn.Module) or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def copy_on_write(tensor: Tensor) -> Tensor | None:
+    """A copy that takes no memory until something writes to the tensor; None: there is none that is safe.
+
+    A write moves the tensor elsewhere, and the copy keeps its memory. What else looks at that memory (a view, a NumPy
+    array, another process) would not be moved with it, so there must be nothing else.
+    """
+    if _lazy_clone is None or _owners is None or _is_lazy is None:
+        return None
+    try:
+        alone = _owners(tensor.untyped_storage()._cdata) == 2  # the tensor itself, and who asks
+        return _lazy_clone(tensor.detach()) if alone else None
+    except RuntimeError:  # memory that torch did not allocate
+        return None
+
+
+def is_unwritten(tensor: Tensor) -> bool:
+    """Whether nothing has written to a tensor since :func:`copy_on_write`."""
+    return _is_lazy is not None and bool(_is_lazy(tensor))
 
 
 def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:

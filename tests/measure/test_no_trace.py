@@ -16,6 +16,7 @@ from torch.nn.utils import parametrizations
 
 from pytest_gradhealth import GradHealth, Settings
 from pytest_gradhealth.measure.runs.runner import Runner
+from pytest_gradhealth.measure.runs.state import preserved
 
 
 def digest(tensor: Tensor | None) -> str:
@@ -287,3 +288,35 @@ def test_the_second_look_works_in_every_precision(dtype: torch.dtype) -> None:
     assert later[""].weight_norm != first[""].weight_norm
     assert (later[""].nan, later[""].inf) == (0, 0)
     assert differences(state(model), before) == []
+
+
+@pytest.mark.skipif(not hasattr(torch, "_lazy_clone"), reason="this torch copies")
+def test_nothing_is_copied_of_what_a_model_does_not_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, copied = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)), []
+    clone = Tensor.clone
+    monkeypatch.setattr(
+        Tensor, "clone", lambda tensor, **options: copied.append(tensor.shape) or clone(tensor, **options)
+    )
+    with preserved(model):
+        shared = [name for name, tensor in model.state_dict().items() if torch._C._is_cow_tensor(tensor)]
+        assert shared == list(model.state_dict())
+        model(torch.randn(4, 8)).sum().backward()
+        written = [name for name, tensor in model.state_dict().items() if not torch._C._is_cow_tensor(tensor)]
+    assert written == ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
+    assert not copied
+    model[0].weight.data.resize_(4)  # torch refuses this to a tensor that still shares its memory
+
+
+def test_memory_that_others_look_at_stays_theirs() -> None:
+    model = nn.Linear(2, 1)
+    array, flat = model.weight.detach().numpy(), torch.zeros(2)
+    model.bias.data = flat[:1]
+    with preserved(model):
+        model.weight.data.add_(1)
+        model.bias.data.add_(1)
+        assert array[0, 0] == model.weight[0, 0]
+        assert flat[0] == 1
+    array[:] = 7
+    flat[:] = 7
+    assert model.weight.tolist() == [[7, 7]]
+    assert model.bias.tolist() == [7]

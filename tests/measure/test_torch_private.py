@@ -20,8 +20,8 @@ import torch, torch._dynamo
 
 taken = []
 for place in sys.argv[1:]:
-    path, _, name = place.removeprefix("torch.").rpartition(".")
-    owner = reduce(getattr, path.split("."), torch)
+    path, _, name = place.rpartition(".")
+    owner = reduce(getattr, path.split(".")[1:], torch)
     if name not in vars(owner):
         continue  # an older name of this torch does the same
     taken.append((owner, name, vars(owner)[name]))

@@ -131,6 +131,7 @@ class Runner:
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
         told = graph.read(loss)
+        probe.paths.follow([loss])
         self._suspect(loss) if index == 0 else None
         self._send_back(loss, index)
         for parameter in self._model.parameters():

@@ -15,39 +15,50 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.passes.nesting import tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
+from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten
 
 __all__ = ["isolated_rng", "preserved"]
 
 CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
+TENSORLESS = frozenset({"_modules", "training", *(name for name in vars(nn.Module()) if "hooks" in name)})
+"""Attributes of every module that hold no tensor of its own."""
 
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """Restore parameters, gradients, buffers, mode, ``requires_grad`` and plain attributes on leaving.
 
-    So are modules that the model keeps where torch does not look for them, in a plain list. Holds a copy of every
-    tensor of the model meanwhile. Attributes that a forward pass rebinds (step counters, caches) are restored, and so
-    is what it changes in place in tensors and containers; other objects are not.
+    So are modules that the model keeps where torch does not look for them, in a plain list. Attributes that a forward
+    pass rebinds (step counters, caches) are restored, and so is what it changes in place in tensors and containers;
+    other objects are not. Tensors are copied only when something writes to them, whether torch counts that as a new
+    version or not (``tensor.data``).
     """
     modules = list(dict.fromkeys([*model.modules(), *hidden_modules(model)]))
-    attributes = [(module, _attributes(module)) for module in modules]
-    held = [tensor for module in modules for tensor in tensors(list(vars(module).values()))]
-    values = {id(tensor): (tensor, _Saved(tensor)) for tensor in held}
-    trained = (tensor for tensor, _ in values.values() if isinstance(tensor, nn.Parameter) or _asks(tensor))
+    attributes = [_Attributes(module) for module in modules]
+    held = {id(tensor): tensor for module in modules for tensor in _tensors_of(module)}
+    values = [_Values(tensor) for tensor in held.values()]
+    trained = (tensor for tensor in held.values() if isinstance(tensor, nn.Parameter) or _asks(tensor))
     parameters = [(tensor, tensor.grad, tensor.requires_grad) for tensor in trained]
     for parameter, *_ in parameters:
         parameter.grad = None
     try:
         yield
     finally:
-        for module, saved in attributes:
-            _restore_attributes(module, saved)
+        for saved in attributes:
+            saved.restore()
         with torch.no_grad():
-            for tensor, saved_values in values.values():
-                _restore_values(tensor, saved_values)
+            for value in values:
+                value.restore()
             for parameter, gradient, requires_grad in parameters:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient
+
+
+def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """What a module holds itself."""
+    for name, value in vars(module).items():
+        if name not in TENSORLESS:
+            yield from tensors(value)
 
 
 @contextmanager
@@ -92,29 +103,37 @@ def _asks(tensor: Tensor) -> bool:
     return tensor.is_leaf and tensor.requires_grad
 
 
-def _restore_values(tensor: Tensor, saved: _Saved) -> None:
-    """Write only where something changed, so that untouched tensors keep their version counter."""
-    if not tensor.is_nested and tensor.shape != saved.value.shape:
-        tensor.data = saved.value
-    elif _version(tensor) != saved.version or not _equal(tensor, saved.value):
-        tensor.copy_(saved.value)
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+class _Values:
+    """A tensor and what it held: in the same memory until something writes to it, where torch can do that."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor, self._version = tensor, _version(tensor)
+        plain = type(tensor) in (Tensor, nn.Parameter) and not is_ragged(tensor) and not tensor.is_inference()
+        shared = copy_on_write(tensor) if plain else None
+        self._storage = None if shared is None else tensor.untyped_storage()._cdata
+        self._saved = tensor.detach().clone() if shared is None else shared
+
+    def restore(self) -> None:
+        """Write only where something changed, so that untouched tensors keep their version counter."""
+        tensor, saved = self._tensor, self._saved
+        if self._storage is not None:
+            if not is_unwritten(tensor) or tensor.untyped_storage()._cdata != self._storage:
+                tensor.data = saved  # what was written went elsewhere: this is the memory that it had
+            del self._saved, saved
+            tensor.data_ptr()  # alone again: torch ends the sharing when asked for the address
+        elif not tensor.is_nested and tensor.shape != saved.shape:
+            tensor.data = saved
+        elif _version(tensor) != self._version or not _equal(tensor, saved):
+            tensor.copy_(saved)
 
 
 def _equal(tensor: Tensor, value: Tensor) -> bool:
     """Values too, as ``tensor.data`` changes them without a new version; torch cannot compare sparse ones."""
     return is_ragged(tensor) or torch.equal(tensor, value)
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
-
-
-class _Saved:
-    """A tensor's values, and the version at which it held them."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.value = tensor.detach().clone()
-        self.version = _version(tensor)
 
 
 class _Container(NamedTuple):
@@ -123,24 +142,29 @@ class _Container(NamedTuple):
     original: Any
     content: Any
 
+    def restore(self) -> None:
+        """Fill it again with what it held before."""
+        original, content = self
+        if not original and not content:
+            return
+        original.clear()
+        if isinstance(original, list | deque):
+            original.extend(content)
+        else:
+            original.update(content)
 
-def _attributes(module: nn.Module) -> dict[str, Any]:
-    return {name: _Container(v, v.copy()) if type(v) in CONTAINERS else v for name, v in vars(module).items()}
 
+class _Attributes:
+    """What a module's attributes are bound to, and what the containers among them hold."""
 
-def _restore_attributes(module: nn.Module, saved: dict[str, Any]) -> None:
-    attributes = vars(module)
-    for name in attributes.keys() - saved.keys():
-        del attributes[name]
-    for name, value in saved.items():
-        attributes[name] = _refilled(value.original, value.content) if isinstance(value, _Container) else value
+    def __init__(self, module: nn.Module) -> None:
+        self._module, self._bound = module, dict(vars(module))
+        self._containers = [_Container(v, v.copy()) for v in self._bound.values() if type(v) in CONTAINERS]
 
-
-def _refilled(original: Any, content: Any) -> Any:
-    """The container the model holds, with what it held before."""
-    original.clear()
-    if isinstance(original, list | deque):
-        original.extend(content)
-    else:
-        original.update(content)
-    return original
+    def restore(self) -> None:
+        attributes = vars(self._module)
+        for name in attributes.keys() - self._bound.keys():
+            del attributes[name]
+        attributes.update(self._bound)
+        for container in self._containers:
+            container.restore()
