@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-import pytest_gradhealth
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.losses import function
 from pytest_gradhealth.measure.passes.source import frames
@@ -21,7 +20,7 @@ Rewrite = Callable[[str, Call, tuple[Any, ...], dict[str, Any]], Any]
 """``rewrite(name, function, args, kwargs)`` returns what the call gives, or ``NotImplemented`` to leave it."""
 
 TORCH, HERE = os.path.dirname(torch.__file__), os.path.dirname(__file__)
-PACKAGE, LOSSES = os.path.dirname(pytest_gradhealth.__file__), function.__file__
+PACKAGE, LOSSES = os.path.dirname(HERE), function.__file__
 
 
 class _Rewriting(TorchFunctionMode):

@@ -20,7 +20,7 @@ from pytest_gradhealth.record import STEPS, Check
 
 __all__ = ["ERASING", "HARD", "NON_FINITE", "REGISTERED", "cuts"]
 
-CUTS = frozenset({"detach", "data", "set_grad_enabled", "tensor"})
+CALLS = frozenset({"detach", "data"})
 SEVERAL = 3
 """Places at which a detach is taken out, each by itself."""
 EPS = 1e-6
@@ -39,43 +39,35 @@ def cuts(check: Check) -> Iterator[Cure]:
     culprit = check.findings[0].layer
     found = [o for o in check.record.operations if o.detaches and o.where]
     found.sort(key=lambda operation: culprit not in operation.upstream)
-    places = dict.fromkeys((o.name, o.where) for o in found)
-    for name, where in list(places)[:SEVERAL]:
-        shown = "no_grad" if name == "no_grad" else f"{name}()" if name != "data" else ".data"
-        yield Cure(
-            name=f"{shown} at {where} taken out",
-            sentence=f"take {shown} out at {where}",
-            cause=f"{shown} at {where}",
-            kinds=REACH_FOR_NOTHING,
-            apply=functools.partial(_attached, "" if name == "no_grad" else where),
-        )
-    if len(places) > 1:
-        yield Cure(
-            name="every detach taken out",
-            sentence="take detach(), .data and no_grad out of the forward pass",
-            cause=f"detach, .data or no_grad at {_several(places)}",
-            kinds=REACH_FOR_NOTHING,
-            apply=functools.partial(_attached, ""),
-        )
+    blocks = [o.where for o in found if o.name == "no_grad"]
+    calls = list(dict.fromkeys((o.name, o.where) for o in found if o.name != "no_grad"))
+    if blocks:
+        yield _taken_out(f"no_grad at {blocks[0]}", frozenset({"set_grad_enabled"}), "")
+    for name, where in calls[:SEVERAL]:
+        yield _taken_out(f"{'.data' if name == 'data' else f'{name}()'} at {where}", CALLS, where)
+    if len(calls) + bool(blocks) > 1:
+        yield _taken_out("every detach(), .data and no_grad", CALLS | {"set_grad_enabled"}, "")
 
 
-def _several(places: dict[tuple[str, str], None]) -> str:
-    """Several places in words."""
-    return ", ".join(where for _, where in list(places)[:SEVERAL])
+def _taken_out(what: str, names: frozenset[str], where: str) -> Cure:
+    return Cure(
+        name=f"{what} taken out",
+        sentence=f"take out {what}",
+        cause=what,
+        kinds=REACH_FOR_NOTHING,
+        apply=functools.partial(_attached, names, where),
+    )
 
 
-def _attached(where: str, subject: Subject) -> bool:
-    def begin() -> Rewrite:
-        def change(name: str, function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if where and caller()[0] != where:
-                return NotImplemented
-            if name == "set_grad_enabled":
-                return None if not args[0] else NotImplemented
-            return args[0] if isinstance(args[0], Tensor) and args[0].requires_grad else NotImplemented
+def _attached(names: frozenset[str], where: str, subject: Subject) -> bool:
+    def change(name: str, function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if where and caller()[0] != where:
+            return NotImplemented
+        if name == "set_grad_enabled":
+            return NotImplemented if args[0] else None
+        return args[0] if _graphed(args[0]) else NotImplemented
 
-        return change
-
-    rewrite(subject, CUTS, begin)
+    rewrite(subject, names, lambda: change)
     return True
 
 
