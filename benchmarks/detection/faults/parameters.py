@@ -215,24 +215,13 @@ def padding_at(site: str, index: int) -> Mutation:
 
 
 def unregistered_cases() -> Iterator[Case]:
-    for host in ("mlp8-leaky", "resnet", "encoder4-pre", "vgg-plain"):
+    one = ("mlp8-leaky", "resnet", "encoder4-pre", "vgg-plain")
+    for host in one:
         site = site_of(host, "middle")
         yield make(host, "unregistered", unregistered((site,)), at(site), site=site)
-        yield make(
-            host,
-            "unregistered",
-            unregistered(tuple(f"body.{i}" for i in range(blocks(HOSTS[host])))),
-            ("body*",),
-            variant="all",
-        )
-    for host in ("repvgg", "llama"):
-        yield make(
-            host,
-            "unregistered",
-            unregistered(tuple(f"body.{i}" for i in range(blocks(HOSTS[host])))),
-            ("body*",),
-            variant="all",
-        )
+    for host in (*one, "repvgg", "llama"):
+        whole = tuple(f"body.{i}" for i in range(blocks(HOSTS[host])))
+        yield make(host, "unregistered", unregistered(whole), ("body*",), variant="all")
     yield make("inception", "unregistered", unregistered(("body.1",)), at("body.1"), site="body.1")
     yield make("siamese", "unregistered", unregistered(tuple(f"body.{i}" for i in range(3))), ("body*",), variant="all")
     yield make("deep-cnn", "unregistered", unregistered(("body.3",)), at("body.3"), site="body.3")

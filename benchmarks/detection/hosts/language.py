@@ -151,12 +151,12 @@ class Translator(nn.Module):
         return self.head(self.norm(x))
 
 
-def reversal(length: int = 4, vocab: int = 6) -> Task:
-    """Write the source backwards, given the target so far."""
+def rearranged(how: Callable[[Tensor], Tensor], length: int, vocab: int) -> Task:
+    """Write the source in another order, given the answer so far."""
 
     def draw(g: Generator, size: int) -> TaskBatch:
         source = randint(g, vocab, size, length)
-        target = source.flip(1)
+        target = how(source)
         given = torch.cat([torch.full((size, 1), vocab), target[:, :-1]], 1)
         return (source, given), target
 
@@ -164,6 +164,11 @@ def reversal(length: int = 4, vocab: int = 6) -> Task:
         return F.cross_entropy(out.flatten(0, 1), target.flatten())
 
     return Task(draw, loss, accuracy_gain(vocab))
+
+
+def reversal(length: int = 4, vocab: int = 6) -> Task:
+    """Backwards."""
+    return rearranged(lambda source: source.flip(1), length, vocab)
 
 
 class TwoTowers(nn.Module):
@@ -389,18 +394,8 @@ class Seq2Seq(nn.Module):
 
 
 def rotated(length: int = 4, vocab: int = 5) -> Task:
-    """Write the source again, from its third token on and round, given the answer so far."""
-
-    def draw(g: Generator, size: int) -> TaskBatch:
-        source = randint(g, vocab, size, length)
-        target = source.roll(-2, 1)
-        given = torch.cat([torch.full((size, 1), vocab), target[:, :-1]], 1)
-        return (source, given), target
-
-    def loss(out: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(out.flatten(0, 1), target.flatten())
-
-    return Task(draw, loss, accuracy_gain(vocab))
+    """From the third token on and round."""
+    return rearranged(lambda source: source.roll(-2, 1), length, vocab)
 
 
 class LanguageModel(nn.Module):
