@@ -123,7 +123,7 @@ def test_nan_behind_the_last_module() -> None:
 def test_no_line_of_this_package_is_named_as_the_cause() -> None:
     """A model that is torch's own from end to end has no line of the user's."""
     build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Softmax(-1), nn.Linear(WIDTH, 1), nn.Softmax(-1))  # noqa: E731
-    batch = rows()[0], torch.rand(8, 1)
+    batch = torch.randn(8, WIDTH), torch.rand(8, 1)
     check = examined(build, [batch], loss=F.mse_loss)
     assert check.record.operations
     assert not any("pytest_gradhealth" in o.where or "checks.py" in o.where for o in check.record.operations)
