@@ -6,15 +6,16 @@ Loaded in every session, so whatever is not needed to start is imported where it
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import GradHealth, Settings
+    from pytest_gradhealth.checks import GradHealth
     from pytest_gradhealth.record import Check
+    from pytest_gradhealth.settings import Settings
 
 MARKER = (
     "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
@@ -30,6 +31,8 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
 HEALTH = pytest.StashKey["GradHealth"]()
+CURRENT = pytest.StashKey[pytest.Item]()
+"""The test that runs now."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +50,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, settle how tables look, and refuse impossible options before anything runs."""
     config.addinivalue_line("markers", MARKER)
+    options.verbosity(config)
     if any(options.given(config, option.name)[0] is not None for option in options.OPTIONS):
         from pytest_gradhealth.session import baselines, outputs
 
@@ -72,7 +76,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say at the head of the run, once, where nothing can be watched."""
-    if not (options.given(config, "")[0] or any(item.get_closest_marker("gradhealth") for item in items)):
+    if not (options.mode(config) or any(item.get_closest_marker("gradhealth") for item in items)):
         return []
     from pytest_gradhealth.session.watching import why_nothing_can_be_watched
 
@@ -84,6 +88,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Validate the markers of a test that has any; a wrong one is an error of that test alone."""
     item.stash[CHECKS] = []
+    item.config.stash[CURRENT] = item
     if HEALTH in item.stash:  # an earlier run of the same test
         del item.stash[HEALTH]
     if item.get_closest_marker("gradhealth") is None:
@@ -123,11 +128,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
-    """Measure a model's gradients with ``check``, ``measure`` or ``watch``."""
-    item = cast(pytest.Item, request.node)
-    return _health(item, item.stash.get(SETTINGS, None) or _base(request.config))
+    """Measure a model's gradients with ``check``, ``measure`` or ``watch``.
+
+    It may be used in fixtures of any scope: what they measure belongs to the test that runs at that moment, and its
+    marker counts.
+    """
+    from pytest_gradhealth.session.current import CurrentHealth
+
+    return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
+
+
+def _health_of(item: pytest.Item) -> GradHealth:
+    return _health(item, item.stash.get(SETTINGS, None) or _base(item.config))
 
 
 def _health(item: pytest.Item, settings: Settings) -> GradHealth:
@@ -135,7 +149,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
     from functools import partial
 
     from pytest_gradhealth.checks import GradHealth
-    from pytest_gradhealth.session import baselines, progress, rendering
+    from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
@@ -146,6 +160,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
             show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
+            tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]
 
@@ -161,7 +176,7 @@ def _keep(item: pytest.Item, check: Check) -> None:
 
 def _watch_all(config: pytest.Config) -> Settings | None:
     """The settings of a test without a marker; None: the suite as a whole is not watched."""
-    return _base(config) if options.given(config, "")[0] else None
+    return _base(config) if options.mode(config) else None
 
 
 def _base(config: pytest.Config) -> Settings:
