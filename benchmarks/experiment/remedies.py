@@ -15,6 +15,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +166,12 @@ def examine(case: Case, seconds: float) -> dict[str, Any] | None:
     batches = [case.batch(seed, case.batch_size) for seed in BATCH_SEEDS]
     settings = Settings(device="cpu", try_seconds=seconds)
     begun = time.perf_counter()
-    try:
-        GradHealth(settings, explore=explore).check(case.build, batches, step=case.step)
+    kept: list[Check] = []
+    with suppress(GradientHealthError, MeasurementError, RuntimeError, ValueError, TypeError):
+        GradHealth(settings, explore=explore, sink=kept.append).check(case.build, batches, step=case.step)
+    if not kept or kept[-1].healthy:
         return None
-    except GradientHealthError as error:
-        assert error.check is not None
-        check = error.check
-    except (MeasurementError, RuntimeError, ValueError, TypeError):
-        return None
+    check = kept[-1]
     words = true_causes(case)
     cured = [attempt for attempt in check.tried if attempt.cures]
     return {

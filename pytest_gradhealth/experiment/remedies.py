@@ -9,11 +9,11 @@ from itertools import combinations
 
 import pluggy
 
-from pytest_gradhealth.checks import Settings
 from pytest_gradhealth.experiment.cures import Cure, candidates
 from pytest_gradhealth.experiment.subject import Subject, examined, value_of
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Attempt, Check
+from pytest_gradhealth.settings import Settings
 
 __all__ = ["explore"]
 

@@ -11,7 +11,7 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.checks import GradHealth, Settings
+from pytest_gradhealth.checks import GradHealth
 from pytest_gradhealth.errors import GradientHealthError
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.rules import judge
@@ -20,6 +20,7 @@ from pytest_gradhealth.measure.passes.pause import paused
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.record import Check, GradientRecord
+from pytest_gradhealth.settings import Settings
 
 __all__ = ["STRICTEST", "Change", "Subject", "examined", "value_of"]
 
