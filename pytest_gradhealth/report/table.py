@@ -25,11 +25,14 @@ HEADLINES = {
     "collapse": "collapsed signal",
     "drift": "drift",
     "faint": "faint gradients",
+    "idle-optimiser": "idle optimiser",
+    "lost-update": "lost updates",
     "objective": "wrong objective",
     "unregistered": "unregistered parameters",
     "ratio": "uneven gradients",
     "saturated": "saturated activations",
     "symmetric": "identical units",
+    "unoptimised": "layers in no optimiser",
 }
 """How a kind of finding opens the verdict, where "... gradient" would not do."""
 
