@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +35,16 @@ class Fault(Change):
 AtLayer = Callable[[nn.Module], bool]
 
 
-def faults(model: nn.Module) -> Iterator[Fault]:
-    """Every fault at every site; all faults of one site after those of the whole model."""
+def faults(model: nn.Module, called: Collection[str]) -> Iterator[Fault]:
+    """Every fault of the whole model, and every fault at every site: layers that are called as modules."""
     yield from _everywhere()
-    for name in _sites(model):
+    for name in _sites(model, called):
         for fault, sentence, seed in AT_LAYER:
             yield Fault(name=fault, sentence=sentence, layer=name, apply=_at(name, seed))
 
 
-def _sites(model: nn.Module) -> list[str]:
-    names = [name for name, m in model.named_modules() if isinstance(m, WEIGHTED) and name]
+def _sites(model: nn.Module, called: Collection[str]) -> list[str]:
+    names = [name for name, m in model.named_modules() if isinstance(m, WEIGHTED) and name and name in called]
     if len(names) <= SITES:
         return names
     return [names[round(i * (len(names) - 1) / (SITES - 1))] for i in range(SITES)]
@@ -171,7 +171,7 @@ def _without_skips(subject: Subject) -> bool:
 
 def _unused(subject: Subject) -> bool:
     first = next(subject.model.parameters())
-    subject.model.register_parameter("gradhealth_unused", nn.Parameter(torch.ones(2, dtype=first.dtype).to(first.device)))
+    subject.model.register_parameter("gradhealth_unused", nn.Parameter(torch.ones_like(first.flatten()[:1])))
     return True
 
 

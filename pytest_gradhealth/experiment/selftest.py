@@ -22,12 +22,12 @@ from pytest_gradhealth.settings import Settings
 
 __all__ = ["mutants_of"]
 
-STEPS = 20
-"""Optimiser steps by which a survivor is compared with the model itself."""
+STEPS = (20, 60)
+"""Optimiser steps after which a survivor is compared with the model itself."""
 LEARNING_RATE = 1e-3
 AS_WELL = 0.9
 """Share of the model's own progress from which a mutant trains as well."""
-SAME = 1e-6
+SAME = 1e-4
 """Relative difference up to which two gradients are one."""
 APART = 2.0
 """Factor from which a number tells a survivor from the healthy model."""
@@ -39,7 +39,6 @@ def mutants_of(
     check: Check,
     runner: Runner,
     settings: Settings,
-    seconds: float,
     hook: pluggy.HookRelay | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> tuple[Mutant, ...]:
@@ -48,14 +47,15 @@ def mutants_of(
     Args:
         check: the healthy check.
         runner: what it was measured with.
-        settings: what it was judged by.
-        seconds: no mutant is begun when this time is over; those left are reported as not run.
+        settings: what it was judged by. No mutant is begun when its ``selftest_seconds`` are over; those left are
+            reported as not run.
         hook: the session's extension points, whose rules judge mutants too.
         progress: told what is being done.
     """
     test = _SelfTest(check, runner, settings, hook)
-    deadline, mutants = time.perf_counter() + seconds, []
-    for fault in _in_turn(faults(runner.copy_of_model())):
+    deadline, mutants = time.perf_counter() + settings.selftest_seconds, list[Mutant]()
+    called = {signal.name for signal in check.record.signals}
+    for fault in _in_turn(faults(runner.copy_of_model(), called)):
         if time.perf_counter() > deadline:
             mutants.append(Mutant(fault=fault.name, sentence=fault.sentence, layer=fault.layer, outcome="not run"))
             continue
@@ -81,7 +81,7 @@ class _SelfTest:
 
     def __init__(self, check: Check, runner: Runner, settings: Settings, hook: pluggy.HookRelay | None) -> None:
         self._check, self._runner, self._settings, self._hook = check, runner, settings, hook
-        self._progress: float | None = None
+        self._progress: list[float] = []
         self._healthy: list[GradientRecord] = []
 
     def mutant(self, fault: Fault) -> Mutant | None:
@@ -104,11 +104,11 @@ class _SelfTest:
         """Why a survivor is no fault; empty: it is one."""
         if _is_same(record, self._check.record):
             return "its gradients are the same"
-        if self._progress is None:
+        if not self._progress:
             self._progress = _progress(Subject.of(self._runner, self._settings.seed))
-        fresh, progress = subject, _progress(subject)
-        del fresh
-        return f"it trains as well in {STEPS} steps" if progress >= AS_WELL * self._progress > 0 else ""
+        pairs = zip(STEPS, _progress(subject), self._progress, strict=False)
+        good = (steps for steps, own, healthy in pairs if own >= AS_WELL * healthy > 0)
+        return next((f"it trains as well in {steps} steps" for steps in good), "")
 
     def _hint(self, record: GradientRecord) -> str:
         """The limit that would tell it from the model, and how many healthy measurements that limit breaks."""
@@ -120,7 +120,7 @@ class _SelfTest:
         return f"{name}={limit:.2g} finds it; {alarms} of {len(self._healthy)} healthy measurements break it"
 
     def _apart(self, name: str, record: GradientRecord) -> Iterator[tuple[float, float]]:
-        """How far apart the two are in a number, and the limit in between; nothing where it does not tell them apart."""
+        """By what factor the two differ in a number, and the limit in between; nothing where it tells nothing."""
         healthy, mutant = value_of(self._check.record, name), value_of(record, name)
         if not healthy or not mutant or healthy < 0 or mutant < 0:
             return
@@ -151,22 +151,20 @@ def _is_same(one: GradientRecord, other: GradientRecord) -> bool:
     )
 
 
-def _progress(subject: Subject) -> float:
-    """By how much the loss falls in some steps of Adam; nothing where it cannot be trained, or leaves the numbers."""
-    trained = [p for p in subject.model.parameters() if p.requires_grad]
-    device = next(subject.model.parameters()).device
+def _progress(subject: Subject) -> list[float]:
+    """By how much the loss has fallen after ``STEPS`` of Adam; nothing where it cannot be trained."""
+    optimiser = Adam([p for p in subject.model.parameters() if p.requires_grad], LEARNING_RATE)
+    device, count = next(subject.model.parameters()).device, len(subject.batches)
     losses: list[float] = []
     with paused(), isolated_rng(subject.seed), torch.enable_grad():
         subject.model.train()
-        optimiser = Adam(trained, LEARNING_RATE)
-        for index in range(STEPS + len(subject.batches)):
+        for index in range(STEPS[-1] + count):
             optimiser.zero_grad()
-            loss = subject.step(subject.model, copied(subject.batches[index % len(subject.batches)], device))
+            loss = subject.step(subject.model, copied(subject.batches[index % count], device))
             losses.append(float(loss.detach()))
             if not loss.requires_grad:
-                return 0.0
+                return []
             torch.autograd.backward(loss)
             optimiser.step()
-    count = len(subject.batches)
-    fall = sum(losses[:count]) - sum(losses[-count:])
-    return fall if math.isfinite(fall) else 0.0
+    falls = [sum(losses[:count]) - sum(losses[steps : steps + count]) for steps in STEPS]
+    return [fall if math.isfinite(fall) else 0.0 for fall in falls]

@@ -74,6 +74,7 @@ class Collector:
         only_reports = mode(self._config) == "report"
         if not self._raw or (level < 0 and not asked and not only_reports):
             return
+        self._print_selftests(terminalreporter)
         shown = [(test, check) for test, check in self.checks if asked or (only_reports and not check.healthy)]
         if shown:
             terminalreporter.section("gradient health")
@@ -109,6 +110,19 @@ class Collector:
         reporter.write_line(first, **colour)
         for line in rest:
             reporter.write_line(line)
+
+    def _print_selftests(self, reporter: pytest.TerminalReporter) -> None:
+        tested = [(test, check) for test, check in self.checks if check.mutants]
+        if not tested:
+            return
+        from pytest_gradhealth.report.selftest import render
+
+        reporter.section("gradient health self-test")
+        width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
+        for test, check in tested:
+            reporter.write_line(test, bold=True)
+            reporter.write_line(render(check.name, check.mutants, width=width, ascii_only=ascii_only))
+            reporter.write_line("")
 
     def _closing(self) -> str:
         """Counted from the plain data: decoding every record would take longer than to say this."""
