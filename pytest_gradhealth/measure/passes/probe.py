@@ -24,7 +24,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
-from pytest_gradhealth.measure.passes.nesting import floating, tensors
+from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
 from pytest_gradhealth.record import LossGraph, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
@@ -190,7 +190,7 @@ class Probe:
         trace.outputs += [self._see(tensor) for tensor in outputs]
         trace.size = max([trace.size, *(tensor.numel() for tensor in outputs)])
         trace.positions = max([0, *map(statistics.count_positions, outputs)])
-        if outputs and (flat := statistics.flat_share(trace.kind, outputs[0])) is not None:
+        if outputs and (flat := statistics.flat_share(trace.kind, shard_of(outputs[0]))) is not None:
             trace.flat.append(flat)
         return trace
 
@@ -212,6 +212,7 @@ class Probe:
         elif trace.alone and collected is not None:
             gradient = collected + gradient
             trace.clear()
+        gradient = shard_of(gradient)
         trace.norms.append(statistics.norm(gradient))
         trace.nonfinite.append(statistics.count_nonfinite(gradient, trace.norms[-1]))
         dimension = self._unit_dimensions.get(name)
@@ -313,7 +314,7 @@ class Seen:
         self.gradients: list[Tensor] = []
         self.nonfinite: list[Tensor] = []
         self.late: list[Tensor] = []
-        self._quarters = statistics.quarters(tensor) if tensor.requires_grad and self.description else None
+        self._quarters = statistics.quarters(shard_of(tensor)) if tensor.requires_grad and self.description else None
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
             self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
@@ -344,6 +345,7 @@ class Seen:
         """Note one gradient that came back."""
         if gradient is None:
             return  # a custom backward may send nothing back
+        gradient = shard_of(gradient)
         self.gradients.append(statistics.quick_norm(gradient))
         self.nonfinite.append(sum(statistics.count_nonfinite(gradient, self.gradients[-1])))  # type: ignore[arg-type]
         if self._quarters is not None and (came := statistics.quarters(gradient)) is not None:
