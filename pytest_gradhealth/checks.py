@@ -299,14 +299,16 @@ class GradHealth:
         loss: Callable[..., Any] | None,
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
-        from pytest_gradhealth.measure.runs.batches import as_batches
+        from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
         from pytest_gradhealth.measure.runs.runner import Runner
         from pytest_gradhealth.measure.runs.state import isolated_rng
 
+        require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
         with isolated_rng(settings.seed):  # shuffling and augmentation draw numbers too
-            taken = as_batches(batches, settings.max_batches)
+            taken = as_batches(batches, settings.max_batches, loss)
+        note = assumption(batches, loss)
         return [
             Runner(
                 model,
@@ -318,6 +320,7 @@ class GradHealth:
                 seed=settings.seed,
                 histograms=settings.histograms,
                 progress=self._progress,
+                notes=(note,) if note else (),
             )
             for device in devices
         ]

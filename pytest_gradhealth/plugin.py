@@ -6,7 +6,7 @@ Loaded in every session, so whatever is not needed to start is imported where it
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,8 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
 HEALTH = pytest.StashKey["GradHealth"]()
+CURRENT = pytest.StashKey[pytest.Item]()
+"""The test that runs now."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,6 +86,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Validate the markers of a test that has any; a wrong one is an error of that test alone."""
     item.stash[CHECKS] = []
+    item.config.stash[CURRENT] = item
     if HEALTH in item.stash:  # an earlier run of the same test
         del item.stash[HEALTH]
     if item.get_closest_marker("gradhealth") is None:
@@ -123,11 +126,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
-    """Measure a model's gradients with ``check``, ``measure`` or ``watch``."""
-    item = cast(pytest.Item, request.node)
-    return _health(item, item.stash.get(SETTINGS, None) or _base(request.config))
+    """Measure a model's gradients with ``check``, ``measure`` or ``watch``.
+
+    It may be used in fixtures of any scope: what they measure belongs to the test that runs at that moment, and its
+    marker counts.
+    """
+    from pytest_gradhealth.session.current import CurrentHealth
+
+    return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
+
+
+def _health_of(item: pytest.Item) -> GradHealth:
+    return _health(item, item.stash.get(SETTINGS, None) or _base(item.config))
 
 
 def _health(item: pytest.Item, settings: Settings) -> GradHealth:

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -31,6 +31,7 @@ __all__ = [
     "UnregisteredParameter",
     "parent_of",
     "path_of",
+    "upstream_of",
 ]
 
 
@@ -108,8 +109,11 @@ class LayerGradient(_Plain):
     """L2 norm of its trainable parameters."""
     sensitivity: float = 0.0
     """``norm * weight_norm``: first-order change of the loss for a relative change of the weights."""
+    predecessors: tuple[str, ...] | None = None
+    """Layers right in front of it on the signal's way; None: not known, so that all that ran before count as such."""
     reach: float = 0.0
-    """Largest sensitivity at or before this layer, divided by the model's largest (0 to 1)."""
+    """Largest sensitivity at or before this layer over the largest on its way (0 to 1). What runs beside it (another
+    tower, branch, expert or head) lies neither before nor behind it."""
     signal: float | None = None
     """L2 norm of dLoss/d(output); None: the output received no gradient."""
     gain: float | None = None
@@ -518,6 +522,26 @@ def path_of(module: str, name: str) -> str:
 def parent_of(name: str) -> str:
     """Path of the module that a module is a part of; the empty string is the model itself."""
     return name.rpartition(".")[0]
+
+
+def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, frozenset[str]]:
+    """For each layer, given in forward order, all that lie in front of it; in a loop also itself.
+
+    Sets are bits of whole numbers here: a deep network has many layers in front of many.
+    """
+    known = list(layers)
+    bits = {layer.name: 1 << position for position, layer in enumerate(known)}
+    ahead = dict.fromkeys(bits, 0)
+    changed = True
+    while changed:  # once more only where a loop leads back
+        before = dict(ahead)
+        for layer in known:
+            if layer.predecessors is None:
+                ahead[layer.name] = bits[layer.name] - 1
+            for name in layer.predecessors or ():
+                ahead[layer.name] |= bits.get(name, 0) | ahead.get(name, 0)
+        changed = ahead != before
+    return {name: frozenset(other for other, bit in bits.items() if mask & bit) for name, mask in ahead.items()}
 
 
 @cache

@@ -10,6 +10,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 Batch = Any
+Build = Callable[[], nn.Module]
+Maker = Callable[[int, int], Batch]
+Step = Callable[[nn.Module, Batch], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 Part = Literal["wild", "fresh", "held", "tuning"]
 PARTS: tuple[Part, ...] = ("wild", "fresh", "held", "tuning")
 ROUNDS = {1: "first", 2: "second", 3: "third", 4: "fourth"}
@@ -27,9 +31,9 @@ class Case:
 
     name: str
     host: str
-    build: Callable[[], nn.Module]
-    batch: Callable[[int, int], Batch]
-    step: Callable[[nn.Module, Batch], Tensor]
+    build: Build
+    batch: Maker
+    step: Step
     operator: str = ""
     culprit: tuple[str, ...] = ()
     batch_size: int = 8

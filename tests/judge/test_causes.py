@@ -118,3 +118,12 @@ def test_nan_behind_the_last_module() -> None:
     step = lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]) * torch.tensor(float("nan"))  # noqa: E731
     finding = examined(lambda: chain(2, nn.ReLU), BATCHES, step=step).findings[0]
     assert "behind '4', the last module" in finding.message
+
+
+def test_no_line_of_this_package_is_named_as_the_cause() -> None:
+    """A model that is torch's own from end to end has no line of the user's."""
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Softmax(-1), nn.Linear(WIDTH, 1), nn.Softmax(-1))  # noqa: E731
+    batch = torch.randn(8, WIDTH), torch.rand(8, 1)
+    check = examined(build, [batch], loss=F.mse_loss)
+    assert check.record.operations
+    assert not any("pytest_gradhealth" in o.where or "checks.py" in o.where for o in check.record.operations)

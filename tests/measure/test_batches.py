@@ -135,6 +135,42 @@ def test_what_a_data_loader_yields() -> None:
     assert found(measure(model(), batch, loss=F.cross_entropy)) == pytest.approx(expected())
 
 
+PAIRS = DataLoader(TensorDataset(X, 2 * X), batch_size=6)
+
+
+def test_two_equal_tensors_in_a_list_are_one_batch_and_the_record_says_so() -> None:
+    torch.manual_seed(0)
+    same = nn.Linear(3, 3)
+    record = measure(same, next(iter(PAIRS)), loss=F.mse_loss)
+    assert (record.batches, record.loss) == (1, pytest.approx(F.mse_loss(same(X), 2 * X).item()))
+    assert "taken for one batch" in record.notes[0]
+    assert "[(x,), (y,)]" in record.notes[0]
+
+
+@pytest.mark.parametrize(
+    "batches", [(X, 2 * X), PAIRS, [(X, 2 * X)], list(PAIRS)], ids=["tuple", "loader", "list", "all"]
+)
+def test_what_can_be_read_in_one_way_only_needs_no_note(batches: Any) -> None:
+    assert measure(nn.Linear(3, 3), batches, loss=F.mse_loss).notes == ()
+
+
+def test_the_way_out_of_the_note_gives_two_batches() -> None:
+    assert measure(nn.Linear(3, 3), [(X,), (X,)], loss=F.mse_loss).batches == 2
+
+
+def test_a_nested_list_of_inputs_and_a_target_is_one_batch() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = model()
+
+        def forward(self, pair: list[Tensor]) -> Tensor:
+            output: Tensor = self.layer(pair[0] + pair[1])
+            return output
+
+    assert found(measure(Sum(), [[X / 2, X / 2], Y], loss=F.cross_entropy)) == pytest.approx(expected())
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_an_iterable_is_taken_no_further_than_max_batches(limit: int) -> None:
     taken: list[int] = []
@@ -312,12 +348,12 @@ def test_an_autoencoder_is_its_own_target(batch: Any) -> None:
         (
             model,
             X,
-            "training_step method, a scalar output, output.loss, output['loss']; the output is a tensor of shape",
+            "training_step method, a scalar output, output.loss, output['loss']; the output is float32 tensor of shape",
         ),
         (model, (X, Y), "cannot take the batch's 2 items (too many positional arguments)"),
         (lambda: WithLoss(lambda loss, out: {"a": out}), {"x": X, "labels": Y}, "a dict with keys a"),
-        (lambda: WithLoss(lambda loss, out: (out, out)), {"x": X, "labels": Y}, "a tuple holding 2 tensors"),
-        (lambda: WithLoss(lambda loss, out: None), (X, Y), "the output is a NoneType"),
+        (lambda: WithLoss(lambda loss, out: (out, out)), {"x": X, "labels": Y}, "a tuple (float32 tensor of shape"),
+        (lambda: WithLoss(lambda loss, out: None), (X, Y), "the output is None"),
         (lambda: WithLoss(lambda loss, out: out), {"x": X, "y": Y}, "cannot take the batch's 2 items"),
         (lambda: WithLoss(lambda loss, out: out), Named(X, Y)._asdict(), "model(**batch)"),
     ],

@@ -27,6 +27,14 @@ def no_grad(model, batch):
     with torch.no_grad():
         return model(batch).sum()
 
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.layer(x), self.layer(x).sum()
+
 class Lazy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -51,14 +59,29 @@ BAD = {
     "used up": ("net(), used_up(), square", "*batches is empty: the generator was already used up*make it anew"),
     "empty tensor": ("net(), torch.empty(0, 3), square", "*batch 0 holds no samples: every tensor in it is empty"),
     "empty second": ("net(), [X, X[:0]], square", "*batch 1 holds no samples: every tensor in it is empty"),
-    "no batches": ("net(), None, square", "*batches must be a batch (*) or an iterable of batches, got NoneType"),
+    "no batches": ("net(), None, square", "*batches must be a batch (*) or an iterable of batches, got None"),
     "vector loss": ("net(), X, lambda out: out.sum(dim=1)", "*the loss must be one number, got a tensor of shape (4,): *"),
-    "number loss": ("net(), X, lambda out: out.sum().item()", "*must return the loss *, got a float"),
-    "no loss": ("net(), X, lambda out: None", "*loss(output, target) must return the loss *, got a NoneType"),
-    "number from step": ("net(), X, None, lambda m, x: 1.5", "*step(model, batch) must return the loss *, got a float"),
+    "number loss": ("net(), X, lambda out: out.sum().item()", "*must return the loss *, got *"),
+    "no loss": ("net(), X, lambda out: None", "*loss(output, target) must return the loss *, got None"),
+    "number from step": ("net(), X, None, lambda m, x: 1.5", "*step(model, batch) must return the loss *, got *"),
     "complex loss": ("net(), X, lambda out: out.sum() * 1j", "*the loss must be real, got a complex tensor: take .abs() *"),
     "no loss at all": ("net(), X", "*no loss was given and Sequential returns none. Tried: *"),
     "loss and step": ("net(), X, square, square", "*give either loss or step, not both: step already returns the loss"),
+    "loss is a class": ("net(), X, nn.MSELoss", "*loss is the class MSELoss: give an instance of it, as in loss=MSELoss()"),
+    "swapped": (
+        "X, net(), square",
+        "*the model comes first, then the batches: got float32 tensor of shape (4, 3) as the model and the module Seq*",
+    ),
+    "swapped with a factory": ("(X, X), net, square", "*got a tuple (float32 tensor of shape (4, 3), * the function net as *"),
+    "a loss that raises": (
+        "net(), (X, X), nn.CrossEntropyLoss()",
+        "*gradhealth: raised by the loss CrossEntropyLoss, given output = float32 tensor of shape (4, 2), target = *(4, 3)",
+    ),
+    "an output of several": (
+        "Two(), (X, X), torch.nn.functional.mse_loss",
+        "*to choose from the output: loss=lambda output, target: your_loss(output[0], target)",
+    ),
+    "logits and loss": ("Two(), X", "*If item 1 is the loss: step=lambda model, batch: model(*batch)[1]"),
     "loss is a word": ("net(), X, 'mse'", "*loss must be callable, got 'mse'"),
     "step is a number": ("net(), X, None, 3", "*step must be callable, got 3"),
     "unknown limit": ("net(), X, square, max_raito=3", "*there is no limit 'max_raito'; did you mean 'max_ratio'? allowed: *"),

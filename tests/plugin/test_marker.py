@@ -275,3 +275,32 @@ def test_the_marker_is_listed_with_every_field_and_its_default(pytester: pytest.
     listed = {k.arg: ast.literal_eval(k.value) for k in ast.parse(f"f({shown})").body[0].value.keywords}  # type: ignore[attr-defined]
     defaults = {**dataclasses.asdict(Settings().limits), **dataclasses.asdict(Settings()), "enabled": True}
     assert listed == {name: defaults[name] for name in ALLOWED}
+
+
+def test_a_fixture_of_any_scope_measures_for_the_test_that_runs(project, seen) -> None:
+    project.makepyfile(
+        test_it="""
+        import pytest
+        from small_nets import *
+
+        @pytest.fixture(scope="module")
+        def record(gradhealth):
+            return gradhealth.check(net, X, loss=square)
+
+        class TestBoth:
+            @pytest.fixture(scope="class")
+            def trained(self, gradhealth):
+                return gradhealth.check(net, X, loss=square, name="of the class")
+
+            @pytest.mark.gradhealth(seed=1)
+            def test_one(self, record): assert len(record) == 2
+            @pytest.mark.gradhealth(seed=2)
+            def test_two(self, record, trained, gradhealth): gradhealth.check(net, X, loss=square, name="of the test")
+        """
+    )
+    project.runpytest("-n0", "-p", "no:randomly").assert_outcomes(passed=2)
+    assert [(check["name"], check["seed"]) for check in seen()] == [
+        ("Sequential", 1),
+        ("of the class", 2),
+        ("of the test", 2),
+    ]

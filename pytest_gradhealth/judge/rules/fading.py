@@ -32,7 +32,7 @@ def vanishing(view: View) -> Iterator[Finding]:
     limit = view.limits.min_reach
     if limit is None or not view.front or not view.strongest:
         return
-    last = view.front[-1]
+    last = max(view.front, key=lambda layer: layer.reach)
     variation = view.variation
     constant = view.samples_differ and variation is not None and variation < (view.limits.min_variation or 0.0)
     if last.reach >= limit and not (constant and last.reach < WITNESS):

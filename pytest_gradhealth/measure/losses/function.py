@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.passes.nesting import tensors
 
 __tracebackhide__ = True
 
-__all__ = ["Step", "find_step", "require_scalar"]
+__all__ = ["RAISED_BY", "Step", "find_step", "require_scalar", "takes_target"]
 
 Step = Callable[[nn.Module, Any], Tensor]
 
+RAISED_BY = "gradhealth: raised by"
+"""How a note on an error of the user's begins that says whose it is."""
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 TWO_WAYS = (
     "Give one of:\n"
@@ -41,8 +44,8 @@ def find_step(
         MeasurementError: both were given, or one that cannot be called.
     """
     for name, given in (("loss", loss), ("step", step)):
-        if given is not None and not callable(given):
-            raise MeasurementError(f"{name} must be callable, got {given!r}")
+        if given is not None:
+            _require_function(name, given)
     if loss is not None and step is not None:
         raise MeasurementError("give either loss or step, not both: step already returns the loss")
     if step is not None:
@@ -50,6 +53,15 @@ def find_step(
     if loss is not None:
         return lambda model, batch: _chosen(_apply_loss(model, batch, loss), "loss(output, target)")
     return lambda model, batch: _offered_loss(model, batch, extension)
+
+
+def _require_function(name: str, given: Any) -> None:
+    if isinstance(given, type):
+        raise MeasurementError(
+            f"{name} is the class {given.__name__}: give an instance of it, as in {name}={given.__name__}()"
+        )
+    if not callable(given):
+        raise MeasurementError(f"{name} must be callable, got {describe(given)}")
 
 
 def require_scalar(loss: Any) -> Tensor:
@@ -106,8 +118,17 @@ def _own_loss(output: Any, model: nn.Module) -> Tensor:
         return found
     raise MeasurementError(
         f"no loss was given and {type(model).__name__} returns none. Tried: a training_step method, a scalar output, "
-        f"output.loss, output['loss']; the output is {_description(output)}.\n{TWO_WAYS}"
+        f"output.loss, output['loss']; the output is {describe(output)}.{_place_of_loss(output)}\n{TWO_WAYS}"
     )
+
+
+def _place_of_loss(output: Any) -> str:
+    """Where a plain sequence seems to hold the loss, as in ``return logits, loss``: too uncertain to be taken."""
+    items = list(output) if isinstance(output, tuple | list) else []
+    found = [i for i, item in enumerate(items) if isinstance(item, Tensor) and item.ndim == 0]
+    if not found:
+        return ""
+    return f" If item {found[0]} is the loss: step=lambda model, batch: model(*batch)[{found[0]}]"
 
 
 def _loss_in(output: Any) -> Tensor | None:
@@ -124,7 +145,7 @@ def _loss_in(output: Any) -> Tensor | None:
 def _chosen(result: Any, source: str) -> Tensor:
     loss = result if isinstance(result, Tensor) else _loss_in(result)
     if loss is None:
-        raise MeasurementError(f"{source} must return the loss (or a mapping with 'loss'), got {_description(result)}")
+        raise MeasurementError(f"{source} must return the loss (or a mapping with 'loss'), got {describe(result)}")
     return loss
 
 
@@ -158,9 +179,27 @@ def _is_plain_sequence(batch: Any) -> bool:
 def _apply_loss(model: nn.Module, batch: Any, loss: Callable[..., Any]) -> Any:
     inputs, target = _split(batch)
     output = _forward(model, inputs)
-    if target is not None:
-        return loss(output, target)
-    return loss(output) if _takes_one(loss) else loss(output, _only_tensor(inputs))
+    arguments: tuple[Any, ...] = (output, target)
+    if target is None:
+        arguments = (output,) if _takes_one(loss) else (output, _only_tensor(inputs))
+    try:
+        return loss(*arguments)
+    except MeasurementError:
+        raise
+    except Exception as error:
+        error.add_note(_blame(loss, arguments))
+        raise
+
+
+def _blame(loss: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+    """What to say of a loss that raises: what it was given, and how to choose from an output of several things."""
+    named = zip(("output", "target"), arguments, strict=False)
+    given = ", ".join(f"{name} = {describe(value)}" for name, value in named)
+    note = f"{RAISED_BY} the loss {getattr(loss, '__name__', type(loss).__name__)}, given {given}"
+    if not _is_plain_sequence(arguments[0]):
+        return note
+    call = "output[0], target" if len(arguments) > 1 else "output[0]"
+    return f"{note}; to choose from the output: loss=lambda {call.replace('[0]', '')}: your_loss({call})"
 
 
 def _only_tensor(inputs: Any) -> Any:
@@ -184,20 +223,20 @@ def _split(batch: Any) -> tuple[Any, Any]:
 
 
 def _takes_one(loss: Callable[..., Any]) -> bool:
+    return _takes(loss, 1)
+
+
+def takes_target(loss: Callable[..., Any]) -> bool:
+    """Whether a loss can be called with an output and a target."""
+    return _takes(loss, 2)
+
+
+def _takes(loss: Callable[..., Any], count: int) -> bool:
     function = loss.forward if isinstance(loss, nn.Module) else loss
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # a builtin without a signature
         return True
     return True
-
-
-def _description(output: Any) -> str:
-    if isinstance(output, Tensor):
-        return f"a tensor of shape {tuple(output.shape)}"
-    if isinstance(output, Mapping):
-        return f"a {type(output).__name__} with keys {', '.join(map(str, output))}"
-    count = sum(1 for _ in tensors(output))
-    return f"a {type(output).__name__} holding {count} tensors" if count else f"a {type(output).__name__}"

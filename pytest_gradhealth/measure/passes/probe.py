@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,7 +25,9 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
-from pytest_gradhealth.record import LossGraph, path_of
+from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.torch_private import inside_backward
+from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
 
@@ -62,6 +64,8 @@ class Pass:
     parameters: dict[str, ParameterPass]
     loss: float | None
     objective: LossGraph | None = None
+    upstream: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For each layer whose place in the graph is known, all layers that lie in front of it."""
 
 
 MANY = 100
@@ -88,6 +92,7 @@ class Probe:
         self._parameter_handles: list[RemovableHandle] = []
         self._hooked: dict[int, weakref.ref[nn.Parameter]] = {}
         self._seen: dict[int, Seen] = {}
+        self.paths = PathTrace()
         self.reset()
 
     def __enter__(self) -> Self:
@@ -122,6 +127,7 @@ class Probe:
         for name, parameter in model.named_parameters() if model is not None else ():
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
                 hook = _ParameterHook(self, name, parameter)
+                self.paths.owns(parent_of(name), parameter)
                 self._parameter_handles.append(parameter.register_hook(hook))  # type: ignore[no-untyped-call]
                 self._hooked[id(parameter)] = weakref.ref(parameter)
 
@@ -159,6 +165,7 @@ class Probe:
             modules={name: self._traces[name].finish(bank, slots) for name, slots in modules.items()},
             parameters={name: self._gradients[name].finish(bank, slots) for name, slots in parameters.items()},
             loss=None if loss_slot is None else bank[loss_slot],
+            upstream=self.paths.upstream(),
         )
 
     def _release(self) -> None:
@@ -168,6 +175,7 @@ class Probe:
     def reset(self) -> None:
         """Forget the pass at hand."""
         self._release()
+        self.paths.reset()
         self._traces: dict[str, _ModuleTrace] = {}
         self._gradients: dict[str, _ParameterTrace] = {}
         self._seen = {}
@@ -180,7 +188,10 @@ class Probe:
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
-        trace.attached = trace.attached or any(tensor.requires_grad for tensor in outputs)
+        attached = any(tensor.requires_grad for tensor in outputs)
+        trace.attached = trace.attached or attached
+        if attached and module._parameters and not inside_backward():  # which calls them anew, in a graph of its own
+            self.paths.called(name, inputs)
         if not name and not inputs:  # the model itself may be given indices
             trace.inputs += [self._see(tensor) for tensor in islice(_batched(args, kwargs), 1)]
         if inputs:

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import FrameType
 
 import torch
@@ -15,7 +15,7 @@ __all__ = ["caller", "frames", "is_installed", "source_file", "source_of"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 TORCH = os.path.dirname(torch.__file__)
-PACKAGE = os.path.dirname(os.path.dirname(__file__))
+PACKAGE = str(Path(__file__).parents[2])
 
 
 def is_installed(file: str) -> bool:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.passes.paths import predecessors, with_reach
 from pytest_gradhealth.measure.passes.probe import ModulePass, Pass, unit_dimensions
 from pytest_gradhealth.measure.passes.source import is_installed, source_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
-__all__ = ["Weight", "summarise", "whole_loss_graph", "with_reach"]
+__all__ = ["Weight", "summarise", "whole_loss_graph"]
 
 HALF = 0.5
 """Share of dead units from which their biases are looked at."""
@@ -58,7 +59,8 @@ def summarise(
     """
     signals = _signals(passes)
     measured = _layers(model, passes, signals, weights or _weights(model))
-    layers = with_reach(_with_gain(_with_shut(_ordered(measured), model, passes), signals))
+    found = _ordered(_with_predecessors(measured, passes))
+    layers = with_reach(_with_gain(_with_shut(found, model, passes), signals))
     first = next(model.parameters(), None)
     return GradientRecord(
         model=type(model).__name__,
@@ -336,22 +338,33 @@ def _ordered(layers: list[LayerGradient]) -> list[LayerGradient]:
     return placed
 
 
+def _with_predecessors(layers: list[LayerGradient], passes: Sequence[Pass]) -> list[LayerGradient]:
+    known = predecessors([one.upstream for one in passes])
+    return [replace(layer, predecessors=known.get(layer.name)) for layer in layers]
+
+
 def _with_gain(layers: list[LayerGradient], signals: Sequence[Signal]) -> list[LayerGradient]:
-    """Each layer's gain reaches back to the output of the layer before it; the first one's to the model's input.
+    """Each layer's gain reaches back to the output of the layer in front of it, the one with the largest signal where
+    there are several; that of a layer with none in front of it, to its input.
 
     Left out: layers that are not called or get no gradient, parents of other layers (their output lies behind those),
     and parametrisations (their output is a weight, not the signal).
     """
     returned = {signal.name: signal.input_gradient for signal in signals}
     parents = _parents(layer.name for layer in layers if layer.order is not None)
-    before: float | None = None
-    gained, first = [], True
+    arriving: dict[str, float | None] = {}
+    gained, previous = [], tuple[str, ...]()
     for layer in layers:
-        gain = None
-        if layer.signal is not None and layer.name not in parents and not _makes_weights(layer.name):
-            before = returned.get(layer.name) if first else before
-            gain = before / layer.signal if before is not None and layer.signal else None
-            before, first = layer.signal, False
+        fronts = previous if layer.predecessors is None else layer.predecessors
+        if not any(name in arriving for name in fronts):  # a loop leads back to it
+            fronts = previous if fronts else ()
+        known = [value for name in fronts if (value := arriving.get(name)) is not None]
+        before = max(known) if known else returned.get(layer.name)
+        gain, signal = None, layer.signal
+        if signal is not None and layer.name not in parents and not _makes_weights(layer.name):
+            gain = before / signal if before is not None and signal else None
+            before = signal
+        arriving[layer.name], previous = before, (layer.name,)
         gained.append(replace(layer, gain=gain))
     return gained
 
@@ -364,16 +377,6 @@ def _parents(names: Iterable[str]) -> set[str]:
 
 def _makes_weights(name: str) -> bool:
     return "parametrizations" in _path(name)
-
-
-def with_reach(layers: list[LayerGradient]) -> tuple[LayerGradient, ...]:
-    """The layers, each with its reach among them."""
-    finite = [layer.sensitivity if math.isfinite(layer.sensitivity) else 0.0 for layer in layers]
-    strongest, running, reached = max(finite, default=0.0), 0.0, []
-    for layer, sensitivity in zip(layers, finite, strict=True):
-        running = max(running, sensitivity)
-        reached.append(replace(layer, reach=running / strongest if strongest else 0.0))
-    return tuple(reached)
 
 
 def _is_installed(name: str, modules: dict[str, nn.Module]) -> bool:

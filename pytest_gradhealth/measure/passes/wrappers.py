@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pytest_gradhealth.record import GradientRecord, Operation, Signal
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal
 
 __all__ = ["plain_name", "with_plain_names", "with_plain_places"]
 
@@ -20,9 +20,9 @@ def plain_name(name: str) -> str:
 
 def with_plain_names(record: GradientRecord) -> GradientRecord:
     """The record of a model as it would be without wrappers."""
-    layers = (
-        replace(layer, name=plain_name(layer.name), tied=tuple(map(plain_name, layer.tied))) for layer in record.layers
-    )
+    if not any(WRAPPED & set(layer.name.split(".")) for layer in record):
+        return record
+    layers = map(_plain_layer, record)
     held = (replace(found, module=plain_name(found.module)) for found in record.unregistered)
     return replace(
         record,
@@ -37,6 +37,16 @@ def with_plain_places(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """The same for the modules that call operations."""
     return tuple(
         replace(one, module=plain_name(one.module), upstream=tuple(map(plain_name, one.upstream))) for one in operations
+    )
+
+
+def _plain_layer(layer: LayerGradient) -> LayerGradient:
+    before = layer.predecessors
+    return replace(
+        layer,
+        name=plain_name(layer.name),
+        tied=tuple(map(plain_name, layer.tied)),
+        predecessors=None if before is None else tuple(map(plain_name, before)),
     )
 
 

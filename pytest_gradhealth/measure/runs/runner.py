@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses import graph
-from pytest_gradhealth.measure.losses.function import Step, find_step, require_scalar
+from pytest_gradhealth.measure.losses.describe import describe
+from pytest_gradhealth.measure.losses.function import RAISED_BY, Step, find_step, require_scalar
 from pytest_gradhealth.measure.losses.nodes import walk
 from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
@@ -58,7 +59,9 @@ class Runner:
         seed: int = 0,
         histograms: bool = False,
         progress: Callable[[str], None] = lambda text: None,
+        notes: tuple[str, ...] = (),
     ) -> None:
+        self._notes = notes
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         with isolated_rng(seed):
@@ -156,6 +159,7 @@ class Runner:
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
         told = graph.read(loss)
+        probe.paths.follow([loss])
         self._suspect(loss) if index == 0 and self._team is None else None
         self._send_back(loss, index)
         return replace(probe.take(loss), objective=told)
@@ -199,8 +203,10 @@ class Runner:
         except MeasurementError:
             raise
         except Exception as error:
+            if any(note.startswith(RAISED_BY) for note in getattr(error, "__notes__", ())):
+                raise  # the loss, which has told already
             name = type(self._model).__name__
-            note = f"gradhealth: raised by {name} on batch {index} of {len(self._batches)}, on {self._device}"
+            note = f"{RAISED_BY} {name} on batch {index} of {len(self._batches)}, on {self._device}"
             # Torch says that two types differ, but not always whose they are.
             error.add_note(f"{note}; {self._types(index)}" if "type" in str(error) else note)
             if "through the graph a second time" in str(error):
@@ -226,13 +232,14 @@ class Runner:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
+        record = replace(record, notes=(*self._notes, *record.notes))
         return with_plain_names(record if self._team is None else self._team.ranks.first(record))
 
 
 def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
     if not isinstance(model, nn.Module):
         if not callable(model):
-            raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {model!r}")
+            raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {describe(model)}")
         made = model()
         if not isinstance(made, nn.Module):
             raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")

@@ -82,8 +82,8 @@ def _over_data(key: str, found: Sequence[float | None], count: int) -> float:
 
 def _together(key: str, values: Sequence[float]) -> float:
     if key in ROOT_MEAN_SQUARES:
-        return math.hypot(*values) / len(values) ** 0.5
-    combine: Callable[[Sequence[float]], float] = max
+        return math.hypot(*values) / math.sqrt(len(values))
+    combine: Callable[..., float] = max
     if key in LOWEST:
         combine = min
     elif key in SUMS:

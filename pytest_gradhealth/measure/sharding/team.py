@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,6 +45,8 @@ class Team:
         self.weights: Mapping[str, Weight] = {}
         """Norms of whole weights, as of the last pass."""
         self._batches = 1
+        self._regathers = _is_fully_sharded(model)
+        """Whether the graph holds parameters put together for one pass, which belong to no layer that is known."""
 
     def run(self, one_pass: Callable[[], Pass]) -> Pass:
         """Run a forward and backward pass on every rank, and have what all of them saw.
@@ -95,8 +98,8 @@ class Team:
     def _used(self, gradients: dict[str, Tensor], wrapper: nn.parallel.DistributedDataParallel) -> dict[str, Tensor]:
         """The gradients in one order on all ranks, zeros where only others have one and the wrapper allows it."""
         everyone = self.ranks.gathered(set(gradients))
-        union = set().union(*everyone)
-        partly = [name for name, _ in self._model.named_parameters() if name in union - set.intersection(*everyone)]
+        union: set[str] = set().union(*everyone)
+        partly = [name for name, _ in self._model.named_parameters() if name in union - union.intersection(*everyone)]
         if partly and not wrapper.find_unused_parameters:
             raise MeasurementError(self._unused(partly[0], everyone))
         trainable = {name: p for name, p in self._model.named_parameters() if name in union}
@@ -119,8 +122,15 @@ class Team:
             modules=whole_modules(groups),
             parameters=whole_gradients(held),
             loss=whole_loss(everyone),
+            upstream={} if self._regathers else everyone[0].upstream,
             objective=whole_loss_graph([one.objective for one in everyone if one.objective]),
         )
+
+
+def _is_fully_sharded(model: nn.Module) -> bool:
+    """Whether ``fully_shard`` was applied to a part of the model; who has not imported it has not."""
+    kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
+    return any(isinstance(module, kind) for module in model.modules())
 
 
 def team_of(called: nn.Module, model: nn.Module, *, histograms: bool = False) -> Team | None:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
+from pytest_gradhealth.measure.passes.paths import with_reach
 from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
-from pytest_gradhealth.measure.passes.summary import summarise, with_reach
+from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_compiled, is_wrapped, unseen
 from pytest_gradhealth.measure.watching.keras import as_torch, leaves
@@ -114,10 +115,11 @@ class Watched:
         if model is not None and not self._failed and (_is_due(self._passes) or self._overflows):
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
 
-    def backward_begins(self) -> None:
-        """What comes from now on belongs to this backward."""
+    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
+        """What comes from now on belongs to this backward; what it walks through is still there to be read."""
         if self._probe is not None:
             self._probe.mark()
+            self._probe.follow(outputs)
 
     @property
     def was_reached(self) -> bool:
@@ -284,6 +286,10 @@ class QuietProbe(Probe):
         """Remember where the gradients of one backward begin."""
         self.came = False
         self._recent.clear()
+
+    def follow(self, outputs: tuple[Any, ...]) -> None:
+        """Note which layers lie in front of which."""
+        self._quietly(self.paths.follow, outputs)
 
     def back_to_mark(self) -> None:
         """Forget the gradients of one backward."""

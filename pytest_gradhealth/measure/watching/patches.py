@@ -131,7 +131,7 @@ class Watch:
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
         """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
         for entry in list(self._entries):
-            entry.backward_begins()
+            entry.backward_begins(outputs)
         loss = _loss_of(outputs)
         if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
             with paused(), suppress(Exception):  # a test's graph may hold anything

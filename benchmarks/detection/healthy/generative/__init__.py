@@ -1,0 +1,10 @@
+"""Models that draw samples: adversaries, autoencoders, flows, diffusion."""
+
+from . import adversarial, autoencoders, diffusion, flows
+
+MODULES = (
+    adversarial,
+    autoencoders,
+    diffusion,
+    flows,
+)

@@ -1,0 +1,8 @@
+"""Graphs, sets and point clouds."""
+
+from . import convolutions, sets
+
+MODULES = (
+    convolutions,
+    sets,
+)

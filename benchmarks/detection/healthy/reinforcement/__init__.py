@@ -1,0 +1,8 @@
+"""Agents: values, policies and models of the world."""
+
+from . import policies, values
+
+MODULES = (
+    policies,
+    values,
+)

@@ -1,0 +1,8 @@
+"""Molecules, biology and physics."""
+
+from . import molecules, physics
+
+MODULES = (
+    molecules,
+    physics,
+)

@@ -1,0 +1,1 @@
+"""What several models of the benchmark share: batches, blocks, initialisation, losses."""
