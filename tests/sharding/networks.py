@@ -28,6 +28,8 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
+    """A small network with biases, a normalisation and as many blocks as are asked for."""
+
     def __init__(self, activation: type[nn.Module] = nn.ReLU, blocks: int = 2) -> None:
         super().__init__()
         torch.manual_seed(0)
@@ -94,6 +96,16 @@ def hybrid(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     return model, part(dist.get_rank(), dist.get_world_size())
 
 
+def frozen(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return fsdp(lambda: without_stem(make()))
+
+
+def without_stem(model: nn.Module) -> nn.Module:
+    """The model with a part that does not train."""
+    model.stem.requires_grad_(False)
+    return model
+
+
 def _tensor_parallel(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
     for block in model.blocks:
         parallelize_module(block, mesh, {"up": ColwiseParallel(), "down": RowwiseParallel()})
@@ -115,6 +127,7 @@ WAYS = {
     "checkpointed": checkpointed,
     "bfloat16": bfloat16,
     "offloaded": offloaded,
+    "frozen": frozen,
     "hybrid": hybrid,
     "tensor parallel": tensor_parallel,
     "two dimensions": two_dimensions,

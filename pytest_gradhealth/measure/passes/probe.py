@@ -26,6 +26,7 @@ from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
 from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
@@ -184,7 +185,7 @@ class Probe:
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> _ModuleTrace:
         """Note one call of a module."""
-        trace = self._traces.setdefault(name, _ModuleTrace(type(module).__name__, order=len(self._traces)))
+        trace = self._traces.setdefault(name, _ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
@@ -246,7 +247,7 @@ def unit_dimensions(model: nn.Module) -> dict[str, int]:
     """
     dimensions: dict[str, int] = {}
     for prefix, module in model.named_modules():
-        kind = type(module).__name__
+        kind = class_of(module).__name__
         if "Embedding" in kind:
             continue
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)

@@ -16,7 +16,7 @@ from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.paths import predecessors, with_reach
 from pytest_gradhealth.measure.passes.probe import ModulePass, Pass, unit_dimensions
-from pytest_gradhealth.measure.passes.source import is_installed, source_of
+from pytest_gradhealth.measure.passes.source import class_of, is_installed, source_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
 __all__ = ["Weight", "summarise", "whole_loss_graph"]
@@ -63,7 +63,7 @@ def summarise(
     layers = with_reach(_with_gain(_with_shut(found, model, passes), signals))
     first = next(model.parameters(), None)
     return GradientRecord(
-        model=type(model).__name__,
+        model=class_of(model).__name__,
         source=source_of(model),
         installed=_is_installed("", {"": model}),
         device=str(first.device) if first is not None else "cpu",
@@ -235,7 +235,7 @@ def _layer(
     dead, count, silent = _dead(units, dimensions)
     return LayerGradient(
         name=name,
-        kind=type(module).__name__,
+        kind=class_of(module).__name__,
         order=None if signal is None else signal.order,
         parameters=sum(p.numel() for p in own.values()),
         trainable=sum(p.numel() for p in trainable.values()),
@@ -387,7 +387,7 @@ def _is_installed(name: str, modules: dict[str, nn.Module]) -> bool:
 
 
 def _is_brick(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.")
+    return class_of(module).__module__.startswith("torch.")
 
 
 def _number(scalar: Tensor) -> float:

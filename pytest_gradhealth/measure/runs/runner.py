@@ -96,7 +96,7 @@ class Runner:
             for target in steps:
                 while taken < target:
                     self._progress(f"{type(self._model).__name__}: second look, step {taken + 1} of {steps[-1]}")
-                    self._together(partial(self._optimise, optimiser, taken % len(self._batches)))
+                    self._optimise(optimiser, taken % len(self._batches))
                     taken += 1
                 record = replace(self._record(self._passes()), steps=taken)
                 if done(record):
@@ -115,7 +115,7 @@ class Runner:
         if self._team is None:
             action()
         else:
-            self._team.ranks.together(lambda: action() and None)
+            self._team.reduce(action)
 
     def _anywhere(self, answer: bool) -> bool:
         """Whether it is so on any rank."""
@@ -125,7 +125,11 @@ class Runner:
     def _session(self, seed: int | None = None) -> Iterator[None]:
         with paused(), isolated_rng(self._seed if seed is None else seed), preserved(self._called), torch.enable_grad():
             self._called.train()
-            yield
+            try:
+                yield
+            finally:
+                if self._team is not None:
+                    self._team.reshard()
 
     def _passes(self, begin: Callable[[], None] = lambda: None) -> list[Pass]:
         passes = []
@@ -219,10 +223,8 @@ class Runner:
 
     def _optimise(self, optimiser: Adam, index: int) -> None:
         optimiser.zero_grad()
-        loss = self._loss(index)
-        self._send_back(loss, index)
-        if loss.requires_grad:
-            optimiser.step()
+        self._together(lambda: self._send_back(self._loss(index), index))
+        optimiser.step()
         optimiser.zero_grad()
 
     def _trainable(self) -> list[nn.Parameter]:

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.probe import Pass
 from pytest_gradhealth.measure.passes.summary import Weight, whole_loss_graph
 from pytest_gradhealth.measure.sharding.ranks import Ranks, ranks_of, wrapper_of
@@ -45,8 +47,10 @@ class Team:
         self.weights: Mapping[str, Weight] = {}
         """Norms of whole weights, as of the last pass."""
         self._batches = 1
-        self._regathers = _is_fully_sharded(model)
-        """Whether the graph holds parameters put together for one pass, which belong to no layer that is known."""
+        self._marked: dict[str, tuple[int, int]] = {}
+        self._before: dict[str, Tensor] | None = None
+        self._gathering = _fully_sharded(model)
+        """Modules whose parameters are put together for one pass; those in the graph belong to no layer known."""
 
     def run(self, one_pass: Callable[[], Pass]) -> Pass:
         """Run a forward and backward pass on every rank, and have what all of them saw.
@@ -58,16 +62,49 @@ class Team:
             MeasurementError: the pass failed on another rank, or a parameter is unused on some ranks only.
             RankLostError: a rank did not come.
         """
-        with self._unaveraged():
-            everyone = self.ranks.together(one_pass)
-        gradients = self._gradients()
-        if self._wrapper is not None:
-            gradients = averaged(self._used(gradients, self._wrapper), self._wrapper.process_group)
-        return self._whole(everyone, gradients)
+        everyone: list[Pass] = []
+        self.reduce(lambda: everyone.append(one_pass()))
+        return self._whole(self.ranks.gathered(everyone[0]), self._gradients())
 
-    def read(self, one_pass: Callable[[], Pass], before: Mapping[str, Tensor]) -> Pass:
-        """What all ranks saw of a pass that a test made; ``before`` holds what gradients were there earlier."""
+    def reduce(self, action: Callable[[], object]) -> None:
+        """Run passes on every rank, and leave to each the gradients that the optimiser is given.
+
+        Raises:
+            MeasurementError: as :meth:`run`.
+            RankLostError: a rank did not come.
+        """
+        with self._unaveraged():
+            self.ranks.together(lambda: action() and None)
+        if self._wrapper is None:
+            return
+        mean = averaged(self._used(self._gradients(), self._wrapper), self._wrapper.process_group)
+        for name, parameter in self._model.named_parameters():
+            if name in mean:
+                parameter.grad = mean[name]
+
+    def reshard(self) -> None:
+        """Give up what was put together for a pass that had no backward, or did not come to its end."""
+        for module in self._gathering:
+            module.reshard()
+
+    def mark(self) -> None:
+        """A backward pass of a test begins: what gradients hold by now is none of its own."""
+        held = self._gradients()
+        self._marked = {name: _state(gradient) for name, gradient in held.items()}
+        if self._before is None:  # those of several backward passes in a row belong together
+            self._before = {name: gradient.detach().clone() for name, gradient in held.items()}
+
+    @property
+    def came(self) -> bool:
+        """Whether the optimiser has been given gradients since; under ``no_sync`` it has not, yet."""
+        if self._wrapper is not None and not self._wrapper.require_backward_grad_sync:
+            return False
+        return any(self._marked.get(name) != _state(gradient) for name, gradient in self._gradients().items())
+
+    def read(self, one_pass: Callable[[], Pass]) -> Pass:
+        """What all ranks saw of the pass that a test has made."""
         everyone = self.ranks.together(one_pass)
+        before = self._before or {}
         came = {
             name: gradient - before[name] if name in before else gradient
             for name, gradient in self._gradients().items()
@@ -122,15 +159,20 @@ class Team:
             modules=whole_modules(groups),
             parameters=whole_gradients(held),
             loss=whole_loss(everyone),
-            upstream={} if self._regathers else everyone[0].upstream,
+            upstream={} if self._gathering else everyone[0].upstream,
             objective=whole_loss_graph([one.objective for one in everyone if one.objective]),
         )
 
 
-def _is_fully_sharded(model: nn.Module) -> bool:
-    """Whether ``fully_shard`` was applied to a part of the model; who has not imported it has not."""
+def _state(gradient: Tensor) -> tuple[int, int]:
+    """Something that is another once a backward pass has added to a gradient."""
+    return id(gradient), shard_of(gradient)._version
+
+
+def _fully_sharded(model: nn.Module) -> list[Any]:
+    """Every module that ``fully_shard`` was applied to; who has not imported it has applied it to none."""
     kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
-    return any(isinstance(module, kind) for module in model.modules())
+    return [module for module in model.modules() if isinstance(module, kind)]
 
 
 def team_of(called: nn.Module, model: nn.Module, *, histograms: bool = False) -> Team | None:
