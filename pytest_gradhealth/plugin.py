@@ -13,15 +13,16 @@ import pytest
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import GradHealth, Settings
+    from pytest_gradhealth.checks import GradHealth
     from pytest_gradhealth.record import Check
+    from pytest_gradhealth.settings import Settings
 
 MARKER = (
     "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
     "min_variation=1e-3, min_token_variation=1e-5, max_elasticity=1e3, min_elasticity=1e-5, max_growth=1e2, "
     "max_initial_loss=30, max_saturation=0.65, min_time_reach=1e-6, min_amplitude=1e-4, min_gradient_rms=1e-11, "
-    "ignore=(), layers={}, device='auto', seed=0, max_batches=4): measure the gradient of every layer of the models "
-    "that this test trains; fail when gradients vanish, explode, die or never arrive."
+    "ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5): measure the gradient of every "
+    "layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
 )
 BASE = pytest.StashKey["Settings"]()
 """The session's settings, read once."""
@@ -49,6 +50,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, settle how tables look, and refuse impossible options before anything runs."""
     config.addinivalue_line("markers", MARKER)
+    options.verbosity(config)
     if any(options.given(config, option.name)[0] is not None for option in options.OPTIONS):
         from pytest_gradhealth.session import baselines, outputs
 
@@ -74,7 +76,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say at the head of the run, once, where nothing can be watched."""
-    if not (options.given(config, "")[0] or any(item.get_closest_marker("gradhealth") for item in items)):
+    if not (options.mode(config) or any(item.get_closest_marker("gradhealth") for item in items)):
         return []
     from pytest_gradhealth.session.watching import why_nothing_can_be_watched
 
@@ -147,7 +149,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
     from functools import partial
 
     from pytest_gradhealth.checks import GradHealth
-    from pytest_gradhealth.session import baselines, progress, rendering
+    from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
@@ -157,9 +159,18 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
             hook=item.config.hook,
             show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
+            explore=_explore,
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
+            tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]
+
+
+def _explore(*given: Any) -> Any:
+    """Loaded once a check has failed."""
+    from pytest_gradhealth.experiment.remedies import explore
+
+    return explore(*given)
 
 
 def _keep(item: pytest.Item, check: Check) -> None:
@@ -173,7 +184,7 @@ def _keep(item: pytest.Item, check: Check) -> None:
 
 def _watch_all(config: pytest.Config) -> Settings | None:
     """The settings of a test without a marker; None: the suite as a whole is not watched."""
-    return _base(config) if options.given(config, "")[0] else None
+    return _base(config) if options.mode(config) else None
 
 
 def _base(config: pytest.Config) -> Settings:

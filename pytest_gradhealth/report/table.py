@@ -25,11 +25,14 @@ HEADLINES = {
     "collapse": "collapsed signal",
     "drift": "drift",
     "faint": "faint gradients",
+    "idle-optimiser": "idle optimiser",
+    "lost-update": "lost updates",
     "objective": "wrong objective",
     "unregistered": "unregistered parameters",
     "ratio": "uneven gradients",
     "saturated": "saturated activations",
     "symmetric": "identical units",
+    "unoptimised": "layers in no optimiser",
 }
 """How a kind of finding opens the verdict, where "... gradient" would not do."""
 
@@ -102,6 +105,12 @@ def _reasons(check: Check, width: int) -> Iterator[str]:
             yield from wrapped(f"{finding.kind}: {finding.message}", "  ", 4)
         for label, text in (("cause", finding.cause), ("remedy", finding.remedy)):
             yield from wrapped(text, f"  {label + ':':<8}", 10)
+    for rank, attempt in enumerate(check.tried):
+        told = f"{attempt.change}: {attempt.outcome}"
+        proof = f"; so {attempt.cause} is the cause: {attempt.remedy}" if attempt.cures and rank == 0 else ""
+        yield from wrapped(told + proof, "  tried:  ", 10)
+    if check.untried:
+        yield from wrapped(check.untried, "  untried: ", 11)
     for note in check.record.notes:
         yield from wrapped(note, "  note:   ", 10)
 
