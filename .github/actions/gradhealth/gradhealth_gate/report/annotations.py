@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradhealth_gate.commands import annotate
-from gradhealth_gate.verdict import Fault
+from gradhealth_gate.github.commands import annotate
+from gradhealth_gate.verdict.fault import Fault
 from pytest_gradhealth.report.escape import plain
 
 __all__ = ["annotate_faults", "location"]

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from gradhealth_gate.commands import silenced
-from gradhealth_gate.problems import ProblemError
+from gradhealth_gate.errors import GateError
+from gradhealth_gate.github.commands import silenced
+from gradhealth_gate.process.descendants import end_descendants
 
 __all__ = ["output_of", "resolved", "run_visibly"]
 
@@ -18,20 +20,10 @@ def run_visibly(command: Sequence[str], directory: Path, environment: Mapping[st
     """Run it with its output in the log, where no line of it is a command.
 
     Raises:
-        ProblemError: it cannot be started.
+        GateError: it cannot be started, or what it left running cannot be ended.
     """
     with silenced():
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ProblemError(f"{command[0]} cannot be started: {error.strerror or error}") from None
+        process = _start(command, directory, environment, stderr=subprocess.STDOUT)
         try:
             return process.wait()
         finally:
@@ -41,20 +33,16 @@ def run_visibly(command: Sequence[str], directory: Path, environment: Mapping[st
 
 def output_of(command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> str:
     """What it prints; empty where it fails."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     try:
-        done = subprocess.run(
-            command,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-        )
-    except OSError:
+        process = _start(command, directory, environment, **streams)
+    except GateError:
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    try:
+        printed = process.communicate()[0]
+    finally:
+        _end(process)
+    return os.fsdecode(printed) if process.returncode == 0 else ""
 
 
 def resolved(command: Sequence[str], *directories: Path) -> tuple[str, ...]:
@@ -67,9 +55,20 @@ def resolved(command: Sequence[str], *directories: Path) -> tuple[str, ...]:
     return (str(next((path for path in paths if path.exists()), paths[-1])), *rest)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _start(
+    command: Sequence[str], directory: Path, environment: Mapping[str, str], **streams: int
+) -> subprocess.Popen[bytes]:
     try:
+        return subprocess.Popen(
+            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, **streams
+        )
+    except OSError as error:
+        raise GateError(f"{command[0]} cannot be started: {error.strerror or error}") from None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (OSError, AttributeError):
-        process.kill()
+    process.kill()
     process.wait()
+    end_descendants()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gradhealth_gate.basis import Basis, Occasion, find_base
-from gradhealth_gate.git import Repository
-from gradhealth_gate.problems import NoBaseError
+from gradhealth_gate.base.commit import BaseCommit, find_base
+from gradhealth_gate.base.repository import Repository
+from gradhealth_gate.errors import BaseUnavailableError
+from gradhealth_gate.github.event import Event
 from scene import Origin, git, pull_request
 
 
@@ -17,10 +17,14 @@ def files(text: str) -> dict[str, str]:
     return {"a.txt": text}
 
 
-def found(folder: Path, event: str, payload: dict[str, Any], base_ref: str = "", sha: str = "") -> Basis:
-    repository = Repository.around(folder)
-    assert repository is not None
-    return find_base(repository, Occasion(event, payload, sha), base_ref)
+def found(folder: Path, event: str, payload: dict[str, Any], base_ref: str = "", sha: str = "") -> BaseCommit:
+    return find_base(repository(folder), Event(event, payload, sha), base_ref)
+
+
+def repository(folder: Path) -> Repository:
+    found = Repository.around(folder.resolve(), folder.parent / f"git of {folder.name}")
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("depth", [1, 2, 0])
@@ -29,19 +33,21 @@ def test_a_merge_commit_tells_its_base_at_any_depth(origin: Origin, tmp_path: Pa
     old = origin.commit(files("old"))
     head = origin.commit(files("topic"), on="topic", start=old)
     new = origin.commit(files("new"), on="main")
-    checkout = origin.checkout(tmp_path / "w", origin.merge(new, head), depth)
+    merge = origin.merge(new, head)
+    checkout = origin.checkout(tmp_path / "w", merge, depth)
     # The event still tells where the branch began; the merge commit tells what it is merged with.
-    assert found(checkout, "pull_request", pull_request(old, head, fork)).sha == new
+    assert found(checkout, "pull_request", pull_request(old, head, fork), sha=merge).sha == new
 
 
 def test_depth_two_needs_no_remote(origin: Origin, tmp_path: Path) -> None:
     base = origin.commit(files("base"))
     head = origin.commit(files("topic"), on="topic")
-    checkout = origin.checkout(tmp_path / "w", origin.merge(base, head), 2)
+    merge = origin.merge(base, head)
+    checkout = origin.checkout(tmp_path / "w", merge, 2)
     git(checkout, "remote", "remove", "origin")
-    basis = found(checkout, "pull_request", pull_request(base, head))
-    assert (basis.sha, basis.warnings) == (base, ())
-    assert "merge commit" in basis.origin
+    told = found(checkout, "pull_request", pull_request(base, head), sha=merge)
+    assert (told.sha, told.warnings) == (base, ())
+    assert "merge commit" in told.origin
 
 
 def test_a_checked_out_branch_is_compared_with_where_it_began(origin: Origin, tmp_path: Path) -> None:
@@ -67,8 +73,8 @@ def test_a_merge_that_is_not_the_pull_requests_is_not_taken_for_it(origin: Origi
 def test_a_merge_queue_tells_its_base(origin: Origin, tmp_path: Path) -> None:
     base, head = origin.commit(files("base")), origin.commit(files("head"))
     checkout = origin.checkout(tmp_path / "w", head, 2)
-    basis = found(checkout, "merge_group", {"merge_group": {"base_sha": base, "head_sha": head}})
-    assert (basis.sha, basis.origin) == (base, "what the merge queue builds on")
+    told = found(checkout, "merge_group", {"merge_group": {"base_sha": base, "head_sha": head}})
+    assert (told.sha, told.origin) == (base, "what the merge queue builds on")
 
 
 def test_a_push_of_several_commits_fetches_what_was_before(origin: Origin, tmp_path: Path) -> None:
@@ -80,9 +86,9 @@ def test_a_push_of_several_commits_fetches_what_was_before(origin: Origin, tmp_p
 def test_a_push_whose_past_is_gone_falls_back_and_says_so(origin: Origin, tmp_path: Path) -> None:
     parent, head = origin.commit(files("a")), origin.commit(files("b"))
     checkout = origin.checkout(tmp_path / "w", head, 2)
-    basis = found(checkout, "push", {"before": "e" * 40})
-    assert basis.sha == parent
-    assert "second best" in basis.warnings[0]
+    told = found(checkout, "push", {"before": "e" * 40})
+    assert told.sha == parent
+    assert "second best" in told.warnings[0]
 
 
 def test_a_new_branch_is_compared_with_where_it_began(origin: Origin, tmp_path: Path) -> None:
@@ -115,7 +121,7 @@ def test_a_base_ref_that_is_none_writes_nothing(origin: Origin, tmp_path: Path, 
     origin.commit(files("a"))
     checkout = origin.checkout(tmp_path / "w", origin.commit(files("b")), 0)
     refs = git(checkout, "for-each-ref")
-    with pytest.raises(NoBaseError, match="not to be fetched"):
+    with pytest.raises(BaseUnavailableError, match="not to be fetched"):
         found(checkout, "push", {}, name)
     assert git(checkout, "for-each-ref") == refs
 
@@ -125,16 +131,16 @@ def test_fetching_does_not_cut_the_history_of_a_full_clone(origin: Origin, tmp_p
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", f"file://{origin.folder}", str(clone))
     newer = [origin.commit(files(text)) for text in "bc"][-1]
-    assert found(clone, "push", {"before": newer}).sha == newer
-    assert git(clone, "rev-parse", "--is-shallow-repository") == "false"
-    assert git(clone, "rev-list", "--count", newer) == "3"
-    assert git(clone, "rev-parse", "HEAD") == head
+    opened = repository(clone)
+    assert find_base(opened, Event("push", {"before": newer})).sha == newer
+    assert opened.merge_base(newer, head) == head
+    assert git(clone, "cat-file", "--batch-all-objects", "--batch-check").count("commit") == 1
 
 
 def test_a_commit_is_not_compared_with_itself(origin: Origin, tmp_path: Path) -> None:
     head = origin.commit(files("a"))
     checkout = origin.checkout(tmp_path / "w", head)
-    with pytest.raises(NoBaseError, match="under test itself"):
+    with pytest.raises(BaseUnavailableError, match="under test itself"):
         found(checkout, "push", {"before": head})
 
 
@@ -158,38 +164,28 @@ def test_no_base_says_what_to_do(
     origin: Origin, tmp_path: Path, event: str, payload: dict[str, Any], message: str
 ) -> None:
     checkout = origin.checkout(tmp_path / "w", origin.commit(files("a")))
-    with pytest.raises(NoBaseError, match=message):
+    with pytest.raises(BaseUnavailableError, match=message):
         found(checkout, event, payload)
-
-
-def test_a_worktree_leaves_no_trace_and_runs_no_hook(origin: Origin, tmp_path: Path) -> None:
-    base, head = origin.commit(files("base")), origin.commit(files("head"))
-    checkout = origin.checkout(tmp_path / "w", head)
-    hook = checkout / ".git" / "hooks" / "post-checkout"
-    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/hooked'\n")
-    hook.chmod(0o755)
-    repository = Repository(checkout)
-    seen = []
-    with suppress(KeyboardInterrupt), repository.worktree(base, tmp_path / "base") as tree:
-        seen.append((tree / "a.txt").read_text())
-        raise KeyboardInterrupt
-    assert seen == ["base"]
-    assert not (tmp_path / "base").exists()
-    assert not (tmp_path / "hooked").exists()
-    assert git(checkout, "worktree", "list").count("\n") == 0
-    assert git(checkout, "status", "--porcelain") == ""
-    with pytest.raises(NoBaseError, match="cannot be had"), repository.worktree("e" * 40, tmp_path / "base"):
-        pass
 
 
 def test_files_are_read_from_a_commit(origin: Origin) -> None:
     base = origin.commit({"dir/a b's.json": "{}"})
-    repository = Repository(origin.folder)
-    assert repository.read(base, "dir/a b's.json") == b"{}"
-    assert repository.read(base, "dir") is None
-    assert repository.read(base, "../dir/x") is None
-    assert repository.files(base) == ["dir/a b's.json"]
+    opened = repository(origin.folder)
+    assert opened.read(base, "dir/a b's.json") == b"{}"
+    assert opened.read(base, "dir") is None
+    assert opened.read(base, "../dir/x") is None
+    assert opened.files(base) == ["dir/a b's.json"]
 
 
 def test_outside_a_repository_there_is_none(tmp_path: Path) -> None:
-    assert Repository.around(tmp_path) is None
+    assert Repository.around(tmp_path, tmp_path / "git") is None
+
+
+def test_a_worktree_and_a_folder_inside_it_are_understood(origin: Origin, tmp_path: Path) -> None:
+    base = origin.commit({"deep/a.txt": "old"})
+    head = origin.commit({"deep/a.txt": "new"})
+    git(origin.folder, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), head)
+    opened = Repository.around((tmp_path / "tree" / "deep").resolve(), tmp_path / "git")
+    assert opened is not None
+    assert (opened.top, opened.commit("HEAD"), opened.parents()) == ((tmp_path / "tree").resolve(), head, (base,))
+    assert opened.changed(base) == ["deep/a.txt"]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gradhealth_gate.commands import say
-from gradhealth_gate.summary import Findings, render
-from gradhealth_gate.verdict import Verdict, judge, relevant
+from gradhealth_gate.github.commands import say
+from gradhealth_gate.report.summary import Findings, render
+from gradhealth_gate.verdict.fault import Verdict
+from gradhealth_gate.verdict.judge import judge, relevant
 from pytest_gradhealth.compare import compare_reports
 from pytest_gradhealth.report.store import Report, StoreError, read_report
 
@@ -20,7 +21,8 @@ __all__ = ["MARKER", "comment", "main"]
 
 MARKER = "<!-- pytest-gradhealth -->"
 """How the comment is found again."""
-LARGEST_REPORT = 50 << 20
+LARGEST_REPORT = 20 << 20
+"""Bytes; reading one takes half a minute."""
 LARGEST_COMMENT = 60_000
 """Bytes; GitHub refuses a comment above 65536 characters."""
 UNUSABLE = 2

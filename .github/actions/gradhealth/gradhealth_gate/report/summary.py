@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gradhealth_gate.chart import profile_chart
-from gradhealth_gate.verdict import FAILING, Fault, Verdict, partner
+from gradhealth_gate.report.chart import profile_chart
+from gradhealth_gate.verdict.fault import Fault, Verdict
+from gradhealth_gate.verdict.outcome import FAILING
+from gradhealth_gate.verdict.pairs import Pairs
 from pytest_gradhealth.compare import Comparison
 from pytest_gradhealth.record import Check
 from pytest_gradhealth.report.difference import render_markdown as render_comparison
@@ -68,7 +70,7 @@ def render(findings: Findings, largest: int = LARGEST) -> str:
     lines = list(_opening(findings))
     focus = _focus(findings)
     if focus is not None:
-        before = partner(focus, findings.base)
+        before = Pairs(findings.base).partner(focus)
         sick = bool(focus.check.findings)
         old = before.check if before else None
         if old or not sick:
@@ -112,7 +114,7 @@ def _what(fault: Fault) -> str:
 
 def _limit(fault: Fault) -> str:
     """A finding has a limit for its number; what moved, for the factor."""
-    return _show(fault.limit) if fault.violation else f"{_show(fault.limit)}-fold"
+    return _show(fault.limit) if fault.violation or fault.limit is None else f"{_show(fault.limit)}-fold"
 
 
 def _focus(findings: Findings) -> StoredCheck | None:
@@ -122,7 +124,8 @@ def _focus(findings: Findings) -> StoredCheck | None:
     if worst is not None:
         return next((s for s in checks if (s.test, s.check.name) == (worst.test, worst.check)), None)
     fine = [stored for stored in checks if not stored.check.findings]
-    return next((stored for stored in fine if partner(stored, findings.base)), next(iter(fine), None))
+    pairs = Pairs(findings.base)
+    return next((stored for stored in fine if pairs.partner(stored)), next(iter(fine), None))
 
 
 def _layers(check: Check, base: Check | None, room: int) -> list[str]:
