@@ -33,21 +33,24 @@ def values(answers: list[Answer]) -> list[Any]:
     return [answer.value for answer in answers]
 
 
-def agree(spread: dict[str, Any], whole: dict[str, Any], rel: float = 1e-5) -> None:
+def about(expected: float | None) -> Any:
+    return expected and pytest.approx(expected, rel=1e-5)
+
+
+def agree(spread: dict[str, Any], whole: dict[str, Any]) -> None:
     """Hold every number that a verdict rests on to that of the whole model."""
     one, other = GradientRecord.from_dict(spread), GradientRecord.from_dict(whole)
     assert (one.model, one.source, one.names) == (other.model, other.source, other.names)
-    assert one.loss == pytest.approx(other.loss, rel=rel)
+    assert one.loss == about(other.loss)
     for mine, its in zip(one, other, strict=True):
         for name in ("norm", "weight_norm", "signal"):
-            expected = getattr(its, name)
-            assert getattr(mine, name) == (expected and pytest.approx(expected, rel=rel)), f"{mine.name}.{name}"
+            assert getattr(mine, name) == about(getattr(its, name)), f"{mine.name}.{name}"
         for name in ("shape", "parameters", "trainable", "units", "dead", "missing", "identical_units", "nan", "inf"):
             assert getattr(mine, name) == getattr(its, name), f"{mine.name}.{name}"
     for seen, there in zip(one.signals, other.signals, strict=True):
         assert seen.name == there.name
         for name in ("rms", "peak", "gradient", "zeros"):
-            assert getattr(seen, name) == pytest.approx(getattr(there, name), rel=rel), f"{seen.name}.{name}"
+            assert getattr(seen, name) == about(getattr(there, name)), f"{seen.name}.{name}"
 
 
 @pytest.mark.parametrize("way", TWO)
