@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from torch import nn
@@ -327,3 +329,33 @@ def test_sick(gradhealth):
 """
     project.makepyfile(HEAD + code)
     project.runpytest().assert_outcomes(passed=2)
+
+
+WATCHED = HEAD + "\n\n@pytest.mark.gradhealth\ndef test_it():\n    sick()\n"
+
+
+@pytest.mark.parametrize("option", ["--tb=line", "--tb=short", "--pdb"])
+def test_a_watched_failure_points_at_the_test(project: pytest.Pytester, option: str, monkeypatch: Any) -> None:
+    path = project.makepyfile(WATCHED)
+    line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "mark.gradhealth" in text)
+    monkeypatch.setattr("sys.stdin", io.StringIO("p check.name\nq\n"))
+    result = project.runpytest(option, *(["-s"] if option == "--pdb" else []))
+    text = result.stdout.str()
+    if option == "--tb=line":
+        assert f"{path}:{line}: vanishing gradient in Sequential: reach is" in text
+    if option == "--pdb":
+        assert f"> {path}({line})<module>()" in text
+        assert "'Sequential'" in text
+    else:
+        assert "session/watching.py" not in text
+
+
+@pytest.mark.parametrize("code", [WATCHED, HEAD + "def test_it(gradhealth):\n    gradhealth.check(*deep())"])
+def test_the_short_summary_begins_with_the_verdict(project: pytest.Pytester, code: str) -> None:
+    project.makepyfile(
+        test_a=code + "\ndef deep(): return net(nn.Sigmoid), torch.randn(8, 16), lambda out: out.square().mean()\n"
+    )
+    result = project.runpytest("-rf")
+    assert next(line for line in result.outlines if line.startswith("FAILED")).startswith(
+        "FAILED test_a.py::test_it - vanishing gradient in Sequential: "
+    )
