@@ -17,11 +17,14 @@ HEADLINES = {
     "collapse": "collapsed signal",
     "drift": "drift",
     "faint": "faint gradients",
+    "idle-optimiser": "idle optimiser",
+    "lost-update": "lost updates",
     "objective": "wrong objective",
     "unregistered": "unregistered parameters",
     "ratio": "uneven gradients",
     "saturated": "saturated activations",
     "symmetric": "identical units",
+    "unoptimised": "layers in no optimiser",
 }
 """How a kind of finding opens the verdict, where "... gradient" would not do."""
 
@@ -54,6 +57,12 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     hidden = len(check.findings) - len(shown)
     if hidden:
         yield f"  and {hidden} more finding{'s' if hidden > 1 else ''}; -v shows all"
+    for rank, attempt in enumerate(check.tried):
+        told = f"{attempt.change}: {attempt.outcome}"
+        proof = f"; so {attempt.cause} is the cause: {attempt.remedy}" if attempt.cures and rank == 0 else ""
+        yield from _wrapped(told + proof, "  tried:  ", 10, width)
+    if check.untried:
+        yield from _wrapped(check.untried, "  untried: ", 11, width)
     for note in check.record.notes:
         yield from _wrapped(note, "  note:   ", 10, width)
 
