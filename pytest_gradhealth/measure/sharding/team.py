@@ -51,6 +51,9 @@ class Team:
         self._before: dict[str, Tensor] | None = None
         self._gathering = _fully_sharded(model)
         """Modules whose parameters are put together for one pass; those in the graph belong to no layer known."""
+        self.reshard()
+        self._parameters = dict(model.named_parameters())
+        """As the optimiser knows them, and not as they are put together between a forward and its backward."""
 
     def run(self, one_pass: Callable[[], Pass]) -> Pass:
         """Run a forward and backward pass on every rank, and have what all of them saw.
@@ -130,7 +133,7 @@ class Team:
             yield
 
     def _gradients(self) -> dict[str, Tensor]:
-        return {name: p.grad for name, p in self._model.named_parameters() if p.grad is not None}
+        return {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
 
     def _used(self, gradients: dict[str, Tensor], wrapper: nn.parallel.DistributedDataParallel) -> dict[str, Tensor]:
         """The gradients in one order on all ranks, zeros where only others have one and the wrapper allows it."""
