@@ -197,7 +197,7 @@ def _layer(
     found = [[p.parameters[full[local]] for local in trainable if full[local] in p.parameters] for p in passes]
     norms = [math.hypot(*(gradient.norm for gradient in each)) for each in found if each]
     signal = signals.get(name)
-    sizes = {local: _number(statistics.norm(p)) for local, p in trainable.items()}
+    sizes = {local: float(statistics.norm(p)) for local, p in trainable.items()}
     norm, weight_norm = _median(norms), math.hypot(*sizes.values())
     biggest = max(own.values(), key=lambda p: p.numel())
     units = {full[local]: [g.alive for g in gradients[local] if g.alive is not None] for local in trainable}
