@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,7 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, tensors
-from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.statistics import Scalar
 from pytest_gradhealth.measure.torch_private import inside_backward
@@ -66,8 +66,7 @@ class Pass:
     parameters: dict[str, ParameterPass]
     loss: float | None
     objective: LossGraph | None = None
-    upstream: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """For each layer whose place in the graph is known, all layers that lie in front of it."""
+    upstream: Upstream = field(default_factory=Upstream)
 
 
 MANY = 100
