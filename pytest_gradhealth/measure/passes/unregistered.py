@@ -24,7 +24,8 @@ __all__ = ["Unmoved", "UnregisteredParameters", "hidden_modules"]
 
 MOST = 1000
 """Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
-OWN = frozenset({"_parameters", "_buffers", "_modules"})
+OWN = frozenset({"_parameters", "_buffers", "_modules", *(name for name in vars(nn.Module()) if "hooks" in name)})
+"""Attributes that every module has, and that list what is its own."""
 
 
 class _Place(NamedTuple):
@@ -151,8 +152,14 @@ def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
     """Modules and tensors in plain attributes, alone or in containers."""
     for path, module in model.named_modules():
         for name, value in vars(module).items():
-            for found in _unpacked(value) if name not in OWN else ():
-                yield _Place(path, name), found
+            if name not in OWN and _may_hold(value):
+                for found in _unpacked(value):
+                    yield _Place(path, name), found
+
+
+def _may_hold(value: Any) -> bool:
+    """Most attributes are switches, and empty dictionaries of hooks."""
+    return bool(value) if isinstance(value, list | tuple | dict) else isinstance(value, Tensor | nn.Module | Mapping)
 
 
 def _unpacked(value: Any) -> Iterator[nn.Module | Tensor]:
