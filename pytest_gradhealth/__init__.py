@@ -5,48 +5,67 @@ Names are loaded when they are asked for: pytest imports this package in every s
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing in every pytest session
 if TYPE_CHECKING:
-    from typing import Any
-
     from pytest_gradhealth.checks import GradHealth as GradHealth
-    from pytest_gradhealth.checks import Settings as Settings
     from pytest_gradhealth.checks import check_gradients as check_gradients
     from pytest_gradhealth.checks import plugins as plugins
     from pytest_gradhealth.errors import ConfigurationError as ConfigurationError
     from pytest_gradhealth.errors import GradientHealthError as GradientHealthError
     from pytest_gradhealth.errors import GradientHealthWarning as GradientHealthWarning
     from pytest_gradhealth.errors import MeasurementError as MeasurementError
+    from pytest_gradhealth.errors import WatchingUnavailable as WatchingUnavailable
     from pytest_gradhealth.judge.limits import Limits as Limits
     from pytest_gradhealth.record import Check as Check
+    from pytest_gradhealth.record import CustomFunction as CustomFunction
     from pytest_gradhealth.record import Finding as Finding
     from pytest_gradhealth.record import GradientRecord as GradientRecord
+    from pytest_gradhealth.record import Histogram as Histogram
     from pytest_gradhealth.record import LayerGradient as LayerGradient
+    from pytest_gradhealth.record import LossGraph as LossGraph
+    from pytest_gradhealth.record import ModelInput as ModelInput
+    from pytest_gradhealth.record import Operation as Operation
     from pytest_gradhealth.record import Signal as Signal
+    from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
+    from pytest_gradhealth.results import Measurement as Measurement
+    from pytest_gradhealth.results import WatchResult as WatchResult
+    from pytest_gradhealth.settings import Settings as Settings
+
+    __version__: str
 
 _HOMES = {
     "Check": "record",
     "ConfigurationError": "errors",
+    "CustomFunction": "record",
     "Finding": "record",
     "GradHealth": "checks",
     "GradientHealthError": "errors",
     "GradientHealthWarning": "errors",
     "GradientRecord": "record",
+    "Histogram": "record",
     "LayerGradient": "record",
     "Limits": "judge.limits",
+    "LossGraph": "record",
+    "Measurement": "results",
     "MeasurementError": "errors",
-    "Settings": "checks",
+    "ModelInput": "record",
+    "Operation": "record",
+    "Settings": "settings",
     "Signal": "record",
+    "UnregisteredParameter": "record",
+    "WatchResult": "results",
+    "WatchingUnavailable": "errors",
     "check_gradients": "checks",
     "plugins": "checks",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])
 
+if not TYPE_CHECKING:  # a type checker would take every wrong name for one that is found here
 
-def __getattr__(name: str) -> "Any":
-    import importlib
+    def __getattr__(name):
+        import importlib
 
-    if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("pytest-gradhealth")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("pytest-gradhealth")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

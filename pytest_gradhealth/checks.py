@@ -5,11 +5,9 @@ Needs no pytest session: the ``gradhealth`` fixture is a :class:`GradHealth` who
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -23,7 +21,9 @@ from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord
-from pytest_gradhealth.report.table import render, render_failure
+from pytest_gradhealth.report.table import render_failure
+from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
+from pytest_gradhealth.settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-__all__ = ["GradHealth", "Measurement", "Settings", "check_gradients", "plugins"]
+__all__ = ["GradHealth", "check_gradients", "plugins"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,47 +46,10 @@ GIVEN_AS_NONE: dict[str, Any] = {
     "cause": "its gradient is None: nothing on the way to the loss depends on it",
     "remedy": "use it in the forward pass, leave it out of what is trained, or list it in ignore=[...]",
 }
-DEVICES = r"auto|all|cpu|mps|(cuda|xpu)(:\d+)?"
 OTHER_SEEDS = (1, 2, 3)
 """Added to the seed where a gradient is missing: layers may be dropped, and tokens routed, at random."""
 LATER_STEPS = (1, 2, 4, 8)
 """Optimiser steps after which the second look measures; it stops at the first that redeems the model."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How models are measured and judged.
-
-    Raises:
-        ConfigurationError: a value is impossible.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, ``xpu`` or ``all``."""
-    device_from: str = "device"
-    """Where the device was chosen, for the error where it is not there."""
-    seed: int = 0
-    """Seed of every random number generator while measuring."""
-    max_batches: int = 4
-    """Batches taken from an iterable at most."""
-    histograms: bool = False
-    """Whether to count the elements of every layer's gradient, for TensorBoard."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
-            raise ConfigurationError(f"device={self.device!r} must be one of auto, all, cpu, cuda, cuda:N, mps, xpu")
-        _require_int("seed", self.seed, low=0, high=2**64 - 1)
-        _require_int("max_batches", self.max_batches, low=1)
-
-
-class Measurement(GradientRecord):
-    """A record that prints as its table."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return render(Check(name=self.model, record=self, judged=False))
 
 
 def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
@@ -134,7 +97,9 @@ class GradHealth:
         show: Callable[[Check], str] = render_failure,
         compare: Callable[[Check], tuple[tuple[Finding, ...], tuple[str, ...]]] | None = None,
         progress: Callable[[str], None] = lambda text: None,
+        tolerate: Callable[[Check], None] | None = None,
     ) -> None:
+        self._tolerate = tolerate
         self._settings = settings or Settings()
         self._sink = sink or (lambda check: None)
         self._hook = hook or plugins().hook
@@ -179,7 +144,7 @@ class GradHealth:
         ]
         for check in checks:
             self._raise_if_sick(check)
-        return _as_measurement(checks[0].record)
+        return as_measurement(checks[0].record)
 
     @_without_our_frames
     def measure(
@@ -199,7 +164,7 @@ class GradHealth:
         records = [rehearsal.measure() for rehearsal in rehearsals]
         for record in records:
             self._keep(Check(name=self._unique(record.model, record), record=record, judged=False))
-        return _as_measurement(records[0])
+        return as_measurement(records[0])
 
     @_without_our_frames
     def check_gradients(
@@ -235,11 +200,17 @@ class GradHealth:
         told = tuple(replace(f, **GIVEN_AS_NONE) if f.kind == "missing" else f for f in findings)
         check = self.conclude(record, (*told, *self._own_findings(record, allowed)), allowed, name)
         self._raise_if_sick(check)
-        return _as_measurement(check.record)
+        return as_measurement(check.record)
 
     @contextmanager
-    def watch(self, model: nn.Module | None = None, *, name: str | None = None, **limits: Any) -> Iterator[None]:
+    def watch(self, model: nn.Module | None = None, *, name: str | None = None, **limits: Any) -> Iterator[WatchResult]:
         """Measure and judge what trains inside the block: this model, or every model that is found.
+
+        What ``as`` names holds the records and checks once the block has ended::
+
+            with gradhealth.watch(model) as watched:
+                train(model)
+            assert watched.records[0]["stem.conv"].reach > 1e-3
 
         Args:
             model: the model, whichever of its parts is called; by default whatever a backward pass goes through.
@@ -253,8 +224,10 @@ class GradHealth:
         __tracebackhide__ = True
         settings = self._with(None, None, None, limits)
         with self.new_watch(model) as watch:
-            yield
+            result = WatchResult()
+            yield result
         checks = self.judged_passes(watch, settings, name)
+        result.end(checks)
         if not checks:
             raise MeasurementError(NOTHING_TRAINED)
         for check in checks:
@@ -395,22 +368,18 @@ class GradHealth:
         self._names[key] = self._names.get(key, 0) + 1
         return name if self._names[key] == 1 else f"{name} #{self._names[key]}"
 
+    def is_tolerated(self, check: Check) -> bool:
+        """Whether a sick check is only told, and has been."""
+        if self._tolerate is None:
+            return False
+        self._tolerate(check)
+        return True
+
     def _raise_if_sick(self, check: Check) -> None:
-        if not check.healthy:
+        if not check.healthy and not self.is_tolerated(check):
             raise GradientHealthError(self._show(check), check)
 
 
 def check_gradients(gradients: Any, weights: Any = None, **options: Any) -> Measurement:
     """:meth:`GradHealth.check_gradients` with the default settings, outside a pytest session too."""
     return GradHealth().check_gradients(gradients, weights, **options)
-
-
-def _require_int(name: str, value: object, low: int, high: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number of at least {low}")
-    if value > high:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number of at most {high}")
-
-
-def _as_measurement(record: GradientRecord) -> Measurement:
-    return Measurement(**{f.name: getattr(record, f.name) for f in fields(record)})

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_gradhealth.checks import GradHealth, Settings
+from pytest_gradhealth.checks import GradHealth
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.record import Check
 from pytest_gradhealth.report.table import render
+from pytest_gradhealth.settings import Settings
 
 __all__ = ["add_check"]
 

@@ -13,8 +13,9 @@ import pytest
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import GradHealth, Settings
+    from pytest_gradhealth.checks import GradHealth
     from pytest_gradhealth.record import Check
+    from pytest_gradhealth.settings import Settings
 
 MARKER = (
     "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
@@ -49,6 +50,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, settle how tables look, and refuse impossible options before anything runs."""
     config.addinivalue_line("markers", MARKER)
+    options.verbosity(config)
     if any(options.given(config, option.name)[0] is not None for option in options.OPTIONS):
         from pytest_gradhealth.session import baselines, outputs
 
@@ -74,7 +76,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say at the head of the run, once, where nothing can be watched."""
-    if not (options.given(config, "")[0] or any(item.get_closest_marker("gradhealth") for item in items)):
+    if not (options.mode(config) or any(item.get_closest_marker("gradhealth") for item in items)):
         return []
     from pytest_gradhealth.session.watching import why_nothing_can_be_watched
 
@@ -147,7 +149,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
     from functools import partial
 
     from pytest_gradhealth.checks import GradHealth
-    from pytest_gradhealth.session import baselines, progress, rendering
+    from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
@@ -158,6 +160,7 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
             show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
+            tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]
 
@@ -173,7 +176,7 @@ def _keep(item: pytest.Item, check: Check) -> None:
 
 def _watch_all(config: pytest.Config) -> Settings | None:
     """The settings of a test without a marker; None: the suite as a whole is not watched."""
-    return _base(config) if options.given(config, "")[0] else None
+    return _base(config) if options.mode(config) else None
 
 
 def _base(config: pytest.Config) -> Settings:

@@ -36,7 +36,7 @@ def _imports(module: str, typing_too: bool) -> Iterator[str]:
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -68,8 +68,10 @@ ALLOWED = {
     "judge": {"record", "errors"},
     "report": {"record", "errors", "judge"},
     "measure": {"record", "errors"},
-    "checks": {"record", "errors", "judge", "measure", "report", "hookspecs"},
-    "command": {"record", "errors", "judge", "measure", "report", "checks"},
+    "settings": {"errors", "judge"},
+    "results": {"record", "errors", "report"},
+    "checks": {"record", "errors", "judge", "measure", "report", "hookspecs", "settings", "results"},
+    "command": {"record", "errors", "judge", "measure", "report", "settings", "checks"},
 }
 
 

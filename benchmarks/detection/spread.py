@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from benchmarks.detection.cases import Case
-from benchmarks.detection.faults import faulty_cases, host_cases
+from benchmarks.detection.faults import faulty_cases
 from benchmarks.detection.healthy import healthy_cases
+from benchmarks.detection.hosts import host_cases
 
 RESULTS = Path(__file__).parent / "results"
 EVERY = 15.0

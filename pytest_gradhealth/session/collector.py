@@ -65,18 +65,20 @@ class Collector:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what was asked for; nothing at all where nothing was checked."""
-        from pytest_gradhealth.session.options import given
+        from pytest_gradhealth.session.options import given, mode, verbosity
 
-        verbosity = self._config.get_verbosity("gradhealth")
+        level = verbosity(self._config)
         asked = bool(given(self._config, "report")[0])
         for line in self._lines:
             terminalreporter.write_line(line, red=line.startswith("ERROR"))
-        if not self._raw or (verbosity < 0 and not asked):
+        only_reports = mode(self._config) == "report"
+        if not self._raw or (level < 0 and not asked and not only_reports):
             return
-        if asked:
+        shown = [(test, check) for test, check in self.checks if asked or (only_reports and not check.healthy)]
+        if shown:
             terminalreporter.section("gradient health")
-            for test, check in self.checks:
-                self._print(terminalreporter, test, check, verbosity)
+            for test, check in shown:
+                self._print(terminalreporter, test, check, level)
         terminalreporter.write_line(self._closing())
 
     @cached_property

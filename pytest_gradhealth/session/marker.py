@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_gradhealth.checks import Settings
 from pytest_gradhealth.errors import ConfigurationError, unknown
 from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.settings import Settings
 
 __all__ = ["apply_markers"]
 

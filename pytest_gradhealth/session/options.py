@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import Settings
+    from pytest_gradhealth.settings import Settings
 
-__all__ = ["add_options", "given", "path_of", "read_settings"]
+__all__ = ["add_options", "given", "mode", "path_of", "read_settings", "verbosity"]
+
+OFF = ("off", "none")
+"""What switches a limit off."""
+MODES = ("fail", "report")
 
 
 class Option(NamedTuple):  # a dataclass would take a millisecond more to make, in every session
@@ -52,8 +58,13 @@ MEASURING = (
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
     Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
 )
+MODE = Option(
+    "",
+    "mode",
+    "Watch every model that any test sends a backward pass through. fail (the default): a sick model fails its test; "
+    "report: nothing fails, what is found is a warning and a section of the summary",
+)
 SWITCHES = (
-    Option("", "bool", "Watch every model that any test sends a backward pass through"),
     Option("report", "bool", "Print every check's table and a closing summary, healthy ones too"),
     Option("ascii", "bool", "Draw tables with ASCII characters only"),
 )
@@ -71,23 +82,61 @@ BASELINE = (
     Option("update_on_ci", "bool", "Accept it even where the variable CI is set"),
     Option("max_drift", "float", "Factor by which a layer may differ from its baseline. Default: 3.", "FACTOR"),
 )
-OPTIONS = (*SWITCHES, *MEASURING, *LIMITS, *FILES, *BASELINE)
-TYPES = {"float": float, "int": int, "string": str}
+OPTIONS = (MODE, *SWITCHES, *MEASURING, *LIMITS, *FILES, *BASELINE)
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Register every option twice: on the command line, where the default must be None, and in the ini file."""
     group = parser.getgroup("gradhealth", "gradient health of PyTorch models")
     for option in OPTIONS:
-        if option.type == "bool":
-            group.addoption(option.flag, dest=option.key, action="store_true", default=None, help=option.help)
-        else:
-            kind = TYPES[option.type]
-            group.addoption(
-                option.flag, dest=option.key, type=kind, default=None, metavar=option.metavar, help=option.help
-            )
-        parser.addini(option.key, f"Like {option.flag}", type=option.type, default=None)  # type: ignore[arg-type]
-    parser.addini("verbosity_gradhealth", "Verbosity of gradient tables; 'auto' is that of -v and -q", default="auto")
+        _add_option(group, option)
+        default: Any = None
+        parser.addini(option.key, f"Like {option.flag}", type=_ini_type(option), default=default)
+    auto: Any = int | Literal["auto"] if pytest.version_tuple >= (9, 2) else "string"
+    parser.addini("verbosity_gradhealth", "Verbosity of tables; 'auto' is that of -v and -q", type=auto, default="auto")
+
+
+def _add_option(group: pytest.OptionGroup, option: Option) -> None:
+    if option.type == "mode":
+        flags = (option.flag, *(f"{option.flag}={name}" for name in MODES))
+        group.addoption(*flags, dest=option.key, action=_Mode, nargs=0, default=None, help=option.help)
+    elif option.type == "bool":
+        group.addoption(option.flag, dest=option.key, action="store_true", default=None, help=option.help)
+    else:
+        kind: Any = _limit if option in LIMITS else TYPES[option.type]
+        metavar = option.metavar
+        group.addoption(option.flag, dest=option.key, type=kind, default=None, metavar=metavar, help=option.help)
+
+
+class _Mode(argparse.Action):
+    """A bare ``--gradhealth`` must not swallow the path behind it, so that each mode is an option without a value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, (option_string or "").partition("=")[2] or MODES[0])
+
+
+def _limit(text: str) -> float | str:
+    return text.lower() if text.lower() in OFF else float(text)
+
+
+_limit.__name__ = "float"  # what argparse calls it in an error
+TYPES = {"float": float, "int": int, "string": str}
+
+
+def _ini_type(option: Option) -> Any:
+    """Before pytest 9.2 a value has one type: there a limit cannot be switched off in an ini file."""
+    several = pytest.version_tuple >= (9, 2)
+    if option.type == "mode":
+        return bool | Literal["fail", "report"] if several else "string"
+    if option in LIMITS and several:
+        return float | Literal["off", "none"]
+    return option.type
 
 
 def given(config: pytest.Config, name: str) -> tuple[Any, str]:
@@ -103,8 +152,35 @@ def given(config: pytest.Config, name: str) -> tuple[Any, str]:
     try:
         value = config.getini(option.key)
     except (TypeError, ValueError, pytest.UsageError) as error:
-        raise pytest.UsageError(f"{option.key} in {config.inipath} must be of type {option.type}: {error}") from None
+        kind = " or ".join(MODES) if option.type == "mode" else f"of type {option.type}"
+        raise pytest.UsageError(f"{option.key} in {config.inipath} must be {kind}: {error}") from None
     return value, f"{option.key} in {config.inipath}"
+
+
+def mode(config: pytest.Config) -> str:
+    """Whether the whole suite is watched, and whether a sick model fails its test: ``fail``, ``report`` or empty.
+
+    Raises:
+        pytest.UsageError: the ini file holds neither.
+    """
+    value, source = given(config, MODE.name)
+    known: dict[Any, str] = {None: "", False: "", "false": "", "": "", True: "fail", "true": "fail"}
+    known |= {name: name for name in MODES}
+    if value not in known:
+        raise pytest.UsageError(f"{source} must be {' or '.join(MODES)}, got {value!r}")
+    return known[value]
+
+
+def verbosity(config: pytest.Config) -> int:
+    """How much of a table is shown: below 0 none of it, above 0 all.
+
+    Raises:
+        pytest.UsageError: the ini file holds neither a number nor ``auto``.
+    """
+    try:
+        return config.get_verbosity("gradhealth")
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"verbosity_gradhealth in {config.inipath} must be a number or auto: {error}") from None
 
 
 def path_of(config: pytest.Config, value: str, source: str) -> Path:
@@ -119,9 +195,9 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: a value is out of range; the message names its source.
     """
-    from pytest_gradhealth.checks import Settings
     from pytest_gradhealth.errors import ConfigurationError
     from pytest_gradhealth.judge.limits import Limits
+    from pytest_gradhealth.settings import Settings
 
     limits: dict[str, Any] = {}
     settings: dict[str, Any] = {"histograms": bool(given(config, "tensorboard")[0])}
@@ -129,7 +205,7 @@ def read_settings(config: pytest.Config) -> Settings:
         value, source = given(config, option.name)
         if value is None:
             continue
-        (limits if option in LIMITS else settings)[option.name] = value
+        (limits if option in LIMITS else settings)[option.name] = None if value in OFF else value
         if option.name == "device":
             settings["device_from"] = source
         try:

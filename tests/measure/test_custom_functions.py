@@ -81,6 +81,53 @@ def test_a_gradient_that_is_changed_on_purpose(measured: Measured, forward: Any,
     assert not found(measured, function("OnPurpose", forward, backward))
 
 
+class Masked(torch.autograd.Function):
+    """Keeps what is above zero, and lets every gradient through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * (x > 0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class WayBack(torch.autograd.Function):
+    """A product whose gradient takes a way of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, way_back: Tensor) -> Tensor:
+        ctx.save_for_backward(way_back)
+        return x @ weight
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient @ ctx.saved_tensors[0].T, None, None
+
+
+class FeedbackAlignment(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(6, 16), nn.Linear(8, 5)
+        self.register_buffer("weight", torch.randn(16, 8))
+        self.register_buffer("way_back", torch.randn(16, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head(WayBack.apply(self.inner(x), self.weight, self.way_back))
+        return made
+
+
+def test_a_gradient_that_passes_straight_through_a_mask(measured: Measured) -> None:
+    (told,) = found(measured, Masked)
+    assert told.difference < 1e-6
+
+
+def test_a_way_back_of_its_own(measured: Measured) -> None:
+    batch = torch.randn(8, 6), torch.randint(5, (8,))
+    assert not measured(FeedbackAlignment, batch, loss=F.cross_entropy).custom_functions
+
+
 def test_nothing_of_the_function_is_left_changed(measured: Measured) -> None:
     applied = swish(lambda x, g: g * slope(x))
     found(measured, applied)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import pytest_gradhealth
-from pytest_gradhealth.checks import GradHealth, Settings
+from pytest_gradhealth.checks import GradHealth
 from pytest_gradhealth.measure.passes.statistics import tally
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Check, GradientRecord, Histogram
+from pytest_gradhealth.settings import Settings
 
 Measured = Callable[..., GradientRecord]
 

@@ -144,3 +144,105 @@ def test_settings_are_validated_without_pytest_too() -> None:
 
     with pytest.raises(ConfigurationError, match="device='tpu' must be one of"):
         Settings(device="tpu")
+
+
+SICK = """
+import pytest
+from small_nets import *
+
+def deep():
+    torch.manual_seed(0)
+    return nn.Sequential(*[layer for _ in range(12) for layer in (nn.Linear(3, 3), nn.Sigmoid())])
+
+def train():
+    deep()(X).square().mean().backward()
+
+def test_watched(): train()
+def test_fixture(gradhealth): gradhealth.check(deep, X, square)
+@pytest.mark.gradhealth
+def test_marked(): train()
+@pytest.mark.gradhealth
+def test_marked_in_vain(): pass
+@pytest.mark.xfail(strict=True)
+def test_expected(gradhealth): gradhealth.check(deep, X, square)
+"""
+
+
+@pytest.mark.parametrize("error", [(), ("-Werror",)], ids=["", "warnings are errors"])
+@pytest.mark.parametrize("asked", ["--gradhealth=report", "ini"])
+def test_report_fails_nothing_and_tells_all(project: pytest.Pytester, asked: str, error: tuple[str, ...]) -> None:
+    project.makepyfile(SICK)
+    if asked == "ini":
+        project.makeini("[pytest]\ngradhealth = report")
+    result = project.runpytest(*([asked] if asked != "ini" else []), *error)
+    result.assert_outcomes(passed=4, xfailed=1, warnings=0 if error else 4)
+    text = result.stdout.str()
+    section = text[text.index("= gradient health =") :]
+    for test in ("watched", "fixture", "marked", "expected"):
+        assert f"::test_{test}\nvanishing gradient in Sequential:" in section
+    if not error:
+        assert (
+            "GradientHealthWarning: test_report_fails_nothing_and_tells_all.py::test_watched: vanishing gradient in"
+            in text
+        )
+        assert "::test_marked_in_vain: nothing was trained" in text
+
+
+@pytest.mark.parametrize(
+    "mode", [("--gradhealth",), ("--gradhealth=fail",), ("-o", "gradhealth=fail"), ("-o", "gradhealth=true")]
+)
+def test_a_bare_flag_fails_and_takes_no_path_for_a_mode(project: pytest.Pytester, mode: tuple[str, ...]) -> None:
+    path = project.makepyfile(SICK)
+    project.runpytest(*mode, path.name).assert_outcomes(failed=4, xfailed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--gradhealth=silent"],
+            "*argument --gradhealth/--gradhealth=fail/--gradhealth=report: ignored explicit argument 'silent'",
+        ),
+        (["-o", "gradhealth=silent"], "*gradhealth in * must be fail or report*"),
+    ],
+)
+def test_an_unknown_mode_is_refused_with_what_there_is(
+    project: pytest.Pytester, arguments: list[str], message: str
+) -> None:
+    project.makepyfile(SICK)
+    result = project.runpytest(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("word", ["off", "none"])
+def test_a_limit_is_switched_off_from_the_command_line(project: pytest.Pytester, seen: Seen, word: str) -> None:
+    project.makepyfile(TEST)
+    project.runpytest(f"--gradhealth-min-reach={word}").assert_outcomes(passed=1)
+    (check,) = seen()
+    assert "min_reach" not in check["limits"]
+
+
+several_types = pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="a value of one type only before pytest 9.2")
+
+
+@several_types
+@pytest.mark.parametrize("table", [INI_OPTIONS, NATIVE])
+def test_a_limit_is_switched_off_from_the_ini_file(project: pytest.Pytester, seen: Seen, table: str) -> None:
+    project.makepyprojecttoml(table + 'gradhealth_min_reach = "off"\ngradhealth_max_norm = 5e9')
+    project.makepyfile(TEST)
+    project.runpytest().assert_outcomes(passed=1)
+    (check,) = seen()
+    assert "min_reach" not in check["limits"]
+    assert check["limits"]["max_norm"] == 5e9
+
+
+@several_types
+@pytest.mark.parametrize("value", ["1", '"1"', '"auto"'])
+def test_the_verbosity_in_native_toml(project: pytest.Pytester, value: str) -> None:
+    project.makepyprojecttoml(f"{NATIVE}verbosity_gradhealth = {value}")
+    project.makepyfile(TEST)
+    if value == '"1"':
+        assert "expects one of" in project.runpytest().stderr.str()
+    else:
+        project.runpytest().assert_outcomes(passed=1)

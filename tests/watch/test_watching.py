@@ -304,3 +304,26 @@ def test_it():
 """
     project.makepyfile(HEAD + code)
     project.runpytest("--gradhealth").assert_outcomes(passed=1)
+
+
+def test_a_watched_block_gives_its_records(project: pytest.Pytester) -> None:
+    code = """
+from pytest_gradhealth import GradientHealthError, Measurement, MeasurementError
+
+def test_healthy(gradhealth):
+    model = net()
+    with gradhealth.watch(model) as watched:
+        train(model)
+        with pytest.raises(MeasurementError, match="before the watched block has ended"):
+            watched.records
+    (record,) = watched.records
+    assert isinstance(record, Measurement) and record["0"].norm > 0
+    assert watched.checks[0].healthy and str(watched).startswith("Sequential: healthy")
+
+def test_sick(gradhealth):
+    with pytest.raises(GradientHealthError), gradhealth.watch() as watched:
+        sick()
+    assert not watched.checks[0].healthy
+"""
+    project.makepyfile(HEAD + code)
+    project.runpytest().assert_outcomes(passed=2)

@@ -1,16 +1,45 @@
-"""The faulty half of the detection benchmark: small networks that learn, each with one thing wrong."""
+"""The faulty half of the detection benchmark: small networks that learn, each with one thing wrong, by family of fault.
+
+Whether a fault keeps its host from learning is not decided here but by training (``label.py``, ``labels.json``).
+"""
 
 from __future__ import annotations
 
-from ..cases import Case
-from .first import first_cases, host_cases
-from .fourth import fourth_cases
-from .second import second_cases
-from .third import third_cases
+from benchmarks.detection.cases import Case
 
-__all__ = ["faulty_cases", "host_cases"]
+from . import (
+    activation,
+    attention,
+    data,
+    gradient_path,
+    initialisation,
+    loss,
+    normalisation,
+    numerics,
+    output,
+    parameters,
+    recurrence,
+    wiring,
+)
+
+FAMILIES = (
+    activation,
+    attention,
+    data,
+    gradient_path,
+    initialisation,
+    loss,
+    normalisation,
+    numerics,
+    output,
+    parameters,
+    recurrence,
+    wiring,
+)
 
 
 def faulty_cases() -> list[Case]:
     """Every fault, in a fixed order."""
-    return [*first_cases(), *second_cases(), *third_cases(), *fourth_cases()]
+    cases = [case for family in FAMILIES for operator in family.OPERATORS for case in operator()]
+    assert len({one.name for one in cases}) == len(cases), "two cases of the same name"
+    return cases

@@ -1,16 +1,24 @@
-"""Hosts on token sequences: recurrent, convolutional and attention nets, adapters, towers joined."""
+"""Hosts on sequences: recurrent, convolutional and state-space nets, forecasts."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from .dense import LowRank, Stack
-from .vision import Patches, PlainBlock, TokenHead
+from benchmarks.detection.hosts.host import Host
+from benchmarks.detection.vocabulary.stacks import Stack
+from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, classify, randint, regress
+
+
+def prepare(rnn: nn.RNNBase) -> None:
+    """Orthogonal recurrence, and for an LSTM an open forget gate."""
+    for name, parameter in rnn.named_parameters():
+        if name.startswith("weight_hh"):
+            for chunk in parameter.detach().chunk(len(parameter) // rnn.hidden_size):
+                nn.init.orthogonal_(chunk)
+        elif name.startswith("bias") and isinstance(rnn, nn.LSTM):
+            parameter.detach()[rnn.hidden_size : 2 * rnn.hidden_size].fill_(1.0)
 
 
 class Recurrent(nn.Module):
@@ -28,14 +36,14 @@ class Recurrent(nn.Module):
         return self.head(states[:, -1])
 
 
-def prepare(rnn: nn.RNNBase) -> None:
-    """Orthogonal recurrence, and for an LSTM an open forget gate."""
-    for name, parameter in rnn.named_parameters():
-        if name.startswith("weight_hh"):
-            for chunk in parameter.detach().chunk(len(parameter) // rnn.hidden_size):
-                nn.init.orthogonal_(chunk)
-        elif name.startswith("bias") and isinstance(rnn, nn.LSTM):
-            parameter.detach()[rnn.hidden_size : 2 * rnn.hidden_size].fill_(1.0)
+def first_token(length: int = 8, vocab: int = 6, classes: int = 3) -> Task:
+    """The first token decides; everything after it is noise to be carried past."""
+
+    def draw(g: Generator, size: int) -> TaskBatch:
+        tokens = randint(g, vocab, size, length)
+        return (tokens,), tokens[:, 0] % classes
+
+    return classify(draw, classes)
 
 
 class Unrolled(nn.Module):
@@ -90,203 +98,249 @@ def tcn(width: int = 24) -> nn.Module:
     return Stack(ChannelsFirst(6, width), blocks, LastStep(width, 3))
 
 
-class Attention(nn.Module):
-    def __init__(self, width: int, heads: int = 2) -> None:
-        super().__init__()
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
-        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
-        self.heads, self.scale, self.mask = heads, 1 / math.sqrt(width // heads), "none"
+class MinGRU(nn.Module):
+    """minGRU: gate and candidate see the input only; a residual around, LayerNorm in front."""
 
-    def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)  # type: ignore[no-untyped-call]
-
-    def hidden(self, rows: int, columns: int) -> Tensor:
-        """True where attention is forbidden."""
-        ones = torch.ones(rows, columns, dtype=torch.bool)
-        return {"causal": ones.triu(1), "all": ones, "self": ~torch.eye(rows, columns, dtype=torch.bool)}[self.mask]
-
-    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
-        source = x if memory is None else memory
-        query, key, value = self.split(self.query(x)), self.split(self.key(source)), self.split(self.value(source))
-        scores = query @ key.transpose(-1, -2) * self.scale
-        if self.mask != "none":
-            scores = scores.masked_fill(self.hidden(*scores.shape[-2:]), -math.inf)
-        return self.out((scores.softmax(-1) @ value).transpose(-2, -3).flatten(-2))
-
-
-class FeedForward(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1, self.act, self.fc2 = nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
-
-
-class PreNorm(nn.Module):
-    def __init__(self, width: int, mask: str = "none") -> None:
-        super().__init__()
-        self.norm1, self.attn = nn.LayerNorm(width), Attention(width)
-        self.norm2, self.mlp = nn.LayerNorm(width), FeedForward(width, 2 * width)
-        self.attn.mask = mask
-        self.residual = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.residual:
-            return self.mlp(self.norm2(self.attn(self.norm1(x))))
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class PostNorm(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.attn, self.norm1 = Attention(width), nn.LayerNorm(width)
-        self.mlp, self.norm2 = FeedForward(width, 2 * width), nn.LayerNorm(width)
-        self.residual = True
+        self.norm, self.gate, self.candidate = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
+        self.out, self.residual, self.cut = nn.Linear(width, width), True, False
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.residual:
-            return self.norm2(self.mlp(self.norm1(self.attn(x))))
-        x = self.norm1(x + self.attn(x))
-        return self.norm2(x + self.mlp(x))
+        drive = self.norm(x)
+        gate, fresh = self.gate(drive).sigmoid(), self.candidate(drive)
+        state, states = torch.zeros_like(x[:, 0]), []
+        for t in range(x.shape[1]):
+            before = state.detach() if self.cut else state
+            state = (1 - gate[:, t]) * before + gate[:, t] * fresh[:, t]
+            states.append(state)
+        out = self.out(torch.stack(states, 1))
+        return x + out if self.residual else out
 
 
-class Tokens(nn.Module):
-    """Token and place embeddings added."""
+class LastRow(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, -1])
 
-    def __init__(self, vocab: int, width: int, length: int) -> None:
+
+def mingru(depth: int = 2, width: int = 16) -> nn.Module:
+    return Stack(nn.Linear(2, width), [MinGRU(width) for _ in range(depth)], LastRow(width, 1))
+
+
+def leaky(length: int = 14, decay: float = 0.8) -> Task:
+    """The leaky sum of a random signal, weighed by a second one."""
+
+    def draw(g: Generator, size: int) -> TaskBatch:
+        x = torch.randn(size, length, 2, generator=g)
+        weight = decay ** torch.arange(length - 1, -1, -1)
+        return (x,), (x[..., 0] * weight).sum(1, keepdim=True).tanh() + 0.5 * (x[:, -1:, 1])
+
+    return regress(draw)
+
+
+class Forecast(nn.Module):
+    """N-HiTS: blocks at ever finer scales subtract what they explain and add what they foretell."""
+
+    def __init__(self, past: int = 24, ahead: int = 8, width: int = 32) -> None:
         super().__init__()
-        self.words, self.places = nn.Embedding(vocab, width), nn.Embedding(length, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.words(tokens) + self.places(torch.arange(tokens.shape[-1]))
-
-
-class FirstToken(nn.Module):
-    def __init__(self, width: int, classes: int, norm: bool = True) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
-        self.linear = nn.Linear(width, classes)
+        self.ahead, self.scales = ahead, (4, 2, 1)
+        self.body = nn.ModuleList(
+            nn.Sequential(nn.Linear(past // s, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+            for s in self.scales
+        )
+        self.back = nn.ModuleList(nn.Linear(width, past // s) for s in self.scales[:-1])
+        self.heads = nn.ModuleList(nn.Linear(width, max(ahead // s, 2)) for s in self.scales)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.norm(x[:, 0]))
+        answer = torch.zeros(len(x), self.ahead)
+        for i, scale in enumerate(self.scales):
+            hidden = self.body[i](F.max_pool1d(x[:, None], scale)[:, 0])
+            answer = answer + F.interpolate(self.heads[i](hidden)[:, None], size=self.ahead, mode="linear")[:, 0]
+            if i < len(self.back):
+                x = x - F.interpolate(self.back[i](hidden)[:, None], size=x.shape[1], mode="linear")[:, 0]
+        return answer
 
 
-def encoder(depth: int, block: Callable[[int], nn.Module] = PreNorm, width: int = 16) -> nn.Module:
-    return Stack(Tokens(6, width, 8), [block(width) for _ in range(depth)], FirstToken(width, 3, block is PreNorm))
+def seasons(past: int = 24, ahead: int = 8) -> Task:
+    """A sine on a slope, to be continued."""
+
+    def draw(g: Generator, size: int) -> TaskBatch:
+        phase, period = 6.283 * torch.rand(size, 1, generator=g), 6 + 6 * torch.rand(size, 1, generator=g)
+        slope = 0.05 * torch.randn(size, 1, generator=g)
+        time = torch.arange(past + ahead)
+        line = (6.283 * time / period + phase).sin() + slope * (time - past)
+        line = line + 0.05 * torch.randn(line.shape, generator=g)
+        return (line[:, :past],), line[:, past:]
+
+    return regress(draw)
 
 
-def torch_encoder(depth: int = 3, width: int = 16) -> nn.Module:
-    """PyTorch's own layers, whose activation is a function and whose attention is one fused module."""
+class Elman(nn.Module):
+    """A plain recurrent net over lines of several lengths, unrolled by hand; reads the state at the line's end.
 
-    def block() -> nn.Module:
-        return nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+    ``cut`` detaches the state between steps, ``forgets`` starts it anew, ``reads`` says which state is read out.
+    """
 
-    return Stack(Tokens(6, width, 8), [block() for _ in range(depth)], FirstToken(width, 3))
-
-
-def adapted(depth: int = 3, width: int = 16) -> nn.Module:
-    """A frozen random encoder; adapters on queries, values and both feed-forward layers, and the head, are trained."""
-    model = encoder(depth, width=width)
-    for part in (model.stem, model.body):
-        part.requires_grad_(False)
-    for block in model.body:  # type: ignore[union-attr]
-        block.attn.query, block.attn.value = LowRank(block.attn.query), LowRank(block.attn.value)
-        block.mlp.fc1, block.mlp.fc2 = LowRank(block.mlp.fc1), LowRank(block.mlp.fc2)
-    return model
-
-
-def vit(depth: int = 3, width: int = 16) -> nn.Module:
-    return Stack(Patches(width), [PreNorm(width) for _ in range(depth)], TokenHead(width, 4))
-
-
-class GPT(nn.Module):
-    """Causal, with the output layer tied to the token embedding."""
-
-    def __init__(self, vocab: int = 6, width: int = 24, depth: int = 2, length: int = 9) -> None:
+    def __init__(self, inputs: int = 2, width: int = 24) -> None:
         super().__init__()
-        self.stem = Tokens(vocab, width, length)
-        self.body = nn.Sequential(*[PreNorm(width, "causal") for _ in range(depth)])
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocab, bias=False)
-        nn.init.normal_(self.stem.words.weight, std=0.2)
-        nn.init.normal_(self.stem.places.weight, std=0.2)
-        self.head.weight = self.stem.words.weight
+        self.cell, self.head = nn.RNNCell(inputs, width), nn.Linear(width, 1)
+        nn.init.orthogonal_(self.cell.weight_hh)
+        self.cut, self.forgets, self.reads = False, False, "end"
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.head(self.norm(self.body(self.stem(tokens))))
+    def states(self, x: Tensor) -> Tensor:
+        state, states = torch.zeros(len(x), self.cell.hidden_size), []
+        for t in range(x.shape[1]):
+            before = torch.zeros_like(state) if self.forgets else state.detach() if self.cut else state
+            state = self.cell(x[:, t], before)
+            states.append(state)
+        return torch.stack(states, 1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        states = self.states(x)
+        if self.reads == "first":
+            return self.head(states[:, 0])
+        if self.reads == "unsorted":
+            states = states[lengths.argsort(descending=True)]
+        place = torch.full_like(lengths, -1) % x.shape[1] if self.reads == "padding" else lengths - 1
+        return self.head(states[torch.arange(len(x)), place])
 
 
-class CrossBlock(nn.Module):
-    def __init__(self, width: int) -> None:
+def added(longest: int = 6) -> Task:
+    """Lines of several lengths, filled up with zeros: the sum of what is marked, with noise in between."""
+
+    def draw(g: Generator, size: int) -> TaskBatch:
+        lengths = longest // 2 + randint(g, longest // 2 + 1, size)
+        inside = (torch.arange(longest) < lengths[:, None]).float()
+        value = (2 * torch.rand(size, longest, generator=g) - 1) * inside
+        marked = (torch.rand(size, longest, generator=g) < 0.4).float() * inside
+        return (torch.stack([value, marked], 2), lengths), (value * marked).sum(1, keepdim=True)
+
+    return regress(draw)
+
+
+class SelectiveSSM(nn.Module):
+    """Mamba's block as a loop: a state whose decay and whose input depend on what is read."""
+
+    def __init__(self, d_model: int, d_state: int = 4, expand: int = 2) -> None:
         super().__init__()
-        self.norm1, self.attn = nn.LayerNorm(width), Attention(width)
-        self.norm2, self.cross = nn.LayerNorm(width), Attention(width)
-        self.norm3, self.mlp = nn.LayerNorm(width), FeedForward(width, 2 * width)
-        self.attn.mask = "causal"
+        d_inner = expand * d_model
+        self.in_proj, self.out_proj = nn.Linear(d_model, 2 * d_inner, bias=False), nn.Linear(d_inner, d_model, False)
+        self.conv1d = nn.Conv1d(d_inner, d_inner, 2, padding=1, groups=d_inner)
+        self.x_proj, self.dt_proj = nn.Linear(d_inner, 2 * d_state, bias=False), nn.Linear(d_inner, d_inner)
+        self.A_log = nn.Parameter(torch.arange(1, d_state + 1).float().log().repeat(d_inner, 1))
+        self.D = nn.Parameter(torch.ones(d_inner))
+        nn.init.constant_(self.dt_proj.bias, -1.5)
 
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        x = x + self.cross(self.norm2(x), memory)
-        return x + self.mlp(self.norm3(x))
+    def decay(self, dt: Tensor) -> Tensor:
+        return torch.exp(-dt[..., None] * self.A_log.exp())
+
+    def scan(self, x: Tensor) -> Tensor:
+        dt = F.softplus(self.dt_proj(x))
+        b, c = self.x_proj(x).chunk(2, dim=-1)
+        kept, given = self.decay(dt), (dt * x)[..., None] * b[:, :, None]
+        state, ys = torch.zeros_like(given[:, 0]), []
+        for t in range(x.shape[1]):
+            state = kept[:, t] * state + given[:, t]
+            ys.append((state * c[:, t, None]).sum(-1))
+        return torch.stack(ys, dim=1) + self.D * x
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner, gate = self.in_proj(x).chunk(2, dim=-1)
+        inner = F.silu(self.conv1d(inner.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
+        return self.out_proj(self.scan(inner) * F.silu(gate))
 
 
-class Translator(nn.Module):
-    """Encoder and decoder with cross attention."""
-
-    def __init__(self, vocab: int = 6, width: int = 24, length: int = 4) -> None:
+class MambaLayer(nn.Module):
+    def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.source, self.target = Tokens(vocab, width, length), Tokens(vocab + 1, width, length)
-        self.encoder = nn.Sequential(PreNorm(width))
-        self.decoder = nn.ModuleList([CrossBlock(width), CrossBlock(width)])
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocab)
+        self.norm, self.mixer = nn.RMSNorm(d_model), SelectiveSSM(d_model)
 
-    def forward(self, source: Tensor, given: Tensor) -> Tensor:
-        memory, x = self.encoder(self.source(source)), self.target(given)
-        for block in self.decoder:
-            x = block(x, memory)
-        return self.head(self.norm(x))
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mixer(self.norm(x))
 
 
-class TwoTowers(nn.Module):
-    """An image tower and a text tower, joined by concatenation."""
-
-    def __init__(self, width: int = 12) -> None:
+class Mamba(nn.Module):
+    def __init__(self, inputs: int = 2, d_model: int = 16, n_layer: int = 2) -> None:
         super().__init__()
-        blocks = [PlainBlock(1, width, True, 2), PlainBlock(width, width, True, 2)]
-        self.image = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.text = nn.Sequential(Tokens(6, width, 4), PreNorm(width), nn.LayerNorm(width))
-        self.join, self.act = nn.Linear(2 * width, 24), nn.ReLU()
-        self.head = nn.Linear(24, 4)
+        self.inlet = nn.Linear(inputs, d_model)
+        self.layers = nn.Sequential(*(MambaLayer(d_model) for _ in range(n_layer)))
+        self.norm_f, self.readout = nn.RMSNorm(d_model), nn.Linear(d_model, 1)
 
-    def forward(self, image: Tensor, words: Tensor) -> Tensor:
-        joined = torch.cat([self.image(image), self.text(words).mean(1)], 1)
-        return self.head(self.act(self.join(joined)))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.norm_f(self.layers(self.inlet(x))[:, -1]))
 
 
-class FieldTokens(nn.Module):
-    """FT-Transformer's tokeniser: every column of a table becomes a token."""
+def last_marked(length: int = 8) -> Task:
+    """A line of numbers, some of them marked: the last marked one is to be kept in mind."""
 
-    def __init__(self, numbers: int, kinds: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(numbers, width) * 0.7)
-        self.bias = nn.Parameter(torch.randn(numbers, width) * 0.7)
-        self.kinds = nn.Embedding(2 * kinds, width)
-        self.summary = nn.Parameter(torch.randn(1, width) * 0.7)
+    def draw(g: Generator, size: int) -> TaskBatch:
+        value = torch.randn(size, length, generator=g)
+        marked = torch.rand(size, length, generator=g) < 0.3
+        marked[:, 0] = True
+        last = (marked * torch.arange(length)).amax(1, keepdim=True)
+        return (torch.stack([value, marked.float()], 2),), value.gather(1, last)
 
-    def forward(self, numbers: Tensor, kinds: Tensor) -> Tensor:
-        columns = numbers[..., None] * self.weight + self.bias
-        categories = self.kinds(kinds + 2 * torch.arange(kinds.shape[1]))
-        return torch.cat([self.summary.expand(len(numbers), 1, -1), columns, categories], 1)
+    return regress(draw)
 
 
-class TableNet(nn.Module):
-    def __init__(self, width: int = 16, depth: int = 2) -> None:
-        super().__init__()
-        self.stem = FieldTokens(4, 2, width)
-        self.body = nn.Sequential(*[PreNorm(width) for _ in range(depth)])
-        self.head = FirstToken(width, 2)
-
-    def forward(self, numbers: Tensor, kinds: Tensor) -> Tensor:
-        return self.head(self.body(self.stem(numbers, kinds)))
+def hosts() -> list[Host]:
+    """The hosts of this file."""
+    return [
+        Host(
+            name="lstm",
+            build=lambda: Recurrent(nn.LSTM),
+            task=first_token(),
+            chain="",
+            sites=("embed", "rnn"),
+            trunk=("embed*", "rnn*"),
+        ),
+        Host(
+            name="gru",
+            build=lambda: Recurrent(nn.GRU),
+            task=first_token(),
+            chain="",
+            sites=("embed", "rnn"),
+            trunk=("embed*", "rnn*"),
+        ),
+        Host(
+            name="rnn",
+            build=lambda: Recurrent(nn.RNN),
+            task=first_token(),
+            chain="",
+            sites=("embed", "rnn"),
+            trunk=("embed*", "rnn*"),
+        ),
+        Host(
+            name="rnn-unrolled",
+            build=Unrolled,
+            task=first_token(),
+            chain="",
+            sites=("embed", "inward", "recur"),
+            trunk=("embed*", "inward*", "recur*"),
+        ),
+        Host(name="tcn", build=tcn, task=first_token()),
+        Host(name="mingru", build=mingru, task=leaky(), train_batch=32, round=2),
+        Host(name="nhits", build=Forecast, task=seasons(), trunk=("body*", "back*", "heads*"), round=2),
+        Host(
+            name="elman",
+            build=Elman,
+            task=added(),
+            chain="",
+            sites=("cell",),
+            trunk=("cell*",),
+            steps=240,
+            train_batch=32,
+            round=3,
+        ),
+        Host(
+            name="mamba",
+            build=Mamba,
+            task=last_marked(),
+            chain="",
+            sites=("inlet", "layers.0", "layers.1"),
+            trunk=("inlet*", "layers*"),
+            steps=100,
+            train_batch=32,
+            round=4,
+        ),
+    ]

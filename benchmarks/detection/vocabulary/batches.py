@@ -12,14 +12,11 @@ from torch.nn import functional as F
 from benchmarks.detection.cases import Batch, Maker
 
 SPECIAL = 4  # token ids below this stand for padding, mask, start and end, and are never drawn
-NODES = 12
-STATES_8 = 8
-ACTIONS_4 = 4
-VOCAB = 64
-ITEMS = 500
-WIDTH = 32
-STATES_6 = 6
-ACTIONS_3 = 3
+VOCAB, WIDTH = 64, 32  # of small language models
+NODES = 12  # of a graph
+ITEMS = 500  # of a recommender
+STATES_8, ACTIONS_4 = 8, 4  # of recorded transitions
+STATES_6, ACTIONS_3 = 6, 3  # of recorded moves
 
 
 def generator(seed: int) -> torch.Generator:

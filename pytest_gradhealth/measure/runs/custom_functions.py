@@ -79,8 +79,8 @@ def _compared(function: Any, args: tuple[Any, ...]) -> CustomFunction | None:
 def _difference(function: Any, args: tuple[Any, ...], double: bool) -> CustomFunction | None:
     wide = tuple(a.double() if double and isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
     inputs = [a for a in wide if isinstance(a, Tensor) and a.is_floating_point() and a.numel()]
-    if not inputs or _is_identity(function.apply(*wide), inputs[0]):
-        return None  # what changes nothing on its way forward is there to change the gradient
+    if not inputs or _is_on_purpose(function, wide):
+        return None
     draw = torch.Generator().manual_seed(0)
     found = [_one_direction(function, wide, draw, DOUBLE if double else SINGLE) for _ in range(TRIES)]
     if all(abs(forward) < TINY for forward, _ in found):
@@ -94,12 +94,8 @@ def _one_direction(function: Any, args: tuple[Any, ...], draw: torch.Generator, 
     """The derivative of ``<w, f>`` along v by the forward, and by the backward."""
     leaves = [a.detach().clone().requires_grad_() if _is_moved(a) else a for a in args]
     moved = [leaf for leaf in leaves if _is_moved(leaf)]
-    along = [
-        torch.randn(leaf.shape, generator=draw, dtype=leaf.dtype).to(leaf.device)
-        * leaf.detach().square().mean().sqrt().clamp_min(TINY)
-        for leaf in moved
-    ]
     output = _first(function.apply(*leaves))
+    along = [_direction(leaf, output, draw) for leaf in moved]
     weights = torch.randn(output.shape, generator=draw, dtype=output.dtype).to(output.device)
     gradients = torch.autograd.grad(output, moved, weights, allow_unused=True)
     backward = sum(float((g * v).sum()) for g, v in zip(gradients, along, strict=True) if g is not None)
@@ -108,6 +104,31 @@ def _one_direction(function: Any, args: tuple[Any, ...], draw: torch.Generator, 
             float((_first(function.apply(*_shifted(args, along, sign * step))) * weights).sum()) for sign in (1, -1)
         ]
     return (ends[0] - ends[1]) / (2 * step), backward
+
+
+def _direction(leaf: Tensor, output: Tensor, draw: torch.Generator) -> Tensor:
+    """At random, as large as the input; not where the forward is flat, as there a straight-through backward is free."""
+    size = leaf.detach().square().mean().sqrt().clamp_min(TINY)
+    made = torch.randn(leaf.shape, generator=draw, dtype=leaf.dtype).to(leaf.device) * size
+    if leaf.shape == output.shape:
+        flat = (output == 0) | (output == output.min()) | (output == output.max())
+        made = made.where(~flat, 0.0)
+    return made
+
+
+def _is_on_purpose(function: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the gradient is not meant to be the forward's.
+
+    A function that changes nothing on its way forward is there to change the gradient (reversal, scaling), and one
+    that is given numbers which only its backward uses has a backward of its own (feedback alignment).
+    """
+    with torch.no_grad():
+        output = _first(function.apply(*args))
+        given = [index for index, value in enumerate(args) if _is_moved(value)]
+        if output.shape == args[given[0]].shape and torch.equal(output, args[given[0]]):
+            return True
+        without = ([*args[:i], torch.zeros_like(args[i]) + 0.5, *args[i + 1 :]] for i in given)
+        return any(torch.equal(_first(function.apply(*changed)), output) for changed in without)
 
 
 def _shifted(args: tuple[Any, ...], along: list[Tensor], step: float) -> list[Any]:
@@ -122,11 +143,6 @@ def _is_moved(value: Any) -> bool:
 def _first(output: Any) -> Tensor:
     made: Tensor = output if isinstance(output, Tensor) else next(x for x in output if isinstance(x, Tensor))
     return made
-
-
-def _is_identity(output: Any, given: Tensor) -> bool:
-    made = _first(output)
-    return made.shape == given.shape and bool(torch.equal(made, given))
 
 
 def _relative(forward: float, backward: float) -> float:

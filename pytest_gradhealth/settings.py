@@ -1,0 +1,48 @@
+"""How models are measured and judged."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from pytest_gradhealth.errors import ConfigurationError
+from pytest_gradhealth.judge.limits import Limits
+
+__all__ = ["Settings"]
+
+DEVICES = r"auto|all|cpu|mps|(cuda|xpu)(:\d+)?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How models are measured and judged.
+
+    Raises:
+        ConfigurationError: a value is impossible.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, ``xpu`` or ``all``."""
+    device_from: str = "device"
+    """Where the device was chosen, for the error where it is not there."""
+    seed: int = 0
+    """Seed of every random number generator while measuring."""
+    max_batches: int = 4
+    """Batches taken from an iterable at most."""
+    histograms: bool = False
+    """Whether to count the elements of every layer's gradient, for TensorBoard."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
+            raise ConfigurationError(f"device={self.device!r} must be one of auto, all, cpu, cuda, cuda:N, mps, xpu")
+        _require_int("seed", self.seed, low=0, high=2**64 - 1)
+        _require_int("max_batches", self.max_batches, low=1)
+
+
+def _require_int(name: str, value: object, low: int, high: float = math.inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of at least {low}")
+    if value > high:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of at most {high}")
