@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pytest_gradhealth.record import LayerGradient
 
-__all__ = ["PathTrace", "Upstream", "predecessors", "with_reach"]
+__all__ = ["PathTrace", "Upstream", "predecessors", "reaches", "with_reach"]
 
 MOST = 100_000
 """Nodes of a graph that are walked, about a fifth of a second; of a larger one nothing is known."""
@@ -144,14 +144,19 @@ def _positions(mask: int) -> Iterator[int]:
 
 
 def with_reach(layers: Sequence[LayerGradient]) -> tuple[LayerGradient, ...]:
-    """The layers, each with its reach: the largest sensitivity at or before it over the largest on its way."""
+    """The layers, each with its reach among them."""
+    return tuple(replace(layer, reach=reach) for layer, reach in zip(layers, reaches(layers), strict=True))
+
+
+def reaches(layers: Sequence[Any]) -> list[float]:
+    """For each layer, or draft of one, the largest sensitivity at or before it over the largest on its way."""
     size = {x.name: x.sensitivity if math.isfinite(x.sensitivity) else 0.0 for x in layers}
     before, behind = _largest_before(layers, size), _largest_behind(layers, size)
     along = {name: max(before[name], behind[name]) for name in size}
-    return tuple(replace(x, reach=before[x.name] / along[x.name] if along[x.name] else 0.0) for x in layers)
+    return [before[x.name] / along[x.name] if along[x.name] else 0.0 for x in layers]
 
 
-def _largest_before(layers: Sequence[LayerGradient], size: Mapping[str, float]) -> dict[str, float]:
+def _largest_before(layers: Sequence[Any], size: Mapping[str, float]) -> dict[str, float]:
     """The largest size at each layer and in front of it: of one whose place is not known, among all earlier ones."""
     largest = dict(size)
     changed = True
@@ -166,7 +171,7 @@ def _largest_before(layers: Sequence[LayerGradient], size: Mapping[str, float]) 
     return largest
 
 
-def _largest_behind(layers: Sequence[LayerGradient], size: Mapping[str, float]) -> dict[str, float]:
+def _largest_behind(layers: Sequence[Any], size: Mapping[str, float]) -> dict[str, float]:
     """The same for each layer and those that it lies in front of."""
     largest = dict(size)
     changed = True

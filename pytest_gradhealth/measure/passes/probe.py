@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,6 +28,7 @@ from pytest_gradhealth.measure.passes.nesting import floating, tensors
 from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.statistics import Scalar
+from pytest_gradhealth.measure.passes.structure import modules_of, own_parameters, parameters_of
 from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
@@ -97,7 +98,7 @@ class Probe:
     ) -> None:
         self._through_time, self._histograms, self._sampled = through_time, histograms, sampled
         self._model = weakref.ref(model)
-        self._unit_dimensions = unit_dimensions(model)
+        self._unit_dimensions = unit_dimensions(modules_of(model))
         self._module_handles: list[RemovableHandle] = []
         self._parameter_handles: list[RemovableHandle] = []
         self._hooked: dict[int, weakref.ref[nn.Parameter]] = {}
@@ -119,7 +120,7 @@ class Probe:
     def hook_modules(self) -> None:
         """Observe forward calls from now on."""
         model = self._model()
-        for name, module in model.named_modules() if model is not None else ():
+        for name, module in modules_of(model).items() if model is not None else ():
             if not isinstance(module, torch.jit.ScriptModule):
                 self._module_handles.append(module.register_forward_hook(_ModuleHook(self, name), with_kwargs=True))
             if self._through_time and isinstance(module, nn.RNNBase):
@@ -134,7 +135,7 @@ class Probe:
     def hook_parameters(self) -> None:
         """Observe the gradients of parameters from now on; of a lazy model, those that it has by now."""
         model = self._model()
-        for name, parameter in model.named_parameters() if model is not None else ():
+        for name, parameter in parameters_of(modules_of(model)).items() if model is not None else ():
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
                 hook = _ParameterHook(self, name, parameter)
                 self.paths.owns(parent_of(name), parameter)
@@ -253,19 +254,19 @@ def _batched(*given: Any) -> Iterator[Tensor]:
     return (tensor for tensor in tensors(given) if tensor.ndim and tensor.size(0) > 1)
 
 
-def unit_dimensions(model: nn.Module) -> dict[str, int]:
+def unit_dimensions(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """For each weight of at least two dimensions, the one that counts its layer's units (output features).
 
     The rows of an embedding are no units: most of them are not in any one batch.
     """
     dimensions: dict[str, int] = {}
-    for prefix, module in model.named_modules():
+    for prefix, module in modules.items():
         kind = type(module).__name__
         if "Embedding" in kind:
             continue
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
-        for name, parameter in module.named_parameters(recurse=False):
-            if not nn.parameter.is_lazy(parameter) and parameter.ndim > 1 and "weight" in name:
+        for name, parameter in own_parameters(module):
+            if "weight" in name and not nn.parameter.is_lazy(parameter) and parameter.ndim > 1:
                 dimensions[path_of(prefix, name)] = int(transposed)
     return dimensions
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
+from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten
 
@@ -33,7 +34,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     other objects are not. Tensors are copied only when something writes to them, whether torch counts that as a new
     version or not (``tensor.data``).
     """
-    modules = list(dict.fromkeys([*model.modules(), *hidden_modules(model)]))
+    modules = list(dict.fromkeys([*modules_of(model).values(), *hidden_modules(model)]))
     attributes = [_Attributes(module) for module in modules]
     held = {id(tensor): tensor for module in modules for tensor in _tensors_of(module)}
     values = [_Values(tensor) for tensor in held.values()]
