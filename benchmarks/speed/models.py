@@ -119,7 +119,7 @@ class GPT(nn.Module):
 class Residual(nn.Module):
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
-        self.linear, self.activation, self.scale = nn.Linear(width, width), nn.ReLU(), scale
+        self.linear, self.activation, self.scale = nn.Linear(width, width), nn.Tanh(), scale
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.scale * self.activation(self.linear(x))
