@@ -20,7 +20,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
-from pytest_gradhealth.record import Check, Finding, GradientRecord
+from pytest_gradhealth.record import Attempt, Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
 from pytest_gradhealth.settings import Settings
@@ -35,12 +35,18 @@ __tracebackhide__ = True
 
 __all__ = ["GradHealth", "check_gradients", "plugins"]
 
+Explore = Callable[..., tuple[tuple["Attempt", ...], str]]
+"""Given a failed check, what it was measured with and its settings: what was tried, and what was not."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
 NOTHING_TRAINED = (
     "nothing was trained: no backward pass went through a model. Call loss.backward(), "
     "or use the fixture: gradhealth.check(model, batches, loss=...)"
+)
+NOT_AGAIN = (
+    "nothing: what a test trains by itself cannot be run again with a change; "
+    "gradhealth.check(model, batches, loss=...) can"
 )
 GIVEN_AS_NONE: dict[str, Any] = {
     "cause": "its gradient is None: nothing on the way to the loss depends on it",
@@ -97,13 +103,14 @@ class GradHealth:
         show: Callable[[Check], str] = render_failure,
         compare: Callable[[Check], tuple[tuple[Finding, ...], tuple[str, ...]]] | None = None,
         progress: Callable[[str], None] = lambda text: None,
+        explore: Explore | None = None,
         tolerate: Callable[[Check], None] | None = None,
     ) -> None:
         self._tolerate = tolerate
         self._settings = settings or Settings()
         self._sink = sink or (lambda check: None)
         self._hook = hook or plugins().hook
-        self._show, self._compare, self._progress = show, compare, progress
+        self._show, self._compare, self._progress, self._explore = show, compare, progress, explore
         self._names: dict[tuple[str, str, str], int] = {}
 
     @_without_our_frames
@@ -246,7 +253,9 @@ class GradHealth:
         for passes in watch.passes():
             record, findings = verdict(passes, limits)
             own = self._own_findings(record, limits)
-            checks.append(self.conclude(record, findings + own, limits, name))
+            told = findings + own
+            untried = NOT_AGAIN if told and self._explore and (settings or self._settings).try_seconds else ""
+            checks.append(self.conclude(record, told, limits, name, untried=untried))
         return checks
 
     @property
@@ -312,8 +321,18 @@ class GradHealth:
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
+        explored = self._explored(record, findings, rehearsal, settings)
         self._progress("")
-        return self.conclude(record, findings, limits, name)
+        return self.conclude(record, findings, limits, name, *explored)
+
+    def _explored(
+        self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
+    ) -> tuple[tuple[Attempt, ...], str]:
+        """What cures a model that failed; it never changes the verdict."""
+        if not findings or self._explore is None or not settings.try_seconds:
+            return (), ""
+        check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
+        return self._explore(check, rehearsal, settings, self._hook, self._progress)
 
     def _is_settled(self, record: GradientRecord, seen: GradientRecord, limits: Limits) -> bool:
         """Whether the second look has redeemed the model."""
@@ -329,7 +348,13 @@ class GradHealth:
         return tuple(finding for findings in found for finding in findings)
 
     def conclude(
-        self, record: GradientRecord, findings: tuple[Finding, ...], limits: Limits, name: str | None
+        self,
+        record: GradientRecord,
+        findings: tuple[Finding, ...],
+        limits: Limits,
+        name: str | None,
+        tried: tuple[Attempt, ...] = (),
+        untried: str = "",
     ) -> Check:
         """Make a check of a judged record, with what extensions add, and keep it."""
         record = replace(record, notes=record.notes + remarks(record, limits))
@@ -339,6 +364,8 @@ class GradHealth:
             record=record,
             findings=findings,
             limits=limits.to_dict(),
+            tried=tried,
+            untried=untried,
             by_design=designed(record, limits),
             columns={
                 str(title): {str(layer): str(text) for layer, text in cells.items()}

@@ -21,8 +21,8 @@ MARKER = (
     "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
     "min_variation=1e-3, min_token_variation=1e-5, max_elasticity=1e3, min_elasticity=1e-5, max_growth=1e2, "
     "max_initial_loss=30, max_saturation=0.65, min_time_reach=1e-6, min_amplitude=1e-4, min_gradient_rms=1e-11, "
-    "ignore=(), layers={}, device='auto', seed=0, max_batches=4): measure the gradient of every layer of the models "
-    "that this test trains; fail when gradients vanish, explode, die or never arrive."
+    "ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5): measure the gradient of every "
+    "layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
 )
 BASE = pytest.StashKey["Settings"]()
 """The session's settings, read once."""
@@ -117,9 +117,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the checks travel as plain data on the teardown report."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the checks travel as plain data on the teardown report, and the short summary begin with the verdict."""
     report = yield
+    if call.excinfo is not None and hasattr(call.excinfo.value, "check"):
+        from pytest_gradhealth.session.rendering import headed_by_verdict
+
+        headed_by_verdict(report, call.excinfo.value)
     checks = item.stash.get(CHECKS, None)
     if report.when == "teardown" and checks:
         from pytest_gradhealth.session.collector import attach
@@ -159,10 +165,18 @@ def _health(item: pytest.Item, settings: Settings) -> GradHealth:
             hook=item.config.hook,
             show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
+            explore=_explore,
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
             tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]
+
+
+def _explore(*given: Any) -> Any:
+    """Loaded once a check has failed."""
+    from pytest_gradhealth.experiment.remedies import explore
+
+    return explore(*given)
 
 
 def _keep(item: pytest.Item, check: Check) -> None:

@@ -15,6 +15,7 @@ of the profile. With another torch, device, precision or batch size everything i
 from __future__ import annotations
 
 import math
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -267,22 +268,23 @@ def _measure(head: Profile, base: Profile, limit: float, match: _Match) -> Drift
 
 
 def _match(head: Profile, base: Profile) -> _Match:
-    """Match layers by name; what is left by the layer before it, kind and shape, in order."""
-    from difflib import SequenceMatcher
-
+    """Match layers by name; what is left by the layer before it, kind and shape, in order. Linear in the layers."""
     position = {name: i for i, name in enumerate(base.names)}
     pairs = {i: position[name] for i, name in enumerate(head.names) if name in position}
     ours = [i for i in range(len(head.names)) if i not in pairs]
     taken = set(pairs.values())
     theirs = [j for j in range(len(base.names)) if j not in taken]
     keys_head, keys_base = _keys(head, set(base.names), ours), _keys(base, set(head.names), theirs)
-    for block in SequenceMatcher(None, keys_base, keys_head, autojunk=False).get_matching_blocks():
-        pairs.update({ours[block.b + k]: theirs[block.a + k] for k in range(block.size)})
+    waiting: dict[Any, deque[int]] = defaultdict(deque)
+    for j, key in zip(theirs, keys_base, strict=True):
+        waiting[key].append(j)
+    pairs.update({i: waiting[key].popleft() for i, key in zip(ours, keys_head, strict=True) if waiting[key]})
+    taken = set(pairs.values())
     renamed = {base.names[j]: head.names[i] for i, j in sorted(pairs.items()) if base.names[j] != head.names[i]}
     return _Match(
         pairs=sorted(pairs.items()),
         new=tuple(head.names[i] for i in ours if i not in pairs),
-        removed=tuple(base.names[j] for j in theirs if j not in pairs.values()),
+        removed=tuple(base.names[j] for j in theirs if j not in taken),
         renamed=renamed,
     )
 

@@ -17,6 +17,7 @@ from pytest_gradhealth.judge.rules.fading import (
     vanishing,
 )
 from pytest_gradhealth.judge.rules.objective import objective, single
+from pytest_gradhealth.judge.rules.optimiser import idle, lost_update, unoptimised
 from pytest_gradhealth.judge.rules.own import bounds, ratio
 from pytest_gradhealth.judge.rules.recurrent import forgetting, forgotten
 from pytest_gradhealth.judge.rules.steep import exploding, non_finite, saturated
@@ -28,6 +29,9 @@ __all__ = ["is_open", "judge"]
 Rule = Callable[[View], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
+    idle,
+    unoptimised,
+    lost_update,
     missing,
     unregistered,
     dead,
@@ -48,9 +52,22 @@ RULES: tuple[Rule, ...] = (
     bounds,
     ratio,
 )
-UNSILENCED: tuple[Rule, ...] = (missing, unregistered, dropped, collapse, single, objective, symmetric, bounds, ratio)
+UNSILENCED: tuple[Rule, ...] = (
+    idle,
+    unoptimised,
+    missing,
+    unregistered,
+    dropped,
+    collapse,
+    single,
+    objective,
+    symmetric,
+    bounds,
+    ratio,
+)
 """Rules for which the size of a gradient in front of a silencing normalisation does not matter."""
 FOLLOWS = {
+    "idle-optimiser": ("missing", "unoptimised"),
     "symmetric": ("dead", "vanishing", "collapse", "faint"),
     "dead": ("vanishing", "collapse", "faint"),
     "vanishing": ("collapse", "faint"),

@@ -60,11 +60,32 @@ class Runner:
         self._notes = notes
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
+        self._given = model
         with isolated_rng(seed):
             self._model = _placed(_build(model), device)
             self._step = find_step(self._model, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
+
+    def copy_of_model(self) -> nn.Module:
+        """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
+        with isolated_rng(self._seed):
+            try:
+                return _copy(self._model)
+            except Exception:
+                if isinstance(self._given, nn.Module):
+                    raise
+                return _placed(_build(self._given), self._device)
+
+    @property
+    def batches(self) -> Sequence[Any]:
+        """What is sent through it."""
+        return self._batches
+
+    @property
+    def step(self) -> Step:
+        """``step(model, batch)`` returns the loss."""
+        return self._step
 
     def measure(self, seed: int | None = None) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise."""

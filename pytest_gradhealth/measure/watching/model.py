@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +25,11 @@ from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_compiled, is_wrapped, unseen
 from pytest_gradhealth.measure.watching.keras import as_torch, leaves
 from pytest_gradhealth.measure.watching.late_gradients import LateGradients
+from pytest_gradhealth.measure.watching.schedule import FORWARDS, is_due, is_observed, is_power_of_two
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, UnregisteredParameter
 
-__all__ = ["OuterCall", "Watched", "describe_error"]
+__all__ = ["OuterCall", "Watched", "describe_error", "is_due"]
 
-FORWARDS = 16
-"""Forward calls of one pass in which modules are observed; of more, as many again from 32, 64, ... on."""
 OVERFLOWS = 16
 """Scaled passes in a row that may overflow before the model is at fault: a scaler starts at 2**16 and halves."""
 COMPILED = (
@@ -62,6 +62,12 @@ class Watched:
         self._passes = self._forwards = self._overflows = 0
         self._finished = True
         self._samples: int | None = None
+        self._untouched: GradientRecord | None = None
+
+    @property
+    def model(self) -> nn.Module | None:
+        """None: it is not there any more."""
+        return self._model()
 
     @property
     def armed(self) -> bool:
@@ -73,8 +79,10 @@ class Watched:
         """Why it could not be measured; empty: it could, or nothing was there to measure."""
         return self._failed or ("" if self._records else self._scaled_away)
 
-    def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
-        """The records of each chain of parts."""
+    def passes(self, even_untouched: bool = False) -> Iterator[tuple[GradientRecord, ...]]:
+        """The records of each chain of parts; where no gradient ever came, none, or one that says so."""
+        if even_untouched and not self._records and self._untouched is not None:
+            yield (self._untouched,)
         for roots, records in self._records.items():
             first, *others = map(self._latecomers.told, records)
             unregistered = tuple(found for found in self._unregistered if _is_in(found.module, roots))
@@ -92,9 +100,9 @@ class Watched:
         self._forwards += 1
         samples = sample_count((args, kwargs))
         self._samples = samples if self._samples is None else min(samples or self._samples, self._samples)
-        if self._probe is None or self._failed or not _is_observed(self._forwards):
+        if self._probe is None or self._failed or not is_observed(self._forwards):
             return None
-        if self._forwards > FORWARDS and _is_power_of_two(self._forwards):
+        if self._forwards > FORWARDS and is_power_of_two(self._forwards):
             self._probe.forget_modules()  # what comes now is nearer to the backward
             self._roots.clear()
         model = self._model()
@@ -113,8 +121,15 @@ class Watched:
         self._passes += 1
         self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
         model = self._model()
-        if model is not None and not self._failed and (_is_due(self._passes) or self._overflows):
+        if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
+
+    def step_made(self) -> None:
+        """An optimiser has made a step, of this model or another."""
+        model = self._model()
+        if not (self._records or self._current or self._untouched) and model is not None and not self._failed:
+            with suppress(Exception):  # a model of a kind not thought of
+                self._untouched = summarise(as_torch(model), [Pass({}, {}, None)], samples=self._samples, seed=None)
 
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
         """What comes from now on belongs to this backward; what it walks through is still there to be read."""
@@ -340,21 +355,6 @@ class _QuietSeen(Seen):
         probe = self._probe()
         if probe is not None:
             probe.signal_came(self, gradient)
-
-
-def _is_due(number: int) -> bool:
-    """1, 2, 5, 33, 257, ...: a pass that is measured takes about twice its time, and those are 4 % of a hundred."""
-    earlier = number - 1
-    return earlier in (0, 1) or (_is_power_of_two(earlier) and earlier.bit_length() % 3 == 0)
-
-
-def _is_power_of_two(number: int) -> bool:
-    return number & (number - 1) == 0
-
-
-def _is_observed(forward: int) -> bool:
-    window = 1 << (forward.bit_length() - 1)
-    return forward <= FORWARDS or (window > FORWARDS and forward - window < FORWARDS)
 
 
 def _is_ordinary(gradient: Tensor | None) -> bool:
