@@ -104,6 +104,7 @@ class Probe:
         self._hooked: dict[int, weakref.ref[nn.Parameter]] = {}
         self._seen: list[Seen] = []
         self.paths = PathTrace()
+        self._samples, self._left_out = Samples(sampled), False
         self.reset()
 
     def __enter__(self) -> Self:
@@ -161,6 +162,11 @@ class Probe:
         return taken
 
     @property
+    def left_out(self) -> bool:
+        """Whether numbers of any output so far are those of a sample."""
+        return self._left_out or self._samples.left_out
+
+    @property
     def received(self) -> bool:
         """Whether any parameter received a gradient in the pass at hand."""
         return bool(self._gradients)
@@ -191,6 +197,7 @@ class Probe:
         self._gradients: dict[str, _ParameterTrace] = {}
         self._seen = []
         self._latest: dict[int, Seen] = {}
+        self._left_out = self._left_out or self._samples.left_out
         self._samples = Samples(self._sampled)
 
     def module_returned(

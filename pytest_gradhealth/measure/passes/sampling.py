@@ -47,6 +47,8 @@ class Samples:
 
     def __init__(self, limit: int | None = SAMPLED) -> None:
         self._limit = limit
+        self.left_out = False
+        """Whether there were more elements than the limit."""
         self._groups: dict[tuple[object, ...], _Group] = {}
         self._described: list[tuple[list[Numbers], dict[str, Tensor]]] = []
 
@@ -92,6 +94,7 @@ class Samples:
         limit = self._limit
         if limit is None or values.numel() <= limit:
             return values
+        self.left_out = True
         if values.ndim == 1:
             return values[:: _step(len(values), limit)]
         rows = values[:: _step(len(values), limit)]

@@ -73,7 +73,7 @@ def isolated_rng(seed: int | None) -> Iterator[None]:
     if seed is not None:
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_devices(seed)
     try:
         yield
     finally:
@@ -82,6 +82,13 @@ def isolated_rng(seed: int | None) -> Iterator[None]:
         torch.set_rng_state(cpu)
         for generators, states in devices:
             generators.set_rng_state_all(states)
+
+
+def _seed_devices(seed: int) -> None:
+    """``torch.manual_seed`` formats the whole stack for each kind of device that is not there."""
+    torch.default_generator.manual_seed(seed)
+    if any(kind.is_available() for kind in (torch.cuda, getattr(torch, "xpu", None), torch.backends.mps) if kind):
+        torch.manual_seed(seed)
 
 
 def _device_generators() -> list[tuple[Any, list[Tensor]]]:
