@@ -17,7 +17,7 @@ __tracebackhide__ = True
 PLAIN = frozenset({bool, int, float, str, bytes, complex, type(None), type, range, slice, torch.dtype, torch.device})
 """Kinds of values that most often stand beside tensors and hold none."""
 
-__all__ = ["copied", "floating", "map_leaves", "sample_count", "tensors"]
+__all__ = ["copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -74,6 +74,12 @@ def copied(value: Any, device: torch.device) -> Any:
         return leaf.to(device) if _moves_itself(leaf) else leaf
 
     return map_leaves(value, copy)
+
+
+def shard_of(tensor: Tensor) -> Tensor:
+    """The part that this process holds of a tensor that is spread over several (``DTensor``); else the tensor."""
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -24,9 +24,10 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
-from pytest_gradhealth.measure.passes.nesting import floating, tensors
+from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
 from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
+from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.statistics import Scalar
 from pytest_gradhealth.measure.passes.structure import modules_of, own_parameters, parameters_of
 from pytest_gradhealth.measure.torch_private import inside_backward
@@ -177,7 +178,7 @@ class Probe:
         self._samples.collect()
         seen = (numbers for one in self._seen for numbers in (one.gradients, one.nonfinite))
         came = (numbers for trace in self._gradients.values() for numbers in trace.scalars)
-        _fetch([told, *seen, *came])
+        statistics.fetch([told, *seen, *came])
         return Pass(
             modules={name: trace.finish() for name, trace in self._traces.items()},
             parameters={name: trace.finish() for name, trace in self._gradients.items()},
@@ -204,7 +205,7 @@ class Probe:
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> _ModuleTrace:
         """Note one call of a module."""
-        trace = self._traces.setdefault(name, _ModuleTrace(type(module).__name__, order=len(self._traces)))
+        trace = self._traces.setdefault(name, _ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
@@ -244,6 +245,7 @@ class Probe:
         elif trace.alone and collected is not None:
             gradient = collected + gradient
             trace.clear()
+        gradient = shard_of(gradient)
         dimension = None if statistics.is_ragged(gradient) else self._unit_dimensions.get(name)
         if dimension is None:
             size = statistics.norm(gradient)
@@ -268,7 +270,7 @@ def unit_dimensions(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """
     dimensions: dict[str, int] = {}
     for prefix, module in modules.items():
-        kind = type(module).__name__
+        kind = class_of(module).__name__
         if "Embedding" in kind:
             continue
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
@@ -381,6 +383,7 @@ class Seen:
         """Note one gradient that came back."""
         if gradient is None:
             return  # a custom backward may send nothing back
+        gradient = shard_of(gradient)
         size = statistics.norm(gradient)
         nan, inf = statistics.count_nonfinite(gradient, size)
         self.gradients.append(size)
@@ -415,7 +418,8 @@ class _ModuleTrace:
         """What the last call returned; its size is the largest of all calls."""
         described = [seen.description for seen in self.outputs if seen.description]
         numbers = dict(described[-max(len(described) // max(self.calls, 1), 1)]) if described else {}
-        numbers.pop("flat", None)
+        for name in ("flat", "first", "last"):
+            numbers.pop(name, None)
         if self.calls > 1 and described:
             numbers |= {"rms": max(one["rms"] for one in described), "low": min(one["low"] for one in described)}
             numbers["high"] = max(one["high"] for one in described)
@@ -495,16 +499,6 @@ class _ParameterTrace:
 def _scalar(tensor: Tensor) -> Scalar:
     """A number at once where nothing waits for it."""
     return float(tensor) if tensor.device.type == "cpu" else tensor
-
-
-def _fetch(lists: Iterable[list[Scalar]]) -> None:
-    """Put numbers in the place of those that are still on a device, in one transfer from each."""
-    waiting = [(numbers, i, n) for numbers in lists for i, n in enumerate(numbers) if isinstance(n, Tensor)]
-    for device in {number.device for *_, number in waiting}:
-        here = [entry for entry in waiting if entry[2].device == device]
-        stacked = torch.stack([number.reshape(()).to(statistics.wide(number)) for *_, number in here])
-        for (numbers, index, _), number in zip(here, stacked.tolist(), strict=True):
-            numbers[index] = number
 
 
 def _version(tensor: Tensor) -> int:

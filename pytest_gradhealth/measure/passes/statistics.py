@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from pytest_gradhealth.measure.passes.histogram import BINS, LARGEST, SHIFT
+from pytest_gradhealth.measure.passes.nesting import shard_of
 
 __all__ = [
     "Scalar",
@@ -16,10 +17,12 @@ __all__ = [
     "count_nonfinite",
     "count_positions",
     "describe",
+    "fetch",
     "flat_share",
     "has_slope",
     "is_ragged",
     "norm",
+    "norms",
     "norms_by_step",
     "quarters",
     "real_values",
@@ -56,6 +59,23 @@ def norm(tensor: Tensor) -> Scalar:
         if SQUARES[0] < quick < SQUARES[1]:
             return quick
     return float(torch.linalg.vector_norm(values, dtype=torch.float64))
+
+
+def norms(tensors: Sequence[Tensor]) -> list[float]:
+    """L2 norms of several tensors, in one transfer from each device."""
+    sizes = [norm(tensor) for tensor in tensors]
+    fetch([sizes])
+    return [float(size) for size in sizes]
+
+
+def fetch(lists: Iterable[list[Scalar]]) -> None:
+    """Put numbers in the place of those that are still on a device, in one transfer from each."""
+    waiting = [(numbers, i, n) for numbers in lists for i, n in enumerate(numbers) if isinstance(n, Tensor)]
+    for device in {number.device for *_, number in waiting}:
+        here = [entry for entry in waiting if entry[2].device == device]
+        stacked = torch.stack([number.reshape(()).to(wide(number)) for *_, number in here])
+        for (numbers, index, _), number in zip(here, stacked.tolist(), strict=True):
+            numbers[index] = number
 
 
 def _norm_by_rows(values: Tensor) -> float:
@@ -273,7 +293,7 @@ def _variation(values: Tensor, dimension: int, sizes: Tensor) -> Tensor:
 
 def real_values(tensor: Tensor) -> Tensor:
     """The stored values as real numbers: what a sparse tensor leaves out is zero."""
-    values = tensor.detach()
+    values = shard_of(tensor.detach())
     if values.layout == torch.sparse_coo:
         values = values.coalesce().values()
     elif is_ragged(values):

@@ -8,7 +8,7 @@ from torch import nn
 
 from pytest_gradhealth.record import path_of
 
-__all__ = ["modules_of", "own_parameters", "parameters_of"]
+__all__ = ["modules_of", "names_of", "own_parameters", "parameters_of"]
 
 
 def modules_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -25,6 +25,16 @@ def modules_of(model: nn.Module) -> dict[str, nn.Module]:
             children = [(prefix + child, part) for child, part in module._modules.items() if part is not None]
             waiting += reversed(children)
     return found
+
+
+def names_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """As ``named_modules(remove_duplicate=False)``: every module under all of its names."""
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        yield name, module
+        children = [(path_of(name, child), part) for child, part in module._modules.items() if part is not None]
+        waiting += reversed(children)
 
 
 def own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace as _Draft
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
+from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.paths import predecessors, reaches
 from pytest_gradhealth.measure.passes.probe import Pass, unit_dimensions
 from pytest_gradhealth.measure.passes.signals import median, signals_of
-from pytest_gradhealth.measure.passes.source import is_installed, source_of
-from pytest_gradhealth.measure.passes.structure import modules_of, own_parameters
+from pytest_gradhealth.measure.passes.source import class_of, is_installed, source_of
+from pytest_gradhealth.measure.passes.structure import modules_of, names_of, own_parameters, parameters_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
-__all__ = ["summarise"]
+__all__ = ["Weight", "summarise", "whole_loss_graph"]
 
 HALF = 0.5
 """Share of dead units from which their biases are looked at."""
@@ -33,7 +35,21 @@ FIRM = 5
 """Deviations below zero at which a bias shuts a unit, whatever it is given: one normal number in three million."""
 
 
-def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, seed: int | None) -> GradientRecord:
+class Weight(NamedTuple):
+    """L2 norm of a weight, and whether all units of its layer hold the same."""
+
+    norm: float
+    is_alike: bool
+
+
+def summarise(
+    model: nn.Module,
+    passes: Sequence[Pass],
+    *,
+    samples: int | None,
+    seed: int | None,
+    weights: Mapping[str, Weight] | None = None,
+) -> GradientRecord:
     """Combine passes by their median.
 
     Args:
@@ -41,9 +57,10 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         passes: at least one.
         samples: samples in the smallest batch.
         seed: what the random number generators were seeded with.
+        weights: those of a model that several processes hold between them; None: this one holds all of it.
     """
     signals = signals_of(passes)
-    drafts = _ordered(_drafts(model, passes, signals))
+    drafts = _ordered(_drafts(model, passes, signals, weights))
     _tell_predecessors(drafts, passes)
     _tell_gain(drafts, signals)
     _tell_shut(drafts, model, passes)
@@ -51,7 +68,7 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         draft.reach = reach
     first = next(model.parameters(), None)
     return GradientRecord(
-        model=type(model).__name__,
+        model=class_of(model).__name__,
         source=source_of(model),
         installed=_Foreign({"": model})(""),
         device=str(first.device) if first is not None else "cpu",
@@ -61,13 +78,13 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         batches=len(passes),
         samples=samples,
         loss=median([p.loss for p in passes]),
-        loss_graph=_objective([p.objective for p in passes if p.objective]),
+        loss_graph=whole_loss_graph([p.objective for p in passes if p.objective]),
         layers=tuple(LayerGradient(**vars(draft)) for draft in drafts),
         signals=signals,
     )
 
 
-def _objective(seen: Sequence[LossGraph]) -> LossGraph | None:
+def whole_loss_graph(seen: Sequence[LossGraph]) -> LossGraph | None:
     """Medians, and what any pass shows; None: no loss was looked at."""
     if not seen:
         return None
@@ -94,26 +111,39 @@ def _objective(seen: Sequence[LossGraph]) -> LossGraph | None:
     )
 
 
-def _drafts(model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal]) -> list[_Draft]:
+def _drafts(
+    model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal], weights: Mapping[str, Weight] | None
+) -> list[_Draft]:
     by_name = {signal.name: signal for signal in signals}
     modules, taken = modules_of(model), set[int]()
     owners, is_foreign = _owners(model), _Foreign(modules)
     dimensions = unit_dimensions(modules)
+    weights = weights or _weights(modules, dimensions)
     drafts = []
     for name, module in modules.items():
         own = {local: p for local, p in own_parameters(module) if id(p) not in taken}
         if any(p.numel() for p in own.values()):
-            drafts.append(_draft(name, module, own, passes, by_name.get(name), dimensions))
+            drafts.append(_draft(name, module, own, passes, by_name.get(name), dimensions, weights))
             drafts[-1].installed = is_foreign(name)
             drafts[-1].tied = _tied(name, own.values(), owners)
         taken |= {id(p) for p in own.values()}
     return drafts
 
 
+def _weights(modules: Mapping[str, nn.Module], dimensions: Mapping[str, int]) -> dict[str, Weight]:
+    """Of every trainable parameter."""
+    trainable = {name: p for name, p in parameters_of(modules).items() if p.requires_grad and p.numel()}
+    sizes = statistics.norms(list(trainable.values()))
+    return {
+        name: Weight(size, name in dimensions and _is_alike(p, dimensions[name]))
+        for (name, p), size in zip(trainable.items(), sizes, strict=True)
+    }
+
+
 def _owners(model: nn.Module) -> dict[int, list[str]]:
     """Every layer that holds a parameter, by the parameter's identity."""
     owners: dict[int, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
+    for name, module in names_of(model):
         for _, parameter in own_parameters(module):
             owners.setdefault(id(parameter), []).append(name)
     return owners
@@ -131,6 +161,7 @@ def _draft(
     passes: Sequence[Pass],
     signal: Signal | None,
     dimensions: dict[str, int],
+    weights: Mapping[str, Weight],
 ) -> _Draft:
     full = {local: path_of(name, local) for local in own}
     trainable = {local: p for local, p in own.items() if p.requires_grad and p.numel()}
@@ -139,14 +170,14 @@ def _draft(
     }
     found = [[p.parameters[full[local]] for local in trainable if full[local] in p.parameters] for p in passes]
     norms = [math.hypot(*(gradient.norm for gradient in each)) for each in found if each]
-    sizes = {local: float(statistics.norm(p)) for local, p in trainable.items()}
+    sizes = {local: weights[full[local]].norm for local in trainable}
     norm, weight_norm = median(norms), math.hypot(*sizes.values())
     biggest = max(own.values(), key=lambda p: p.numel())
     units = {full[local]: [g.alive for g in gradients[local] if g.alive is not None] for local in trainable}
     dead, count, silent = _dead(units, dimensions)
     return _Draft(
         name=name,
-        kind=type(module).__name__,
+        kind=class_of(module).__name__,
         order=None if signal is None else signal.order,
         parameters=sum(p.numel() for p in own.values()),
         trainable=sum(p.numel() for p in trainable.values()),
@@ -160,9 +191,7 @@ def _draft(
         dead=dead,
         units=count,
         silent_units=silent,
-        identical_units=any(
-            _is_alike(p, dimensions[full[local]]) for local, p in trainable.items() if full[local] in dimensions
-        ),
+        identical_units=any(weights[full[local]].is_alike for local in trainable),
         nan=max((sum(gradient.nan for gradient in each) for each in found), default=0),
         inf=max((sum(gradient.inf for gradient in each) for each in found), default=0),
         missing=tuple(local for local, seen in gradients.items() if not seen),
@@ -227,7 +256,10 @@ def _shut(module: nn.Module, given: float) -> float:
     given less: a signal that is still tiny will grow.
     """
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor) or bias.shape != weight.shape[:1]:
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+        return 0.0
+    weight, bias = shard_of(weight), shard_of(bias)
+    if bias.shape != weight.shape[:1] or not bias.numel():
         return 0.0
     size = weight.abs() if weight.ndim == 1 else weight.flatten(1).norm(dim=1) * max(given, 1.0)
     firm = (bias.abs() > FIRM * size) * bias.sign()
@@ -323,7 +355,7 @@ class _Foreign:
 
 
 def _is_brick(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.")
+    return class_of(module).__module__.startswith("torch.")
 
 
 def _number(scalar: Tensor) -> float:
