@@ -64,7 +64,7 @@ def _shortened(path: Path) -> str:
 
 
 def _obstacle(name: str, path: Path) -> str:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         found = stat.S_IFMT(os.stat(path).st_mode)
         wants_folder = name == "tensorboard"
         if found == stat.S_IFDIR and not wants_folder:
