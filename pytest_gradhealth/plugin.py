@@ -117,9 +117,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the checks travel as plain data on the teardown report."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the checks travel as plain data on the teardown report, and the short summary begin with the verdict."""
     report = yield
+    if call.excinfo is not None and hasattr(call.excinfo.value, "check"):
+        from pytest_gradhealth.session.rendering import headed_by_verdict
+
+        headed_by_verdict(report, call.excinfo.value)
     checks = item.stash.get(CHECKS, None)
     if report.when == "teardown" and checks:
         from pytest_gradhealth.session.collector import attach

@@ -107,8 +107,9 @@ class Collector:
         colour = {} if not check.judged else {"green": True} if check.healthy else {"red": True}
         first, *rest = render(check, width=width, ascii_only=ascii_only, verbosity=verbosity).splitlines()
         reporter.write_line(first, **colour)
+        sick = "x " if ascii_only else "✗ "
         for line in rest:
-            reporter.write_line(line)
+            reporter.write_line(line, red=sick in line)
 
     def _closing(self) -> str:
         """Counted from the plain data: decoding every record would take longer than to say this."""

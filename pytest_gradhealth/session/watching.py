@@ -94,7 +94,16 @@ def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool) ->
     sick = [check for check in checks if not check.healthy and not health.is_tolerated(check)]
     if sick:
         text = "\n\n".join(shown(item.config, check) for check in sick)
-        raise WatchedGradientHealthError(text, sick[0])
+        _raise_at(item, WatchedGradientHealthError(text, sick[0]))
+
+
+def _raise_at(item: pytest.Item, error: GradientHealthError) -> None:
+    """Raise an error from the first line of a test that has ended, where ``--tb=line`` and ``--pdb`` look for it."""
+    __tracebackhide__ = True
+    line = (item.location[1] or 0) + 1
+    place = compile("\n" * (line - 1) + "raise error", str(item.path), "exec")
+    scope = getattr(getattr(item, "obj", None), "__globals__", {})
+    exec(place, {**scope, "error": error, "check": error.check})
 
 
 def _fail(item: pytest.Item, problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -327,3 +328,31 @@ def test_sick(gradhealth):
 """
     project.makepyfile(HEAD + code)
     project.runpytest().assert_outcomes(passed=2)
+
+
+WATCHED = HEAD + "\n\n@pytest.mark.gradhealth\ndef test_it():\n    sick()\n"
+
+
+@pytest.mark.parametrize("option", ["--tb=line", "--pdb"])
+def test_a_watched_failure_points_at_the_test(project: pytest.Pytester, option: str) -> None:
+    path = project.makepyfile(WATCHED)
+    line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "mark.gradhealth" in text)
+    result = project.run(sys.executable, "-m", "pytest", option, path, stdin=b"p check.name\nq\n")
+    text = result.stdout.str()
+    if option == "--tb=line":
+        assert f"{path}:{line}: vanishing gradient in Sequential: reach is" in text
+        assert "watching.py" not in text
+    else:
+        assert f"> {path}({line})<module>()" in text
+        assert "'Sequential'" in text
+
+
+@pytest.mark.parametrize("code", [WATCHED, HEAD + "def test_it(gradhealth):\n    gradhealth.check(*deep())"])
+def test_the_short_summary_begins_with_the_verdict(project: pytest.Pytester, code: str) -> None:
+    project.makepyfile(
+        test_a=code + "\ndef deep(): return net(nn.Sigmoid), torch.randn(8, 16), lambda out: out.square().mean()\n"
+    )
+    result = project.runpytest("-rf")
+    assert next(line for line in result.outlines if line.startswith("FAILED")).startswith(
+        "FAILED test_a.py::test_it - vanishing gradient in Sequential: "
+    )

@@ -14,7 +14,7 @@ from pytest_gradhealth.measure.torch_private import unwrapped
 
 __tracebackhide__ = True
 
-__all__ = ["copied", "floating", "map_leaves", "sample_count", "tensors"]
+__all__ = ["copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
 
 
 def tensors(value: Any, inside: frozenset[int] = frozenset()) -> Iterator[Tensor]:
@@ -60,6 +60,12 @@ def copied(value: Any, device: torch.device) -> Any:
         return leaf.to(device) if _moves_itself(leaf) else leaf
 
     return map_leaves(value, copy)
+
+
+def shard_of(tensor: Tensor) -> Tensor:
+    """The part that this process holds of a tensor that is spread over several (``DTensor``); else the tensor."""
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:

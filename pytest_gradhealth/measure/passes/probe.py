@@ -24,8 +24,9 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
-from pytest_gradhealth.measure.passes.nesting import floating, tensors
+from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
 from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
@@ -184,7 +185,7 @@ class Probe:
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> _ModuleTrace:
         """Note one call of a module."""
-        trace = self._traces.setdefault(name, _ModuleTrace(type(module).__name__, order=len(self._traces)))
+        trace = self._traces.setdefault(name, _ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
@@ -201,7 +202,7 @@ class Probe:
         trace.outputs += [self._see(tensor) for tensor in outputs]
         trace.size = max([trace.size, *(tensor.numel() for tensor in outputs)])
         trace.positions = max([0, *map(statistics.count_positions, outputs)])
-        if outputs and (flat := statistics.flat_share(trace.kind, outputs[0])) is not None:
+        if outputs and (flat := statistics.flat_share(trace.kind, shard_of(outputs[0]))) is not None:
             trace.flat.append(flat)
         return trace
 
@@ -223,6 +224,7 @@ class Probe:
         elif trace.alone and collected is not None:
             gradient = collected + gradient
             trace.clear()
+        gradient = shard_of(gradient)
         trace.norms.append(statistics.norm(gradient))
         trace.nonfinite.append(statistics.count_nonfinite(gradient, trace.norms[-1]))
         dimension = self._unit_dimensions.get(name)
@@ -245,7 +247,7 @@ def unit_dimensions(model: nn.Module) -> dict[str, int]:
     """
     dimensions: dict[str, int] = {}
     for prefix, module in model.named_modules():
-        kind = type(module).__name__
+        kind = class_of(module).__name__
         if "Embedding" in kind:
             continue
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
@@ -324,7 +326,7 @@ class Seen:
         self.gradients: list[Tensor] = []
         self.nonfinite: list[Tensor] = []
         self.late: list[Tensor] = []
-        self._quarters = statistics.quarters(tensor) if tensor.requires_grad and self.description else None
+        self._quarters = statistics.quarters(shard_of(tensor)) if tensor.requires_grad and self.description else None
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
             self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
@@ -355,6 +357,7 @@ class Seen:
         """Note one gradient that came back."""
         if gradient is None:
             return  # a custom backward may send nothing back
+        gradient = shard_of(gradient)
         self.gradients.append(statistics.quick_norm(gradient))
         self.nonfinite.append(sum(statistics.count_nonfinite(gradient, self.gradients[-1])))  # type: ignore[arg-type]
         if self._quarters is not None and (came := statistics.quarters(gradient)) is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pytest_gradhealth.measure.passes.histogram import BINS, LARGEST, SHIFT
+from pytest_gradhealth.measure.passes.nesting import shard_of
 
 __all__ = [
     "alive_units",
@@ -186,7 +187,7 @@ def _variation(values: Tensor, dimension: int) -> Tensor:
 
 def _real_values(tensor: Tensor) -> Tensor:
     """The stored values as real numbers: what a sparse tensor leaves out is zero."""
-    values = tensor.detach()
+    values = shard_of(tensor.detach())
     if values.layout == torch.sparse_coo:
         values = values.coalesce().values()
     elif is_ragged(values):

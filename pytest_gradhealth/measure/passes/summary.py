@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
+from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.paths import predecessors, with_reach
 from pytest_gradhealth.measure.passes.probe import ModulePass, Pass, unit_dimensions
-from pytest_gradhealth.measure.passes.source import is_installed, source_of
+from pytest_gradhealth.measure.passes.source import class_of, is_installed, source_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
-__all__ = ["summarise"]
+__all__ = ["Weight", "summarise", "whole_loss_graph"]
 
 HALF = 0.5
 """Share of dead units from which their biases are looked at."""
@@ -31,7 +33,21 @@ FIRM = 5
 """Deviations below zero at which a bias shuts a unit, whatever it is given: one normal number in three million."""
 
 
-def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, seed: int | None) -> GradientRecord:
+class Weight(NamedTuple):
+    """L2 norm of a weight, and whether all units of its layer hold the same."""
+
+    norm: float
+    is_alike: bool
+
+
+def summarise(
+    model: nn.Module,
+    passes: Sequence[Pass],
+    *,
+    samples: int | None,
+    seed: int | None,
+    weights: Mapping[str, Weight] | None = None,
+) -> GradientRecord:
     """Combine passes by their median.
 
     Args:
@@ -39,13 +55,15 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         passes: at least one.
         samples: samples in the smallest batch.
         seed: what the random number generators were seeded with.
+        weights: those of a model that several processes hold between them; None: this one holds all of it.
     """
     signals = _signals(passes)
-    found = _ordered(_with_predecessors(_layers(model, passes, signals), passes))
+    measured = _layers(model, passes, signals, weights or _weights(model))
+    found = _ordered(_with_predecessors(measured, passes))
     layers = with_reach(_with_gain(_with_shut(found, model, passes), signals))
     first = next(model.parameters(), None)
     return GradientRecord(
-        model=type(model).__name__,
+        model=class_of(model).__name__,
         source=source_of(model),
         installed=_is_installed("", {"": model}),
         device=str(first.device) if first is not None else "cpu",
@@ -55,13 +73,13 @@ def summarise(model: nn.Module, passes: Sequence[Pass], *, samples: int | None, 
         batches=len(passes),
         samples=samples,
         loss=_median([p.loss for p in passes]),
-        loss_graph=_objective([p.objective for p in passes if p.objective]),
+        loss_graph=whole_loss_graph([p.objective for p in passes if p.objective]),
         layers=layers,
         signals=signals,
     )
 
 
-def _objective(seen: Sequence[LossGraph]) -> LossGraph | None:
+def whole_loss_graph(seen: Sequence[LossGraph]) -> LossGraph | None:
     """Medians, and what any pass shows; None: no loss was looked at."""
     if not seen:
         return None
@@ -156,7 +174,9 @@ def _carry(early: float | None, late: float | None) -> float | None:
     return None if early is None or not late else early / late
 
 
-def _layers(model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal]) -> list[LayerGradient]:
+def _layers(
+    model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal], weights: Mapping[str, Weight]
+) -> list[LayerGradient]:
     by_name = {signal.name: signal for signal in signals}
     owners, taken = _owners(model), set[int]()
     dimensions = unit_dimensions(model)
@@ -165,9 +185,19 @@ def _layers(model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal])
         own = {local: p for local, p in module.named_parameters(recurse=False) if id(p) not in taken}
         if any(p.numel() for p in own.values()):
             tied = tuple(dict.fromkeys(other for p in own.values() for other in owners[id(p)] if other != name))
-            layers.append(_layer(name, module, own, passes, by_name, tied, dimensions, modules))
+            layers.append(_layer(name, module, own, passes, by_name, tied, dimensions, modules, weights))
         taken |= {id(p) for p in own.values()}
     return layers
+
+
+def _weights(model: nn.Module) -> dict[str, Weight]:
+    """Of every trainable parameter."""
+    dimensions = unit_dimensions(model)
+    trainable = ((name, p) for name, p in model.named_parameters() if p.requires_grad and p.numel())
+    return {
+        name: Weight(_number(statistics.norm(p)), name in dimensions and _is_alike(p, dimensions[name]))
+        for name, p in trainable
+    }
 
 
 def _owners(model: nn.Module) -> dict[int, list[str]]:
@@ -188,6 +218,7 @@ def _layer(
     tied: tuple[str, ...],
     dimensions: dict[str, int],
     modules: dict[str, nn.Module],
+    weights: Mapping[str, Weight],
 ) -> LayerGradient:
     full = {local: path_of(name, local) for local in own}
     trainable = {local: p for local, p in own.items() if p.requires_grad and p.numel()}
@@ -197,14 +228,14 @@ def _layer(
     found = [[p.parameters[full[local]] for local in trainable if full[local] in p.parameters] for p in passes]
     norms = [math.hypot(*(gradient.norm for gradient in each)) for each in found if each]
     signal = signals.get(name)
-    sizes = {local: _number(statistics.norm(p)) for local, p in trainable.items()}
+    sizes = {local: weights[full[local]].norm for local in trainable}
     norm, weight_norm = _median(norms), math.hypot(*sizes.values())
     biggest = max(own.values(), key=lambda p: p.numel())
     units = {full[local]: [g.alive for g in gradients[local] if g.alive is not None] for local in trainable}
     dead, count, silent = _dead(units, dimensions)
     return LayerGradient(
         name=name,
-        kind=type(module).__name__,
+        kind=class_of(module).__name__,
         order=None if signal is None else signal.order,
         parameters=sum(p.numel() for p in own.values()),
         trainable=sum(p.numel() for p in trainable.values()),
@@ -218,9 +249,7 @@ def _layer(
         dead=dead,
         units=count,
         silent_units=silent,
-        identical_units=any(
-            _is_alike(p, dimensions[full[local]]) for local, p in trainable.items() if full[local] in dimensions
-        ),
+        identical_units=any(weights[full[local]].is_alike for local in trainable),
         nan=max((sum(gradient.nan for gradient in each) for each in found), default=0),
         inf=max((sum(gradient.inf for gradient in each) for each in found), default=0),
         missing=tuple(local for local, seen in gradients.items() if not seen),
@@ -290,7 +319,10 @@ def _shut(module: nn.Module, given: float) -> float:
     given less: a signal that is still tiny will grow.
     """
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor) or bias.shape != weight.shape[:1]:
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+        return 0.0
+    weight, bias = shard_of(weight), shard_of(bias)
+    if bias.shape != weight.shape[:1] or not bias.numel():
         return 0.0
     size = weight.abs() if weight.ndim == 1 else weight.flatten(1).norm(dim=1) * max(given, 1.0)
     firm = (bias.abs() > FIRM * size) * bias.sign()
@@ -355,7 +387,7 @@ def _is_installed(name: str, modules: dict[str, nn.Module]) -> bool:
 
 
 def _is_brick(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.")
+    return class_of(module).__module__.startswith("torch.")
 
 
 def _number(scalar: Tensor) -> float:
