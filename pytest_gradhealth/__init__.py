@@ -7,7 +7,6 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing in every 
 if TYPE_CHECKING:
     from pytest_gradhealth.checks import GradHealth as GradHealth
     from pytest_gradhealth.checks import check_gradients as check_gradients
-    from pytest_gradhealth.checks import plugins as plugins
     from pytest_gradhealth.errors import ConfigurationError as ConfigurationError
     from pytest_gradhealth.errors import GradientHealthError as GradientHealthError
     from pytest_gradhealth.errors import GradientHealthWarning as GradientHealthWarning
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.errors import WatchingUnavailable as WatchingUnavailable
     from pytest_gradhealth.experiment.laboratory import SelfTest as SelfTest
     from pytest_gradhealth.experiment.laboratory import selftest as selftest
+    from pytest_gradhealth.hookspecs import plugins as plugins
     from pytest_gradhealth.judge.limits import Limits as Limits
     from pytest_gradhealth.record import Attempt as Attempt
     from pytest_gradhealth.record import Check as Check
@@ -61,7 +61,7 @@ _HOMES = {
     "WatchResult": "results",
     "WatchingUnavailable": "errors",
     "check_gradients": "checks",
-    "plugins": "checks",
+    "plugins": "hookspecs",
     "selftest": "experiment.laboratory",
 }
 
