@@ -295,6 +295,8 @@ class GradHealth:
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
+            if rehearsal.left_out:  # nothing is found by a sample alone
+                record = rehearsal.measure(thorough=True)
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
         if any(finding.kind == "missing" for finding in findings):

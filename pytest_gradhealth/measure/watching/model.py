@@ -21,6 +21,7 @@ from pytest_gradhealth.errors import MeasurementError, RankLostError
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
 from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
+from pytest_gradhealth.measure.passes.sampling import Samples
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
@@ -317,7 +318,7 @@ class QuietProbe(Probe):
     def forget_modules(self) -> None:
         """Begin again with the modules; gradients of parameters may still come."""
         self._release()
-        self._traces, self._seen = {}, {}
+        self._traces, self._seen, self._latest = {}, [], {}
 
     def mark(self) -> None:
         """Remember where the gradients of one backward begin."""
@@ -349,8 +350,8 @@ class QuietProbe(Probe):
         """Leave nothing behind."""
         self._quietly(self.unhook_parameters)
 
-    def _entry(self, tensor: Tensor, earlier: Seen | None) -> Seen:
-        return _QuietSeen(tensor, earlier, self)
+    def _entry(self, tensor: Tensor, kind: str) -> Seen:
+        return _QuietSeen(tensor, kind, self._samples, self)
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -368,9 +369,9 @@ class QuietProbe(Probe):
 
 
 class _QuietSeen(Seen):
-    def __init__(self, tensor: Tensor, earlier: Seen | None, probe: QuietProbe) -> None:
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
         self._probe = weakref.ref(probe)
-        super().__init__(tensor, earlier)
+        super().__init__(tensor, kind, samples)
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         probe = self._probe()
