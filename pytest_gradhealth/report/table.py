@@ -21,19 +21,6 @@ DECADES = 8
 """Orders of magnitude of the gradient norm that a bar spans, from the strongest layer down."""
 
 
-HEADLINES = {
-    "collapse": "collapsed signal",
-    "drift": "drift",
-    "faint": "faint gradients",
-    "objective": "wrong objective",
-    "unregistered": "unregistered parameters",
-    "ratio": "uneven gradients",
-    "saturated": "saturated activations",
-    "symmetric": "identical units",
-}
-"""How a kind of finding opens the verdict, where "... gradient" would not do."""
-
-
 @dataclass(frozen=True)
 class _Symbols:
     sick: str
@@ -53,8 +40,7 @@ def verdict(check: Check) -> str:
         return _line(f"{check.name}: {'healthy' if check.judged else 'measured'} ({_circumstances(check)})")
     first, *others = check.findings
     more = f" (+{len(others)} more finding{'s' if len(others) > 1 else ''})" if others else ""
-    headline = HEADLINES.get(first.kind, f"{first.kind} gradient")
-    return _line(f"{headline} in {check.name}: {first.message}{more}")
+    return _line(f"{first.headline} in {check.name}: {first.message}{more}")
 
 
 def render_failure(check: Check, *, width: int = 80, ascii_only: bool = False, verbosity: int = 0) -> str:
@@ -99,7 +85,7 @@ def _reasons(check: Check, width: int) -> Iterator[str]:
 
     for finding in check.findings:
         if len(check.findings) > 1:
-            yield from wrapped(f"{finding.kind}: {finding.message}", "  ", 4)
+            yield from wrapped(f"{finding.headline}: {finding.message}", "  ", 4)
         for label, text in (("cause", finding.cause), ("remedy", finding.remedy)):
             yield from wrapped(text, f"  {label + ':':<8}", 10)
     for note in check.record.notes:
@@ -194,7 +180,7 @@ def _marks(check: Check, symbols: _Symbols) -> dict[str, str]:
     for finding in check.findings:
         for layer in finding.layers:
             kinds = marks.get(layer, "") if layer in marks and layer not in check.by_design else symbols.sick
-            marks[layer] = f"{kinds} {_line(finding.kind)}" if finding.kind not in kinds else kinds
+            marks[layer] = f"{kinds} {_line(finding.fault)}" if finding.fault not in kinds else kinds
     return marks
 
 
