@@ -32,7 +32,8 @@ def _failure(name: str, code: str) -> str:
     """What pytest says of a failing test, from the error's first line to the end of the table."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, name).write_text(code, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--gradhealth-device=cpu", name]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--gradhealth-device=cpu"]
+        command += ["--gradhealth-try-seconds=600", name]  # all of it, on a slow machine too
         environment = os.environ | {
             "COLUMNS": "84",
             "NO_COLOR": "1",

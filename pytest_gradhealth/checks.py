@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pluggy
 
-from pytest_gradhealth import hookspecs
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError
+from pytest_gradhealth.hookspecs import plugins
+from pytest_gradhealth.judge.copies import told_once
 from pytest_gradhealth.judge.families import MISSING
 from pytest_gradhealth.judge.judge import is_open, judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
-from pytest_gradhealth.record import Check, Finding, GradientRecord
+from pytest_gradhealth.record import Attempt, Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
 from pytest_gradhealth.settings import Settings
@@ -34,14 +35,20 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-__all__ = ["GradHealth", "check_gradients", "plugins"]
+__all__ = ["GradHealth", "check_gradients"]
 
+Explore = Callable[..., tuple[tuple["Attempt", ...], str]]
+"""Given a failed check, what it was measured with and its settings: what was tried, and what was not."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
 NOTHING_TRAINED = (
     "nothing was trained: no backward pass went through a model. Call loss.backward(), "
     "or use the fixture: gradhealth.check(model, batches, loss=...)"
+)
+NOT_AGAIN = (
+    "nothing: what a test trains by itself cannot be run again with a change; "
+    "gradhealth.check(model, batches, loss=...) can"
 )
 GIVEN_AS_NONE: dict[str, Any] = {
     "cause": "its gradient is None: nothing on the way to the loss depends on it",
@@ -68,24 +75,6 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-class _Plugins(pluggy.PluginManager):
-    """Finds hooks by their name, as pytest does."""
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        options = super().parse_hookimpl_opts(plugin, name)
-        if options is None and name.startswith("pytest_gradhealth_"):
-            return cast("pluggy.HookimplOpts", {})
-        return options
-
-
-@cache
-def plugins() -> pluggy.PluginManager:
-    """The extension points outside a pytest session: register an object with ``pytest_gradhealth_*`` hooks."""
-    manager = _Plugins("pytest")
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
 class GradHealth:
     """Measures and judges models."""
 
@@ -98,13 +87,14 @@ class GradHealth:
         show: Callable[[Check], str] = render_failure,
         compare: Callable[[Check], tuple[tuple[Finding, ...], tuple[str, ...]]] | None = None,
         progress: Callable[[str], None] = lambda text: None,
+        explore: Explore | None = None,
         tolerate: Callable[[Check], None] | None = None,
     ) -> None:
         self._tolerate = tolerate
         self._settings = settings or Settings()
         self._sink = sink or (lambda check: None)
         self._hook = hook or plugins().hook
-        self._show, self._compare, self._progress = show, compare, progress
+        self._show, self._compare, self._progress, self._explore = show, compare, progress, explore
         self._names: dict[tuple[str, str, str], int] = {}
 
     @_without_our_frames
@@ -241,13 +231,16 @@ class GradHealth:
         return Watch(model, histograms=self._settings.histograms)
 
     def judged_passes(self, watch: Watch, settings: Settings | None = None, name: str | None = None) -> list[Check]:
-        """A check for every model that a watch has seen trained."""
+        """A check for every model that a watch has seen trained; copies with one fault are one."""
         limits = (settings or self._settings).limits
-        checks = []
+        judged = []
         for passes in watch.passes():
             record, findings = verdict(passes, limits)
-            own = self._own_findings(record, limits)
-            checks.append(self.conclude(record, findings + own, limits, name))
+            judged.append((record, findings + self._own_findings(record, limits)))
+        checks = []
+        for record, told in told_once(judged):
+            untried = NOT_AGAIN if told and self._explore and (settings or self._settings).try_seconds else ""
+            checks.append(self.conclude(record, told, limits, name, untried=untried))
         return checks
 
     @property
@@ -300,6 +293,8 @@ class GradHealth:
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
+            if rehearsal.left_out:  # nothing is found by a sample alone
+                record = rehearsal.measure(thorough=True)
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
         if any(finding.fault == MISSING.name for finding in findings):
@@ -310,8 +305,18 @@ class GradHealth:
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
+        explored = self._explored(record, findings, rehearsal, settings)
         self._progress("")
-        return self.conclude(record, findings, limits, name)
+        return self.conclude(record, findings, limits, name, *explored)
+
+    def _explored(
+        self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
+    ) -> tuple[tuple[Attempt, ...], str]:
+        """What cures a model that failed; it never changes the verdict."""
+        if not findings or self._explore is None or not settings.try_seconds:
+            return (), ""
+        check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
+        return self._explore(check, rehearsal, settings, self._hook, self._progress)
 
     def _is_settled(self, record: GradientRecord, seen: GradientRecord, limits: Limits) -> bool:
         """Whether the second look has redeemed the model."""
@@ -327,7 +332,13 @@ class GradHealth:
         return tuple(finding for findings in found for finding in findings)
 
     def conclude(
-        self, record: GradientRecord, findings: tuple[Finding, ...], limits: Limits, name: str | None
+        self,
+        record: GradientRecord,
+        findings: tuple[Finding, ...],
+        limits: Limits,
+        name: str | None,
+        tried: tuple[Attempt, ...] = (),
+        untried: str = "",
     ) -> Check:
         """Make a check of a judged record, with what extensions add, and keep it."""
         record = replace(record, notes=record.notes + remarks(record, limits))
@@ -337,6 +348,8 @@ class GradHealth:
             record=record,
             findings=findings,
             limits=limits.to_dict(),
+            tried=tried,
+            untried=untried,
             by_design=designed(record, limits),
             columns={
                 str(title): {str(layer): str(text) for layer, text in cells.items()}

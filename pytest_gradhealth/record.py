@@ -18,6 +18,7 @@ from typing import Any, Self, overload
 
 __all__ = [
     "STEPS",
+    "Attempt",
     "Check",
     "CustomFunction",
     "Finding",
@@ -27,6 +28,7 @@ __all__ = [
     "LossGraph",
     "ModelInput",
     "Operation",
+    "OptimiserUse",
     "Signal",
     "UnregisteredParameter",
     "docs_url",
@@ -145,6 +147,13 @@ class LayerGradient(_Plain):
     """Names of its trainable parameters whose gradient was exactly zero in every batch."""
     zero_weights: tuple[str, ...] = ()
     """Names of its trainable parameters whose every element is exactly zero."""
+    optimised: bool | None = None
+    """Whether an optimiser that has made a step holds all its trainable parameters; None: no optimiser was seen."""
+    update: float | None = None
+    """Norm of what an optimiser's step added to its weights over the norm of those; None: no step was looked at."""
+    lost_update: float | None = None
+    """Share (0 to 1) of its elements with a gradient that a step left as they were, in half precision, because weight
+    and step add up to the same weight; None: not in half precision, or no step was looked at."""
     tied: tuple[str, ...] = ()
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
     histogram: Histogram | None = None
@@ -381,6 +390,28 @@ class UnregisteredParameter(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiserUse(_Plain):
+    """What a test that trains does with one optimiser. Numbers of parameters count tensors, not elements."""
+
+    kind: str
+    """Class name, as in ``Adam``."""
+    steps: int
+    """Number of its steps in front of which a backward pass ran."""
+    parameters: int
+    """Number of parameters that it holds."""
+    reached: int
+    """Number of those that ever had a gradient at one of its steps."""
+    foreign: int = 0
+    """Number of those that never had one, and belong to no model which was called."""
+    frozen: int = 0
+    """Number of those that do not ask for a gradient."""
+    learning_rate: float = 0.0
+    """The largest of any group at any step."""
+    eps_underflows: bool = False
+    """Whether its ``eps`` is zero in the precision of a parameter that it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GradientRecord(_Plain):
     """One measurement of one model: indexable by layer name, iterable over its layers in forward order."""
 
@@ -417,6 +448,11 @@ class GradientRecord(_Plain):
     """First module at which they differ; empty: behind all of them."""
     custom_functions: tuple[CustomFunction, ...] = ()
     """Functions whose backward the user wrote, beside the derivative of their forward."""
+    optimisers: tuple[OptimiserUse, ...] = ()
+    """Optimisers that made a step in a test that trains, and hold parameters of this model, or of none that was
+    called."""
+    detached_loss: bool = False
+    """Whether a backward of such a test began at a loss without a graph, as after ``requires_grad_(True)`` on it."""
     operations: tuple[Operation, ...] = ()
     """Operations that can stop a gradient; looked for only where something was found."""
     notes: tuple[str, ...] = ()
@@ -513,6 +549,22 @@ class Finding(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(_Plain):
+    """A change made on a copy of a model that failed, and what the same check said of it."""
+
+    change: str
+    """What was changed, as in ``He initialisation``."""
+    cures: bool
+    """Whether the copy is healthy by the limits of the check."""
+    outcome: str
+    """The number that broke its limit, before and after, and the verdict."""
+    cause: str = ""
+    """What is at fault if the change cures, as in ``the initialisation``."""
+    remedy: str = ""
+    """How to make the change for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check(_Plain):
     """A record and what was said of it."""
 
@@ -524,6 +576,10 @@ class Check(_Plain):
     """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """The limits it was judged by."""
+    tried: tuple[Attempt, ...] = ()
+    """Changes that were tried on copies after it failed, what cures first."""
+    untried: str = ""
+    """Why nothing, or not all, was tried; empty: nothing to say."""
     judged: bool = True
     """False: it was only measured."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -31,6 +31,8 @@ class Settings:
     """Seed of every random number generator while measuring."""
     max_batches: int = 4
     """Batches taken from an iterable at most."""
+    try_seconds: float = 5.0
+    """Time spent on trying cures on copies of a model that failed its check; 0: none are tried."""
     histograms: bool = False
     """Whether to count the elements of every layer's gradient, for TensorBoard."""
 
@@ -39,6 +41,7 @@ class Settings:
             raise ConfigurationError(f"device={self.device!r} must be one of auto, all, cpu, cuda, cuda:N, mps, xpu")
         _require_int("seed", self.seed, low=0, high=2**64 - 1)
         _require_int("max_batches", self.max_batches, low=1)
+        _require_seconds("try_seconds", self.try_seconds)
 
 
 def _require_int(name: str, value: object, low: int, high: float = math.inf) -> None:
@@ -46,3 +49,8 @@ def _require_int(name: str, value: object, low: int, high: float = math.inf) -> 
         raise ConfigurationError(f"{name}={value!r} must be a whole number of at least {low}")
     if value > high:
         raise ConfigurationError(f"{name}={value!r} must be a whole number of at most {high}")
+
+
+def _require_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, 0 or more")

@@ -15,11 +15,13 @@ of the profile. With another torch, device, precision or batch size everything i
 from __future__ import annotations
 
 import math
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
+from pytest_gradhealth.judge.rules.drift import RULE
 from pytest_gradhealth.record import Finding, GradientRecord
 
 __all__ = ["Drift", "Move", "Profile", "drift", "drift_limit", "measure_drift"]
@@ -267,22 +269,23 @@ def _measure(head: Profile, base: Profile, limit: float, match: _Match) -> Drift
 
 
 def _match(head: Profile, base: Profile) -> _Match:
-    """Match layers by name; what is left by the layer before it, kind and shape, in order."""
-    from difflib import SequenceMatcher
-
+    """Match layers by name; what is left by the layer before it, kind and shape, in order. Linear in the layers."""
     position = {name: i for i, name in enumerate(base.names)}
     pairs = {i: position[name] for i, name in enumerate(head.names) if name in position}
     ours = [i for i in range(len(head.names)) if i not in pairs]
     taken = set(pairs.values())
     theirs = [j for j in range(len(base.names)) if j not in taken]
     keys_head, keys_base = _keys(head, set(base.names), ours), _keys(base, set(head.names), theirs)
-    for block in SequenceMatcher(None, keys_base, keys_head, autojunk=False).get_matching_blocks():
-        pairs.update({ours[block.b + k]: theirs[block.a + k] for k in range(block.size)})
+    waiting: dict[Any, deque[int]] = defaultdict(deque)
+    for j, key in zip(theirs, keys_base, strict=True):
+        waiting[key].append(j)
+    pairs.update({i: waiting[key].popleft() for i, key in zip(ours, keys_head, strict=True) if waiting[key]})
+    taken = set(pairs.values())
     renamed = {base.names[j]: head.names[i] for i, j in sorted(pairs.items()) if base.names[j] != head.names[i]}
     return _Match(
         pairs=sorted(pairs.items()),
         new=tuple(head.names[i] for i in ours if i not in pairs),
-        removed=tuple(base.names[j] for j in theirs if j not in pairs.values()),
+        removed=tuple(base.names[j] for j in theirs if j not in taken),
         renamed=renamed,
     )
 
@@ -298,8 +301,7 @@ def _keys(profile: Profile, shared: set[str], positions: Sequence[int]) -> list[
 
 
 def _another_model(left: int, before: int, new: tuple[str, ...], limit: float) -> Finding:
-    return Finding(
-        kind="drift",
+    return RULE.finding(
         layers=new[:1],
         message=f"only {left} of the baseline's {before} layers are in this model",
         limit=limit,
@@ -451,8 +453,7 @@ def _layer_finding(moves: Sequence[Move], culprit: str, cause: str, limit: float
     rest = f", and {len(moves) - NAMED} more" if len(moves) > NAMED else ""
     around = f" around {culprit}" if culprit else ""
     named = ", ".join(map(str, moves[:NAMED]))
-    return Finding(
-        kind="drift",
+    return RULE.finding(
         layers=tuple(layers),
         message=f"moved by more than {limit:g}x from the baseline{around}: {named}{rest}",
         value=moves[0].factor,
@@ -472,8 +473,7 @@ def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile
         subject = ""
     for name, scale in scaled.items():
         what = subject or f"every {QUANTITIES[name]}"
-        yield Finding(
-            kind="drift",
+        yield RULE.finding(
             layers=(),
             message=f"{what} moved by one factor from the baseline ({_change(scale)}, limit {limit:g}x)",
             value=_size(scale),
@@ -505,8 +505,7 @@ def _shape_findings(columns: Mapping[str, _Column], names: Sequence[str], limit:
         first, last = _mean(ratios[:quarter]), _mean(ratios[-quarter:])
         tilt = first / last if first and last else 1.0
         if not 1 / limit <= tilt <= limit:
-            yield Finding(
-                kind="drift",
+            yield RULE.finding(
                 layers=(names[0],),
                 message=(
                     f"the profile of the {QUANTITIES[quantity]} over depth tilted: first to last quarter moved "

@@ -14,6 +14,7 @@ __all__ = [
     "MISSING",
     "NON_FINITE",
     "OBJECTIVE",
+    "OPTIMISER",
     "OWN",
     "SATURATED",
     "STEEP",
@@ -27,7 +28,8 @@ LEADING = frozenset({"vanishing-over-time", "closed-recurrent-gate", "single-cla
 """Rules that explain every gradient that fades, dies or is the same."""
 
 NON_FINITE = Family("non-finite", 10, STEEP)
-MISSING = Family("missing", 20)
+OPTIMISER = Family("optimiser", 15)
+MISSING = Family("missing", 20, follows=frozenset({"idle-optimiser"}))
 UNREGISTERED = Family("unregistered", 25)
 SYMMETRIC = Family("symmetric", 30, FADING, LEADING)
 DEAD = Family("dead", 40, FADING, LEADING | {"symmetric"})

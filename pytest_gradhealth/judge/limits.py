@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
@@ -214,6 +215,8 @@ def _checked(name: str, value: object, where: str = "") -> float | None:
     allowed = f"a number of at least {low:g}" if high is None else f"a number from {low:g} to {high:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(f"{where}{name}={value!r} must be {allowed}, or None to switch it off")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ConfigurationError(f"{where}{name} is a number of {value.bit_length()} bits: it must be {allowed}")
     if not low <= value <= (math.inf if high is None else high):
         raise ConfigurationError(f"{where}{name}={value!r} is out of range: it must be {allowed}")
     return value

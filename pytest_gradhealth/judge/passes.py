@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ VECTORS = 2
 """Dimensions of a weight from which it is multiplied with vectors, and not with single numbers."""
 OPENED = 4
 """Passes after which gates that start at zero have opened, two of them in a row."""
+UNLEARNT = 0.5
+"""Share of the first loss from which a model has not learnt so much that its gradients could be zero for that."""
 SIZES = frozenset(family.name for family in (DEAD, VANISHING, COLLAPSE, EXPLODING, SATURATED, FAINT, SYMMETRIC))
 """Families that ask how large something is."""
 
@@ -39,7 +42,9 @@ def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientR
     """The record of a watched model and what is found in it; no error of ours fails a test that asked for nothing."""
     try:
         record = combined(passes)
-        return record, _found(record, limits)
+        early, late = _found(record, limits)
+        shown = _late_alone(record) if late and not early else record
+        return shown, (*early, *late)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         note = f"could not be judged ({type(error).__name__}: {error}); please report this"
         return replace(passes[0], notes=(*passes[0].notes, note)), ()
@@ -58,6 +63,7 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     first = replace(first, notes=(*first.notes, *notes))
     if len(passes) == 1:
         return first
+    last = next((one for one in passes[1:] if _is_nan(one)), last)
     return replace(first, later=_without_shares(last, {layer.name for layer in first if layer.silent_units}))
 
 
@@ -66,7 +72,15 @@ def _without_shares(record: GradientRecord, but: Collection[str] = ()) -> Gradie
     return replace(record, layers=tuple(x if x.name in but else replace(x, silent_units=()) for x in record))
 
 
-def _found(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
+def _late_alone(record: GradientRecord) -> GradientRecord:
+    """The last pass as the record: a table shows the pass that was judged."""
+    if record.later is None:
+        return record
+    note = f"this is pass {record.later.steps + 1} of the test; nothing was found in its first"
+    return replace(record.later, notes=(*record.notes, note))
+
+
+def _found(record: GradientRecord, limits: Limits) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
     Before some passes are over, a finding that a closed gate could explain stands only where no gate is to be seen,
@@ -75,14 +89,27 @@ def _found(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     """
     findings = _lasting(record, record, limits)
     if record.later is None:
-        return tuple(f for f in findings if f.fault != SYMMETRIC.name)  # set alike, to compare with known numbers
+        return tuple(f for f in findings if f.fault != SYMMETRIC.name), ()  # set alike, to compare with known numbers
     last = _lasting(record, record.later, limits)
     faults = {finding.fault for finding in last}
-    redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults)
+    redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults or _is_nan(record))
     known = {finding.fault for finding in redeemed}
-    counts = {NON_FINITE.name, DEAD.name} if any(layer.norm for layer in record.later) else {NON_FINITE.name}
-    new = (f for f in last if f.fault in counts - known)
-    return (*redeemed, *new)
+    counts = {NON_FINITE.name, DEAD.name} if _may_be_dead(record, record.later) else {NON_FINITE.name}
+    return redeemed, tuple(f for f in last if f.fault in counts - known)
+
+
+def _may_be_dead(first: GradientRecord, last: GradientRecord) -> bool:
+    """Whether gradients of zero are a fault of some layers; all are zero also where there is nothing left to learn."""
+    if any(layer.norm for layer in last):
+        return True
+    return first.loss is not None and last.loss is not None and abs(last.loss) >= UNLEARNT * abs(first.loss) > 0
+
+
+def _is_nan(record: GradientRecord) -> bool:
+    """A loss that is no number: what overflows under a gradient scaler is a gradient, and what is infinite may come
+    back.
+    """
+    return record.loss is not None and math.isnan(record.loss)
 
 
 def _lasting(record: GradientRecord, judged: GradientRecord, limits: Limits) -> tuple[Finding, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,7 +52,7 @@ _UNNEEDED = {_LATER.encode(): b"\n", _SIGNALS.encode(): _BLOCK_END.encode()}
 _COMPARED = ("name", "kind", "shape", "norm", "reach", "signal", "gain", "weight_norm")
 """What ``compare`` needs of a layer. It stands first in the line, and only what follows it has two spaces before it."""
 _GAP = ",  "
-_REST = re.compile(rb',  "[^\n]*\}')
+_REST = b',  "'
 
 
 class StoreError(ValueError):
@@ -159,10 +158,11 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         StoreError: the file is missing, unreadable, of another format or version, or broken in some place.
     """
     data = _versioned(path, load_json(path))
-    fault = first_fault(data, report_schema())
-    if fault:
-        raise StoreError(f"{path}: {fault}; this is not a report as pytest --gradhealth-json writes it")
-    checks = tuple(_stored(path, index, item) for index, item in enumerate(data["checks"]))
+    with _not_too_deep(path):
+        fault = first_fault(data, report_schema())
+        if fault:
+            raise StoreError(f"{path}: {fault}; this is not a report as pytest --gradhealth-json writes it")
+        checks = tuple(_stored(path, index, item) for index, item in enumerate(data["checks"]))
     return Report(
         checks=checks,
         environment=data.get("environment", {}),
@@ -202,13 +202,22 @@ def load_json(path: str | os.PathLike[str], trim: Any = None, **decoder: Any) ->
                 pass  # Read it whole, so that the place of the fault is the one in the file.
         text = _decoded(path, content)
         try:
-            return json.loads(text, **decoder)
+            with _not_too_deep(path):
+                return json.loads(text, **decoder)
         except json.JSONDecodeError as error:
             raise StoreError(_explain(path, text, error)) from None
-        except RecursionError:
-            raise StoreError(f"{path}: the values are nested too deeply; this is not a gradhealth file") from None
+        except StoreError:
+            raise
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from None
+
+
+@contextmanager
+def _not_too_deep(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise StoreError(f"{path}: the values are nested too deeply; this is not a gradhealth file") from None
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
@@ -300,16 +309,32 @@ def _dumps(value: Any) -> str:
 
 
 def _trim(content: bytes) -> bytes:
-    """Cut out what :func:`_check_text` wrote for others than ``compare``."""
+    """Cut out what :func:`_check_text` wrote for others than ``compare``, in time that grows with the length alone."""
     kept, position, found = [], 0, -1
+    # An end that comes no more is not looked for again: a hostile file has a million starts without one.
+    ends = dict(_UNNEEDED)
     while (found := content.find(_FIELD.encode(), found + 1)) >= 0:
-        end = next((end for start, end in _UNNEEDED.items() if content.startswith(start, found)), None)
-        stop = -1 if end is None else content.find(end, found + 1)
-        if end is not None and stop >= 0:
-            kept.append(content[position:found])
-            position = stop + len(end.rstrip(b"\n"))
-            found = position - 1
-    return _REST.sub(b"}", b"".join([*kept, content[position:]]) if kept else content)
+        start = next((start for start in ends if content.startswith(start, found)), None)
+        if start is None:
+            continue
+        stop = content.find(ends[start], found + 1)
+        if stop < 0:
+            del ends[start]
+            continue
+        kept.append(content[position:found])
+        position = stop + len(ends[start].rstrip(b"\n"))
+        found = position - 1
+    return _without_rest(b"".join([*kept, content[position:]]) if kept else content)
+
+
+def _without_rest(content: bytes) -> bytes:
+    """What ``compare`` needs of each layer's line. Not a pattern: on a line without an end it would start over."""
+    return b"\n".join(map(_line_without_rest, content.split(b"\n")))
+
+
+def _line_without_rest(line: bytes) -> bytes:
+    start, end = line.find(_REST), line.rfind(b"}")
+    return line[:start] + line[end:] if 0 <= start < end else line
 
 
 @contextmanager

@@ -43,6 +43,7 @@ MEASURING = (
     Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
     Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
+    Option("try_seconds", "float", "Time to try cures on copies of a model that failed. Default: 5.", "SECONDS"),
 )
 MODE = Option(
     "",

@@ -19,7 +19,6 @@ class Net(nn.Sequential):
             self.append(nn.Linear(16, 16))
             self.append(nn.{activation}())
         self.append(nn.Linear(16, 4))
-        {extra}
 """
 TEST = """
 import torch
@@ -35,14 +34,39 @@ def test_gradients(gradhealth):
 """
 
 
-def model(activation: str = "ReLU", depth: int = 4, extra: str = "pass") -> str:
-    return MODEL.format(activation=activation, depth=depth, extra=extra)
+def model(activation: str = "ReLU", depth: int = 4) -> str:
+    return MODEL.format(activation=activation, depth=depth)
+
+
+QUICK_TEST = """
+import net
+from pytest_gradhealth import Finding, GradientHealthError, GradientRecord, LayerGradient, Limits
+
+
+def test_{name}(gradhealth):
+    same = dict(kind="Linear", parameters=4, trainable=4, reach=1.0, signal=0.1)
+    layers = [LayerGradient(name=f"fc{{i}}", order=i, norm=norm, **same) for i, norm in enumerate(net.NORMS)]
+    record = GradientRecord(model="Net", layers=tuple(layers), source=net.__file__)
+    what = dict(kind="exploding", value=net.NORMS[0], limit=10.0, limit_name="max_norm")
+    findings = (Finding(layers=("fc0",), message="a norm of 50", **what),) if net.NORMS[0] > 10 else ()
+    check = gradhealth.conclude(record, findings, Limits(), None)
+    if findings:
+        raise GradientHealthError("a norm of 50", check)
+"""
+"""A session without torch takes a fraction of the time; the plugin, the report and all processes are real."""
+QUICK_NORMS = {"healthy": 0.1, "moved": 5.0, "sick": 50.0}
+"""``moved`` is within all limits, but far from ``healthy``."""
+
+
+def quick(state: str = "healthy", *names: str, **others: str) -> dict[str, str]:
+    """Files of a project whose gradients are numbers in a file, with a test for each name."""
+    tests = {f"test_{name}.py": QUICK_TEST.format(name=name) for name in names or ("net",)}
+    norms = (QUICK_NORMS[state], *[0.1] * 7)
+    return {"net.py": f"NORMS = {norms}\n", **tests, **{f"{name}.py": text for name, text in others.items()}}
 
 
 HEALTHY = model()
 SICK = model("Sigmoid", 12)
-MOVED = model(extra="self[0].weight.data *= 20")
-"""Within all limits, but far from HEALTHY."""
 BROKEN = "import no_such_module\n"
 
 

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from gradhealth_gate.comment import MARKER, comment
+from gradhealth_gate.report.comment import MARKER, comment
 from samples import ACTION, HOSTILE, ROOT, make_finding, make_layer, make_report, make_stored
 
+from pytest_gradhealth.record import LayerGradient
 from pytest_gradhealth.report.store import Report, StoreError, write_report
 
 
@@ -62,6 +64,60 @@ def test_it_refuses_what_is_no_report(tmp_path: Path, content: str) -> None:
     assert (done.returncode, (tmp_path / "out.md").exists()) == (2, False)
     assert "error: " in done.stdout
     assert "Traceback" not in done.stderr
+
+
+MANY = 150_000
+
+
+def unclosed_signals() -> str:
+    """Valid JSON in which a block starts again and again, and none ends as the plugin would end it."""
+    record = '{\n   "model": "M",' + '\n   "signals": [\n],' * MANY + '\n   "layers": []}'
+    place = '"test": "t", "file": "f", "line": 1, "outcome": "passed", "name": "M"'
+    return f'{{"schema": 1, "checks": [{{{place}, "record": {record}}}]}}'
+
+
+def unclosed_line() -> str:
+    """One line in which what follows a layer's numbers starts again and again."""
+    return f'{{"schema": 1, "checks": [], "x": [{",  ".join([chr(34) * 2] * MANY)}]\n}}'
+
+
+@pytest.mark.parametrize("text", [unclosed_signals, unclosed_line])
+def test_a_hostile_report_takes_no_longer_than_another(tmp_path: Path, text: Callable[[], str]) -> None:
+    """The processor's time is limited to many times what is needed, and to a small part of what its square would be."""
+    for name in ("head", "base"):
+        (tmp_path / f"{name}.json").write_text(text())
+    assert in_bounds(tmp_path) in (0, 2)
+
+
+def test_renaming_every_layer_takes_no_longer_than_another_change(tmp_path: Path) -> None:
+    for name in ("head", "base"):
+        write_report(tmp_path / f"{name}.json", make_report(make_stored("t", *many_layers(name, 15_000))))
+    assert in_bounds(tmp_path) == 0
+
+
+def many_layers(prefix: str, count: int) -> list[LayerGradient]:
+    return [make_layer(f"{prefix}{i}") for i in range(count)]
+
+
+def in_bounds(folder: Path) -> int:
+    """The exit code of the comment's program with 30 seconds of the processor."""
+    program = [sys.executable, "-I", "-S", "-B", str(ACTION / "comment.py"), str(folder), str(folder / "out.md")]
+    return subprocess.run(["bash", "-c", 'ulimit -t 30; exec "$@"', "bash", *program], capture_output=True).returncode
+
+
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    record = '{"model": "M", "layers": [], "later": ' * 800 + '{"model": "M", "layers": []}' + "}" * 800
+    check = f'{{"test": "t", "file": "f", "line": 1, "outcome": "passed", "name": "M", "record": {record}}}'
+    (tmp_path / "head.json").write_text(f'{{"schema": 1, "checks": [{check}]}}')
+    with pytest.raises(StoreError, match="nested too deeply"):
+        comment(tmp_path)
+
+
+def test_a_large_report_is_refused(tmp_path: Path) -> None:
+    with open(tmp_path / "head.json", "wb") as file:
+        file.truncate((20 << 20) + 1)
+    with pytest.raises(StoreError, match="larger than 20 MiB"):
+        comment(tmp_path)
 
 
 def test_it_follows_no_link(tmp_path: Path) -> None:

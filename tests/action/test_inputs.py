@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gradhealth_gate.errors import GateError
 from gradhealth_gate.inputs import Inputs, read_inputs
-from gradhealth_gate.problems import ProblemError
 
 
 def read(workspace: Path, **inputs: str) -> Inputs:
@@ -34,7 +34,7 @@ def test_words_are_split_and_never_run(tmp_path: Path) -> None:
     assert inputs.pytest_args == (*("-k", "a or b", "tests/a b", "$(touch", "x)", "`y`", "#", "no", "comment"),)
     assert inputs.python == ("uv", "run", "--frozen", "python")
     assert inputs.directory == (tmp_path / "a b's $(x)").resolve()
-    assert (inputs.max_drift, inputs.require_base) == (2.5, True)
+    assert (inputs.max_drift, inputs.require_base) == (2.5, "true")
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_words_are_split_and_never_run(tmp_path: Path) -> None:
 def test_a_wrong_input_is_named(tmp_path: Path, name: str, value: str, message: str) -> None:
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "link").symlink_to("/")
-    with pytest.raises(ProblemError, match="input `") as caught:
+    with pytest.raises(GateError, match="input `") as caught:
         read(tmp_path / "w", **{name: value})
     assert message in str(caught.value)
 
 
 def test_all_wrong_inputs_are_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ProblemError) as caught:
+    with pytest.raises(GateError) as caught:
         read(tmp_path, compare="x", summary="y", max_drift="z")
     assert str(caught.value).count("input `") == 3

@@ -103,7 +103,7 @@ def test_the_action_is_in_the_archive_that_runners_download() -> None:
 def test_the_gate_needs_nothing_installed() -> None:
     code = (
         f"import sys; sys.path[:0] = [{str(ACTION)!r}, {str(ROOT)!r}]; import gradhealth_gate.main,"
-        " gradhealth_gate.comment; print(*{name.partition('.')[0] for name in sys.modules})"
+        " gradhealth_gate.report.comment; print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-B", "-c", code], capture_output=True, text=True, check=True)
     ours = {"gradhealth_gate", "pytest_gradhealth"}

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gradhealth_gate.annotations import annotate_faults, location
-from gradhealth_gate.chart import profile_chart
-from gradhealth_gate.commands import annotate, child_environment, clear_files, group, output, say, silenced
-from gradhealth_gate.course import Course
-from gradhealth_gate.summary import LARGEST, Findings, headline, render
-from gradhealth_gate.tell import outputs
-from gradhealth_gate.verdict import Verdict, judge
+from gradhealth_gate.github.commands import annotate, group, say, silenced
+from gradhealth_gate.github.files import RunnerFiles
+from gradhealth_gate.process.isolation import visible_environment
+from gradhealth_gate.report.annotations import annotate_faults, location
+from gradhealth_gate.report.chart import profile_chart
+from gradhealth_gate.report.publish import outputs, publish
+from gradhealth_gate.report.summary import LARGEST, Findings, headline, render
+from gradhealth_gate.state import GateRun
+from gradhealth_gate.verdict.fault import Verdict
+from gradhealth_gate.verdict.judge import judge
 from runner import Result, _listen, _read_values
 from samples import HOSTILE, make_finding, make_layer, make_report, make_stored
 
@@ -75,10 +79,12 @@ def test_tests_are_silenced_even_after_an_unfinished_line() -> None:
 def test_outputs_cannot_set_one_another(tmp_path: Path) -> None:
     path = tmp_path / "out"
     for value in HOSTILE:
-        output({"GITHUB_OUTPUT": str(path)}, {"first": value, "second": "x"})
+        files = RunnerFiles({"GITHUB_OUTPUT": str(path)})
+        files.set_outputs({"first": value, "second": "x"})
         assert _read_values(path.read_text("utf-8"))["second"] == "x"
+        assert files.forged() == []
         path.unlink()
-    output({}, {"first": "x"})
+    RunnerFiles({}).set_outputs({"first": "x"})
 
 
 def test_the_runners_files_and_tokens_are_hidden() -> None:
@@ -91,23 +97,61 @@ def test_the_runners_files_and_tokens_are_hidden() -> None:
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "a",
         "ACTIONS_RUNTIME_TOKEN": "a",
         "GRADHEALTH_PYTHON": "a",
+        "GITHUB_TOKEN": "a",
     }
-    assert child_environment({**secret, "PATH": "b", "GITHUB_WORKSPACE": "c"}) == {"PATH": "b", "GITHUB_WORKSPACE": "c"}
+    assert visible_environment({**secret, "PATH": "b", "GITHUB_WORKSPACE": "c"}) == {
+        "PATH": "b",
+        "GITHUB_WORKSPACE": "c",
+    }
 
 
-def test_what_a_test_wrote_for_the_runner_is_undone(tmp_path: Path) -> None:
+PLANTED = {
+    "text": lambda path: path.write_text("/evil"),
+    "link": lambda path: path.symlink_to(path.parent / "elsewhere"),
+    "pipe": os.mkfifo,
+    "folder": lambda path: (path / "deep").mkdir(parents=True),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_what_a_test_left_for_the_runner_is_undone(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "elsewhere").write_text("")
     path, clean = tmp_path / "path", tmp_path / "env"
-    path.write_text("/evil")
+    PLANTED[kind](path)
     clean.touch()
     variables = {"GITHUB_PATH": str(path), "GITHUB_ENV": str(clean), "GITHUB_OUTPUT": str(tmp_path / "absent")}
-    assert clear_files(variables) == ["GITHUB_PATH"]
+    files = RunnerFiles(variables)
+    assert files.reset() == ["GITHUB_PATH"]
+    assert path.is_file()
+    assert not path.is_symlink()
     assert path.read_bytes() == b""
+    files.write_summary("nothing is written where the runner asks for nothing")
+    assert files.forged() == []
 
 
-def test_the_worst_layer_is_harmless_in_a_shell(tmp_path: Path) -> None:
+def test_what_is_written_after_the_gate_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    files = RunnerFiles({"GITHUB_OUTPUT": str(path), "GITHUB_ENV": str(tmp_path / "env")})
+    files.set_outputs({"outcome": "fail"})
+    assert files.forged() == []
+    path.write_text(path.read_text().replace("fail", "pass"))
+    (tmp_path / "env").write_text("PLANTED=1")
+    assert files.forged() == ["GITHUB_ENV", "GITHUB_OUTPUT"]
+
+
+def test_a_step_fails_whose_files_another_process_writes_to(tmp_path: Path) -> None:
+    """Played by one file for two purposes."""
+    run = GateRun(verdict=Verdict(outcome="pass"))
+    files = {"GITHUB_OUTPUT": str(tmp_path / "file"), "GITHUB_STEP_SUMMARY": str(tmp_path / "file")}
+    apart = {**files, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    assert publish(run, apart, tmp_path) == 0
+    assert publish(run, files, tmp_path) == 1
+
+
+def test_the_worst_layer_is_harmless_in_a_shell() -> None:
     checks = [make_stored("t", findings=(make_finding("a.b-1 $(x)`y`'\"\n;|&<>"),))]
     verdict = judge(make_report(*checks), "any")
-    values = outputs(Course(folder=tmp_path, verdict=verdict), tmp_path / "s.md")
+    values = outputs(GateRun(verdict=verdict), Path("s.md"))
     assert values["worst-layer"] == "a.b-1 __x__y___ _____"
     assert (values["report"], values["base-report"], values["base-sha"]) == ("", "", "")
 

@@ -6,70 +6,21 @@ Starting torch takes seconds, so each scenario is run once and several tests loo
 from __future__ import annotations
 
 import shlex
-import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runner import Result, Step
+from runner import Step
 from samples import ACTION, ROOT
-from scene import BROKEN, HEALTHY, MOVED, SICK, TEST, Origin, git, project, pull_request
+from scene import BROKEN, HEALTHY, SICK, TEST, project, quick
+from stage import PYTHON, Scenario, play
 
 from pytest_gradhealth.report.baseline import update_baseline
 from pytest_gradhealth.report.store import read_report
 
 SLEEP = 90
 """Seconds that a test takes which is not stopped."""
-PYTHON = shlex.quote(sys.executable)
-
-
-@dataclass
-class Scenario:
-    """A change from one set of files to another, and what the action says of it."""
-
-    folder: Path
-    base: str
-    head: str
-    checkout: Path
-    result: Result
-
-    def unchanged(self) -> bool:
-        """Whether the caller's checkout is as it was, but for what pytest itself leaves."""
-        tracked = git(self.checkout, "status", "--porcelain", "--untracked-files=no")
-        return not tracked and git(self.checkout, "worktree", "list").count("\n") == 0
-
-
-def play(
-    folder: Path,
-    base: Mapping[str, str],
-    head: Mapping[str, str],
-    event: str = "pull_request",
-    *,
-    fork: bool = False,
-    action: Path = ACTION,
-    installed: str = "",
-    **inputs: Any,
-) -> Scenario:
-    origin = Origin(folder / "origin")
-    before = origin.commit(base)
-    after = origin.commit(head, on="topic")
-    sha = origin.merge(before, after) if event == "pull_request" else after
-    checkout = origin.checkout(folder / "work space", sha)
-    # Whatever is needed must be there already: a private repository cannot be fetched from without credentials.
-    git(checkout, "remote", "remove", "origin")
-    payloads: dict[str, dict[str, Any]] = {
-        "pull_request": pull_request(before, after, fork),
-        "merge_group": {"merge_group": {"base_sha": before, "head_sha": after}},
-        "push": {"before": before, "after": after},
-    }
-    # As an editable installation does it: the head's folder is on the import path of every Python.
-    variables = {"PYTHONPATH": str(checkout / installed)} if installed else {}
-    step = Step(action, checkout, folder / "temp", event, payloads[event], sha, variables)
-    result = step.run(**{"python": PYTHON, "compare": "base", **inputs})
-    return Scenario(folder, before, after, checkout, result)
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +116,8 @@ def test_healthy_on_sick_passes_in_a_push(tmp_path: Path) -> None:
 
 
 def test_as_sick_as_before_passes_a_merge_queue_that_asks_for_regressions(tmp_path: Path) -> None:
-    played = play(
-        tmp_path, project(SICK), project(SICK + "\n"), "merge_group", fail_on="regression", require_base="true"
-    )
-    result = played.result
+    base, head = quick("sick"), quick("sick", conftest="")
+    result = play(tmp_path, base, head, "merge_group", fail_on="regression", require_base="true").result
     assert result.code == 0
     assert [result.outputs[name] for name in ("outcome", "violations", "regressions")] == ["pass", "1", "0"]
     assert [annotation.kind for annotation in result.annotations] == ["warning"]
@@ -176,20 +125,20 @@ def test_as_sick_as_before_passes_a_merge_queue_that_asks_for_regressions(tmp_pa
 
 
 def test_a_layer_that_moved_fails_a_pull_request_of_a_fork(tmp_path: Path) -> None:
-    played = play(tmp_path, project(HEALTHY), project(MOVED), fork=True, max_drift="5")
+    played = play(tmp_path, quick(), quick("moved"), fork=True, max_drift="5")
     result = played.result
     assert result.code == 1
     assert (result.outputs["outcome"], result.outputs["violations"]) == ("fail", "0")
     assert int(result.outputs["regressions"]) >= 1
     (annotation,) = result.of_kind("error")
-    assert annotation.place[0] == "tests/test_gradients.py"
+    assert annotation.place[0] == "test_net.py"
     assert "worse than the base" in annotation.properties["title"]
     assert ":small_red_triangle:" in result.summary
     assert "grey: that of the base, blue: gradient norm" in result.summary
 
 
 def test_a_base_without_the_tests_is_a_warning(tmp_path: Path) -> None:
-    played = play(tmp_path, project(HEALTHY, None), project(HEALTHY), pytest_args="tests/test_gradients.py")
+    played = play(tmp_path, {"net.py": ""}, quick(), pytest_args="test_net.py")
     result = played.result
     assert (result.code, result.outputs["outcome"], result.outputs["compared"]) == (0, "pass", "0")
     (warning,) = result.annotations
@@ -199,23 +148,25 @@ def test_a_base_without_the_tests_is_a_warning(tmp_path: Path) -> None:
     assert played.unchanged()
 
 
-def test_a_broken_base_fails_where_a_base_is_required(tmp_path: Path) -> None:
-    played = play(tmp_path, project(BROKEN, BROKEN), project(SICK), require_base="true")
+def test_a_broken_base_fails_a_pull_request(tmp_path: Path) -> None:
+    played = play(tmp_path, {**quick(), "net.py": BROKEN}, quick("sick"))
     result = played.result
     assert (result.code, result.outputs["outcome"]) == (1, "error")
     (error,) = result.annotations
     assert "a base is required, and the base commit cannot be measured" in error.message
-    assert "tests/test_gradients.py" in error.message
+    assert "test_net.py" in error.message
     assert "nothing could be judged" in result.summary
     assert played.unchanged()
 
 
 def test_a_base_that_imports_the_heads_code_is_noticed(tmp_path: Path) -> None:
     """As an import hook of an editable installation does it."""
-    hook = "import os, sys\nsys.path.insert(0, os.environ['GITHUB_WORKSPACE'])\n"
-    base, head = ({**project(code), "conftest.py": hook} for code in (HEALTHY, SICK))
-    played = play(tmp_path, base, head, fail_on="never")
-    result = played.result
+    hook = "import os, sys\nsys.path.insert(0, os.environ['GITHUB_WORKSPACE'])\nimport net\n"
+    base, head = (quick(state, conftest=hook) for state in ("healthy", "sick"))
+    refused = play(tmp_path / "auto", base, head, fail_on="never").result
+    assert (refused.code, refused.outputs["outcome"]) == (1, "error")
+    assert "which is not the base's code" in refused.of_kind("error")[0].message
+    result = play(tmp_path / "false", base, head, fail_on="never", require_base="false").result
     # Only the limits are left, which the caller asked to be told of, not stopped by.
     assert (result.code, result.outputs["outcome"], result.outputs["compared"]) == (0, "fail", "0")
     assert "which is not the base's code" in result.of_kind("warning")[0].message
@@ -403,7 +354,8 @@ def test_a_cancelled_step_removes_the_bases_tree(tmp_path: Path) -> None:
     played = play(tmp_path, {"test_quick.py": slow}, QUICK, "push", pytest_args="-k 'checked or unchecked'")
     assert played.result.code == 128 + 15
     assert played.unchanged()
-    assert "passed" in played.result.log
+    assert "test_quick.py ." in played.result.log
+    assert not list((tmp_path / "temp").glob("gradhealth-*"))
     assert time.monotonic() - started < SLEEP
 
 

@@ -29,7 +29,11 @@ from pytest_gradhealth import ConfigurationError, Limits
         ("layers", ["head"], r"layers=\['head'\] must map layer-name patterns to limits, as in layers="),
         ("layers", {"head": 3}, r"layers\['head'\]=3 must be a mapping of limits"),
         ("layers", {3: {}}, r"layers\[3\]=.* must be a mapping of limits"),
-        ("layers", {"head": {"min_nrom": 1}}, r"layers\['head'\]: there is no limit 'min_nrom'; did you mean 'min_norm'"),
+        (
+            "layers",
+            {"head": {"min_nrom": 1}},
+            r"layers\['head'\]: there is no limit 'min_nrom'; did you mean 'min_norm'",
+        ),
         ("layers", {"head": {"ignore": ["x"]}}, r"layers\['head'\]: there is no limit 'ignore'; allowed: max_dead"),
         ("layers", {"head": {"min_norm": "x"}}, r"layers\['head'\]: min_norm='x' must be a number"),
         ("layers", {"head": {"max_dead": 2}}, r"layers\['head'\]: max_dead=2 is out of range"),
@@ -98,3 +102,9 @@ def test_only_what_is_on_is_written_as_plain_data() -> None:
         "layers": {"b": {"max_norm": 1}},
     }
     assert None not in default.values()
+
+
+@pytest.mark.parametrize("given", [{"min_norm": 10**400, "max_norm": 1}, {"layers": {"*": {"max_norm": 10**5000}}}])
+def test_a_number_that_no_float_holds_is_refused_in_few_words(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"_norm is a number of \d+ bits: it must be a number of at least 0$"):
+        Limits(**given)

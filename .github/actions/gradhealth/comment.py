@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     """Write the comment."""
     sys.path[:0] = [str(HERE), str(HERE.parents[2])]
-    from gradhealth_gate.comment import main as run
+    from gradhealth_gate.report.comment import main as run
 
     return run()
 

@@ -18,14 +18,25 @@ HANDED_OVER = "GRADHEALTH_HANDED_OVER"
 
 def main() -> int:
     """Start the gate, or say why it cannot be started."""
-    if sys.version_info[:2] < OLDEST:
+    if sys.version_info[:2] < OLDEST or not complete():
         return hand_over()
     if not os.path.isfile(os.path.join(ROOT, "pytest_gradhealth", "compare.py")):
         return refuse("the action was copied without the package beside it; use it from its repository")
     sys.path[:0] = [HERE, ROOT]
     from gradhealth_gate.main import main as run
 
-    return run()
+    return run(sys.argv[1:])
+
+
+def complete() -> bool:
+    """Whether this Python has its standard library; that of a small container may not."""
+    try:
+        import ctypes
+        import json
+        import tempfile
+    except ImportError:
+        return False
+    return all((ctypes, json, tempfile))
 
 
 def hand_over() -> int:

@@ -69,6 +69,10 @@ def _explanation(view: View, culprit: str) -> Explanation:
     signal, record = view.signal(culprit), view.record
     if signal is not None and signal.nonfinite_input and signal is view.leaves[0]:
         return Explanation(cause="the batch itself contains NaN or infinity", remedy="clean or normalise the input")
+    if record.steps and any(use.eps_underflows for use in record.optimisers):
+        use = next(use for use in record.optimisers if use.eps_underflows)
+        cause = f"the eps of {use.kind} is zero in float16, so its step is 0/0 wherever a gradient is zero"
+        return Explanation(cause=cause, remedy="set eps=1e-4, or keep the weights in float32 and use torch.autocast")
     broken = next((layer.name for layer in record if not math.isfinite(layer.weight_norm)), None)
     if broken is not None:
         cause = f"the weights of {broken!r} already contain NaN or infinity: an earlier step was too large"
@@ -81,7 +85,9 @@ def _explanation(view: View, culprit: str) -> Explanation:
         return Explanation(
             cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)"
         )
-    cause = "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large"
+    cause = (
+        "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large"
+    )
     return Explanation(
         cause=cause, remedy="clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
     )

@@ -52,5 +52,5 @@ def find(view: View) -> Iterator[Finding]:
             "constant guess's loss out of reach",
             value=graph.unreachable,
             cause=f"the range of {graph.output_bound} does not come near the targets",
-            remedy=f"remove {graph.output_bound} (a cross entropy applies its own), or scale the targets into its range",
+            remedy=f"remove {graph.output_bound} (cross entropies apply their own), or scale the targets to it",
         )

@@ -12,11 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 
 from pytest_gradhealth.errors import WatchingUnavailable
@@ -25,6 +28,7 @@ from pytest_gradhealth.measure.losses import graph
 from pytest_gradhealth.measure.passes.pause import is_paused, paused
 from pytest_gradhealth.measure.torch_private import counts_operations, unseen
 from pytest_gradhealth.measure.watching.model import OuterCall, Watched, describe_error
+from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
 __all__ = ["Watch"]
@@ -63,6 +67,8 @@ class Watch:
         self.backwards = 0
         """Backward passes that ran, whatever they went through."""
         self._unseen: dict[str, None] = {}
+        self._optimisers = OptimiserTrace()
+        self._detached_loss = False
         if model is not None:
             entry = self._add(_unwrapped(model))
             for part in model.modules():
@@ -93,8 +99,11 @@ class Watch:
 
     def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
         """For each model that received gradients, in order of first use, the records of its measured passes."""
-        for entry in self._entries:
-            yield from entry.passes()
+        for number, entry in enumerate(self._entries):
+            optimisers = self._optimisers.uses_of(number)
+            for records in entry.passes(any(not use.reached and use.steps for use in optimisers)):
+                told = (replace(x, optimisers=optimisers, detached_loss=self._detached_loss) for x in records)
+                yield self._optimisers.told(number, tuple(told))
 
     def problems(self) -> Iterator[str]:
         """Why models that were called could not be measured."""
@@ -133,6 +142,8 @@ class Watch:
         for entry in list(self._entries):
             entry.backward_begins(outputs)
         loss = _loss_of(outputs)
+        if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
+            self._detached_loss = True
         if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
             with paused(), suppress(Exception):  # a test's graph may hold anything
                 self._objective = graph.read(loss)
@@ -147,6 +158,27 @@ class Watch:
         alone = sum(entry.was_reached for entry in self._entries) == 1  # else one may be played against another
         for entry in list(self._entries):
             entry.backward_done(loss, scale, told if alone else None)
+
+    def step_begins(self, optimiser: Optimizer) -> None:
+        """An optimiser is about to make a step."""
+        self._quietly(optimiser, lambda: self._optimisers.begins(optimiser))
+
+    def step_ended(self, optimiser: Optimizer) -> None:
+        """An optimiser has made a step."""
+        models = {number: model for number, entry in enumerate(self._entries) if (model := entry.model) is not None}
+        self._quietly(optimiser, lambda: self._optimisers.ended(optimiser, models, self.backwards))
+        for entry in self._entries:
+            entry.step_made()
+
+    def _quietly(self, optimiser: Optimizer, action: Callable[[], None]) -> None:
+        """Nothing of ours may end a test, or be seen by one that looks at every operation."""
+        if counts_operations():
+            return
+        try:
+            with unseen(), torch.no_grad():
+                action()
+        except Exception as error:
+            self._unseen[f"{type(optimiser).__name__}: {describe_error(error)}"] = None
 
     def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
         """A gradient scaler has made a loss larger."""
@@ -213,6 +245,20 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
+def _stepping(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
+    """Called in front of every optimiser's step."""
+    if not torch.compiler.is_compiling() and not is_paused():
+        for watch in _active:
+            watch.step_begins(optimiser)
+
+
+def _stepped(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
+    """Called behind every optimiser's step."""
+    if not torch.compiler.is_compiling() and not is_paused():
+        for watch in _active:
+            watch.step_ended(optimiser)
+
+
 def _scaled(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
     """Stands in for ``GradScaler.scale``."""
     __tracebackhide__ = True
@@ -227,6 +273,7 @@ _PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (torch.autograd, torch_private.ENGINE, _ran_backward),
     (torch.amp.GradScaler, "scale", _scaled),
 )
+_handles: list[RemovableHandle] = []
 _module_call: Callable[..., Any] = nn.Module.__call__
 _engine_run: Callable[..., Any] = getattr(torch.autograd, torch_private.ENGINE, lambda *args, **kwargs: None)
 _scale: Callable[..., Any] = torch.amp.GradScaler.scale
@@ -243,6 +290,7 @@ def _patch() -> None:
     )
     for owner, name, ours in _PATCHES:
         setattr(owner, name, ours)
+    _handles[:] = register_optimizer_step_pre_hook(_stepping), register_optimizer_step_post_hook(_stepped)
 
 
 def _unpatch() -> None:
@@ -250,9 +298,12 @@ def _unpatch() -> None:
     for (owner, name, ours), original in zip(_PATCHES, (_module_call, _engine_run, _scale), strict=True):
         if getattr(owner, name) is ours:
             setattr(owner, name, original)
+    for handle in _handles:
+        handle.remove()
+    _handles.clear()
 
 
-_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _scaled)
+_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _scaled, _stepping, _stepped)
 _OURS: tuple[Any, ...] = (
     _begun,
     OuterCall.inner_returned,
@@ -260,6 +311,8 @@ _OURS: tuple[Any, ...] = (
     Watch.backward_begins,
     Watch.backward_done,
     Watch.scaled,
+    Watch.step_begins,
+    Watch.step_ended,
 )
 for _function in _WRAPPERS + _OURS:
     torch_private.hide_from_dynamo(_function.__code__, callees=_function in _OURS)

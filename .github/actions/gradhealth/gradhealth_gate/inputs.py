@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gradhealth_gate.problems import ProblemError
+from gradhealth_gate.errors import GateError
 from pytest_gradhealth.judge.drift import drift_limit
 
 __all__ = ["Inputs", "read_inputs"]
@@ -17,7 +17,11 @@ T = TypeVar("T")
 
 PREFIX = "GRADHEALTH_"
 OWN_OPTION = "--gradhealth-json"
-CHOICES = {"compare": ("none", "base", "baseline"), "fail-on": ("any", "limits", "regression", "never")}
+CHOICES = {
+    "compare": ("none", "base", "baseline"),
+    "fail-on": ("any", "limits", "regression", "never"),
+    "require-base": ("auto", "true", "false"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,8 @@ class Inputs:
     base_ref: str = ""
     base_setup: str = ""
     max_drift: float = 3.0
-    require_base: bool = False
+    require_base: str = "auto"
+    allow_lost_checks: bool = False
     fail_on: str = "any"
     annotations: bool = True
     summary: bool = True
@@ -45,7 +50,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
     """Validate everything; an empty input takes its default.
 
     Raises:
-        ProblemError: naming every input that is wrong.
+        GateError: naming every input that is wrong.
     """
     reader = _Reader(environment)
     workspace = Path(environment.get("GITHUB_WORKSPACE") or ".").resolve()
@@ -59,7 +64,8 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
         base_ref=reader.take("base-ref", _revision, ""),
         base_setup=reader.take("base-setup", str, ""),
         max_drift=reader.take("max-drift", drift_limit, 3.0),
-        require_base=reader.take("require-base", _switch, False),
+        require_base=reader.take("require-base", _choice("require-base"), "auto"),
+        allow_lost_checks=reader.take("allow-lost-checks", _switch, False),
         fail_on=reader.take("fail-on", _choice("fail-on"), "any"),
         annotations=reader.take("annotations", _switch, True),
         summary=reader.take("summary", _switch, True),
@@ -67,7 +73,7 @@ def read_inputs(environment: Mapping[str, str]) -> Inputs:
     )
     problems = reader.problems or list(_contradictions(inputs))
     if problems:
-        raise ProblemError("; ".join(problems))
+        raise GateError("; ".join(problems))
     return inputs
 
 
@@ -95,7 +101,7 @@ def _contradictions(inputs: Inputs) -> list[str]:
         problems.append("input `baseline-file`: `compare: baseline` needs it")
     if inputs.compare == "none" and inputs.fail_on == "regression":
         problems.append("input `fail-on`: `regression` needs `compare: base` or `compare: baseline`")
-    if inputs.compare == "none" and inputs.require_base:
+    if inputs.compare == "none" and inputs.require_base == "true":
         problems.append("input `require-base`: `true` needs `compare: base` or `compare: baseline`")
     return problems
 
@@ -142,7 +148,7 @@ def _switch(text: str) -> bool:
 
 def _choice(name: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        value = text.strip()
+        value = text.strip().lower()
         if value not in CHOICES[name]:
             raise ValueError(f"expected one of {', '.join(CHOICES[name])}, got {text!r}")
         return value

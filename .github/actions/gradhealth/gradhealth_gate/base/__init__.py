@@ -1,0 +1,1 @@
+"""The base: which commit it is, its files, its report."""

@@ -1,0 +1,28 @@
+"""Changes that may make a sick model healthy, the one that asks least of its owner first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_gradhealth.experiment.cures.cure import Cure
+from pytest_gradhealth.experiment.cures.initialisation import EARLY, LATE, initialisations
+from pytest_gradhealth.experiment.cures.objective import OBJECTIVE, SCALED
+from pytest_gradhealth.experiment.cures.operations import ERASING, HARD, NON_FINITE, REGISTERED, cuts
+from pytest_gradhealth.experiment.cures.structure import ACTIVATION, INPUTS, LEAKY, STRUCTURE
+from pytest_gradhealth.record import Check
+
+__all__ = ["Cure", "candidates"]
+
+
+def candidates(check: Check) -> Iterator[Cure]:
+    """What is worth a try for a check's findings, in the order in which it is tried.
+
+    A mistake in one line comes before weights drawn anew, those before another activation, and that before another
+    architecture: a later one often makes up for an earlier one that is the fault.
+    """
+    kinds = {finding.fault for finding in check.findings}
+    ordered = (
+        *cuts(check), *HARD, REGISTERED, *OBJECTIVE, *NON_FINITE, INPUTS, SCALED, *EARLY, *ERASING,
+        *initialisations(check), ACTIVATION, LEAKY, *LATE, *STRUCTURE,
+    )  # fmt: skip
+    return (cure for cure in ordered if not kinds.isdisjoint(cure.kinds))

@@ -1,0 +1,157 @@
+"""Try cures on copies of a model that failed its check, and tell which of them make it healthy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import pluggy
+
+from pytest_gradhealth.experiment.cures import Cure, candidates
+from pytest_gradhealth.experiment.subject import Subject, examined, value_of
+from pytest_gradhealth.measure.runs.runner import Runner
+from pytest_gradhealth.record import Attempt, Check
+from pytest_gradhealth.settings import Settings
+
+__all__ = ["explore"]
+
+ENOUGH = 3
+"""Cures after which no more are looked for."""
+SHOWN = 2
+"""Attempts told that cured nothing."""
+PAIRS = 12
+"""Pairs of cures tried where no single one helps."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    cures: tuple[Cure, ...]
+    check: Check
+
+
+def explore(
+    check: Check,
+    runner: Runner,
+    settings: Settings,
+    hook: pluggy.HookRelay | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> tuple[tuple[Attempt, ...], str]:
+    """What cures a model that failed, best first, and what a reader should know about the search.
+
+    No attempt begins when it would probably end after ``settings.try_seconds``. How many fit depends on the machine;
+    what each of them shows does not. An attempt that cannot be made is left out: the verdict stands as it is.
+    """
+    search = _Search(check, runner, settings, hook, progress)
+    try:
+        runner.copy_of_model()
+    except Exception as error:
+        return (), f"nothing: {check.name} cannot be copied ({type(error).__name__})"
+    trials = list(search.singles())
+    if not any(trial.check.healthy for trial in trials):
+        trials += search.pairs(trials)
+    told = tuple(_attempt(check, trial) for trial in _best_first(trials))
+    return told, search.shortage(told)
+
+
+class _Search:
+    """One model's attempts, in the order of candidates, until enough have cured or time is up."""
+
+    def __init__(
+        self,
+        check: Check,
+        runner: Runner,
+        settings: Settings,
+        hook: pluggy.HookRelay | None,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._check, self._runner, self._settings, self._hook = check, runner, settings, hook
+        self._progress, self._deadline = progress, time.perf_counter() + settings.try_seconds
+        self._longest, self._cured, self._cut_short = 0.0, 0, False
+        self._kinds = {finding.fault for finding in check.findings}
+
+    def singles(self) -> Iterator[_Trial]:
+        """One cure at a time."""
+        yield from self._trials((cure,) for cure in candidates(self._check))
+
+    def pairs(self, trials: list[_Trial]) -> Iterator[_Trial]:
+        """Two cures together, where each alone applied and none healed."""
+        useful = [trial.cures[0] for trial in trials]
+        ranked = sorted(combinations(range(len(useful)), 2), key=sum)
+        yield from self._trials((useful[a], useful[b]) for a, b in ranked[:PAIRS])
+
+    def shortage(self, told: tuple[Attempt, ...]) -> str:
+        """Why there is no more to tell; empty where there is nothing to add."""
+        if self._cut_short:
+            return f"more: {self._settings.try_seconds:g} s were over (try_seconds)"
+        return "" if told else "nothing: no cure that is known applies"
+
+    def _trials(self, candidates: Iterator[tuple[Cure, ...]]) -> Iterator[_Trial]:
+        for cures in candidates:
+            if self._cured >= ENOUGH:
+                return
+            if time.perf_counter() + self._longest > self._deadline:
+                self._cut_short = True
+                return
+            self._progress(f"{self._check.name}: trying {_named(cures)}")
+            begun = time.perf_counter()
+            trial = self._trial(cures)
+            self._longest = max(self._longest, time.perf_counter() - begun)
+            if trial is not None:
+                self._cured += trial.check.healthy
+                yield trial
+
+    def _trial(self, cures: tuple[Cure, ...]) -> _Trial | None:
+        """None: there was nothing to change, or the changed model cannot run."""
+        try:
+            subject = Subject.of(self._runner, self._settings.seed)
+            if not all(cure.apply(subject) for cure in cures):
+                return None
+            check = examined(subject, self._settings, self._hook)
+        except Exception:
+            return None
+        lost = {finding.fault for finding in check.findings} & {"missing"} - self._kinds
+        return None if lost or _is_same(check, self._check) else _Trial(cures, check)
+
+
+def _named(cures: tuple[Cure, ...]) -> str:
+    return " and ".join(cure.name for cure in cures)
+
+
+def _is_same(one: Check, other: Check) -> bool:
+    """Whether a change made no difference to what was found."""
+    return one.findings == other.findings
+
+
+def _best_first(trials: list[_Trial]) -> list[_Trial]:
+    cured = [trial for trial in trials if trial.check.healthy]
+    others = sorted((t for t in trials if not t.check.healthy), key=lambda t: len(t.check.findings))
+    return [*cured, *others[:SHOWN]]
+
+
+def _attempt(before: Check, trial: _Trial) -> Attempt:
+    return Attempt(
+        change=_named(trial.cures),
+        cures=trial.check.healthy,
+        outcome=_outcome(before, trial.check),
+        cause=" and ".join(cure.cause for cure in trial.cures),
+        remedy="; ".join(cure.sentence for cure in trial.cures),
+    )
+
+
+def _outcome(before: Check, after: Check) -> str:
+    """As in ``reach 5e-06 -> 0.61, healthy``."""
+    first = before.findings[0]
+    verdict = "healthy" if after.healthy else _still(before, after)
+    value = value_of(after.record, first.limit_name)
+    if first.value is None or value is None or not first.limit_name:
+        return verdict
+    name = first.limit_name.partition("_")[2].replace("_", " ")
+    return f"{name} {first.value:.2g} -> {value:.2g}, {verdict}"
+
+
+def _still(before: Check, after: Check) -> str:
+    known = {finding.fault for finding in before.findings}
+    kind = after.findings[0].fault
+    return f"still {kind}" if kind in known else f"then {kind}"
