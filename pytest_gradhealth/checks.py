@@ -22,12 +22,7 @@ from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
-<<<<<<< HEAD
-from pytest_gradhealth.judge.rules import is_open, judge
 from pytest_gradhealth.record import Check, Finding, GradientRecord
-=======
-from pytest_gradhealth.record import Attempt, Check, Finding, GradientRecord
->>>>>>> judge
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
 from pytest_gradhealth.settings import Settings

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient
-from pytest_gradhealth.report.escape import code, markdown, plain
+from pytest_gradhealth.report.escape import code, link, markdown, plain
 from pytest_gradhealth.report.mermaid import Curve, depth_chart
 from pytest_gradhealth.report.store import Report, StoredCheck
 
@@ -96,7 +96,7 @@ def _circumstances(stored: StoredCheck) -> str:
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"> **{markdown(finding.headline)}** {markdown(finding.message)}  "
+    yield f"> **{link(finding.headline, finding.url)}** {markdown(finding.message)}  "
     if finding.layers:
         rest = f" and {len(finding.layers) - 1} more" if len(finding.layers) > 1 else ""
         yield f"> **Layer:** {code(finding.layer or '(model)')}{rest}  "

@@ -49,8 +49,12 @@ def closing(checks: Sequence[Mapping[str, Any]]) -> str:
 
 def _kinds(checks: Iterable[Mapping[str, Any]]) -> str:
     """How many models each kind was found in, the most frequent first."""
-    found = Counter(kind for check in checks for kind in {f["kind"] for f in check.get("findings", ())})
+    found = Counter(kind for check in checks for kind in {_kind(found) for found in check.get("findings", ())})
     return f" ({', '.join(f'{kind} {number}' for kind, number in found.most_common())})"
+
+
+def _kind(finding: Mapping[str, Any]) -> str:
+    return f"{finding.get('code', '')} {finding['kind']}".strip()
 
 
 def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
