@@ -253,7 +253,7 @@ class GradHealth:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
             changes["device_from"] = "device"
-        return replace(self._settings, limits=self._settings.limits.replace(**limits), **changes)
+        return replace(self._settings, limits=self._settings.limits.extended(**limits), **changes)
 
     def _rehearsals(
         self,

@@ -266,7 +266,9 @@ def test_two_sick_models_are_both_shown(project: pytest.Pytester) -> None:
     project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    sick()")
     result = project.runpytest("--gradhealth")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["GH101 vanishing gradient in Sequential: *", "GH101 vanishing gradient in Sequential #3: *"])
+    result.stdout.fnmatch_lines(
+        ["GH101 vanishing gradient in Sequential: *", "GH101 vanishing gradient in Sequential #3: *"]
+    )
 
 
 def test_limits_that_the_user_set_count_for_toy_losses_too(project: pytest.Pytester) -> None:
