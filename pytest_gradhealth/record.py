@@ -588,6 +588,8 @@ class Check(_Plain):
     """What was checked, unique within its test: the model's class name, numbered where there are several."""
     record: GradientRecord
     findings: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+    """Findings that the baseline accepts; the check is healthy with them."""
     by_design: Mapping[str, str] = field(default_factory=dict)
     """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
     limits: Mapping[str, Any] = field(default_factory=dict)

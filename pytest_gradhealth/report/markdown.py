@@ -80,6 +80,7 @@ def _section(stored: StoredCheck, *, chart: bool = False, table: bool = False) -
     lines = [f"### {code(stored.test)}", "", _circumstances(stored), ""]
     for finding in check.findings:
         lines += [*_finding(finding), ""]
+    lines += _accepted(check)
     if chart:
         lines += _chart(check)
     if table and check.record.layers:
@@ -93,6 +94,11 @@ def _circumstances(stored: StoredCheck) -> str:
     name = check.name if check.name == record.model else f"{check.name} ({record.model})"
     facts = [name, record.device, record.precision, f"{len(record)} layers", where, stored.outcome]
     return " &middot; ".join(markdown(fact) for fact in facts if fact)
+
+
+def _accepted(check: Check) -> Iterator[str]:
+    for finding in check.accepted:
+        yield f"> Accepted by the baseline: {link(finding.headline, finding.url)} {markdown(finding.message)}  "
 
 
 def _finding(finding: Finding) -> Iterator[str]:

@@ -21,7 +21,8 @@ FEW = 3
 def verdict(check: Check) -> str:
     """One sentence that stands alone: the culprit layer, the number and the limit."""
     if check.healthy:
-        return one_line(f"{check.name}: {'healthy' if check.judged else 'measured'} ({_circumstances(check)})")
+        state = "measured" if not check.judged else "no new finding" if check.accepted else "healthy"
+        return one_line(f"{check.name}: {state} ({_circumstances(check)})")
     first, *others = check.findings
     more = f" (+{len(others)} more finding{'s' if len(others) > 1 else ''})" if others else ""
     return one_line(f"{first.headline} in {check.name}: {first.message}{more}")
@@ -45,6 +46,8 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     hidden = len(check.findings) - len(shown)
     if hidden:
         yield f"  and {hidden} more finding{'s' if hidden > 1 else ''}; -v shows all"
+    for finding in check.accepted:
+        yield from _wrapped(f"{finding.headline}: {finding.message}", "  accepted: ", 12, width)
     for rank, attempt in enumerate(check.tried):
         told = f"{attempt.change}: {attempt.outcome}"
         proof = f"; so {attempt.cause} is the cause: {attempt.remedy}" if attempt.cures and rank == 0 else ""

@@ -73,6 +73,7 @@ FILES = (
 BASELINE = (
     Option("baseline", "string", "Compare every check with the accepted ones in this file", "PATH"),
     Option("update", "bool", "Accept what is measured now: write it to the baseline"),
+    Option("prune", "bool", "Remove from the baseline what no test measures or shows any more"),
     Option("update_on_ci", "bool", "Accept it even where the variable CI is set"),
     Option("max_drift", "float", "Factor by which a layer may differ from its baseline. Default: 3.", "FACTOR"),
 )

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from pytest_gradhealth.errors import counted
+from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.session import options
 from pytest_gradhealth.settings import Settings
 
-__all__ = ["closing", "header", "unmeasured"]
+__all__ = ["accepted", "closing", "header", "unmeasured"]
 
+MOST = 20
+"""Accepted findings that are named."""
 LONGEST = 100
 """Characters of a reason that are shown."""
 UNSEEN = "through no module that was called in the test itself"
@@ -55,6 +58,21 @@ def _kinds(checks: Iterable[Mapping[str, Any]]) -> str:
 
 def _kind(finding: Mapping[str, Any]) -> str:
     return f"{finding.get('code', '')} {finding['kind']}".strip()
+
+
+def accepted(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What a baseline accepts, by test."""
+    named = [
+        f"  {plain(test)}: {plain(check['name'])}: {_kind(finding)} at {plain(', '.join(finding.get('layers', ())))}"
+        for test, checks in sorted(found.items())
+        for check in checks
+        for finding in check.get("accepted", ())
+    ]
+    if named:
+        yield f"gradhealth: {counted(len(named), 'finding')} accepted by the baseline:"
+        yield from named[:MOST]
+    if len(named) > MOST:
+        yield f"  and {len(named) - MOST} more"
 
 
 def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
