@@ -251,7 +251,11 @@ class GradHealth:
         limits = (settings or self._settings).limits
         checks = []
         for passes in watch.passes():
-            record, findings = verdict(passes, limits)
+            try:
+                record, findings = verdict(passes, limits)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                watch.could_not_judge(passes[0].model, error)
+                continue
             own = self._own_findings(record, limits)
             told = findings + own
             untried = NOT_AGAIN if told and self._explore and (settings or self._settings).try_seconds else ""

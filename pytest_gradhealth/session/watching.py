@@ -83,6 +83,10 @@ def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool) ->
     own = health.count
     checks = health.judged_passes(watch)
     problems = list(watch.problems())
+    for text in watch.unjudged:
+        if marked:
+            _fail(item, text)
+        complain(item, f"{item.nodeid}: {text}")
     if marked:
         if not checks and not own:
             told = "\n".join(f"could not measure {problem}" for problem in problems)
