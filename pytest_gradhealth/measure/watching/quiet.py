@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.probe import Probe, Seen
+from pytest_gradhealth.measure.passes.sampling import Samples
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen
 from pytest_gradhealth.measure.watching.keras import leaves
 
@@ -78,7 +79,7 @@ class QuietProbe(Probe):
     def forget_modules(self) -> None:
         """Begin again with the modules; gradients of parameters may still come."""
         self._release()
-        self._traces, self._seen = {}, {}
+        self._traces, self._seen, self._latest = {}, [], {}
 
     def mark(self) -> None:
         """Remember where the gradients of one backward begin."""
@@ -114,8 +115,8 @@ class QuietProbe(Probe):
         """Leave nothing behind."""
         self._quietly(self.unhook_parameters)
 
-    def _entry(self, tensor: Tensor, earlier: Seen | None) -> Seen:
-        return _QuietSeen(tensor, earlier, self)
+    def _entry(self, tensor: Tensor, kind: str) -> Seen:
+        return _QuietSeen(tensor, kind, self._samples, self)
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -133,9 +134,9 @@ class QuietProbe(Probe):
 
 
 class _QuietSeen(Seen):
-    def __init__(self, tensor: Tensor, earlier: Seen | None, probe: QuietProbe) -> None:
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
         self._probe = weakref.ref(probe)
-        super().__init__(tensor, earlier)
+        super().__init__(tensor, kind, samples)
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         probe = self._probe()
