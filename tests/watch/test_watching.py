@@ -266,7 +266,7 @@ def test_marked(): train(net())
 
 
 def test_two_sick_models_are_both_shown(project: pytest.Pytester) -> None:
-    project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    sick()")
+    project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    train(net(nn.Sigmoid, 14))")
     result = project.runpytest("--gradhealth")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["vanishing gradient in Sequential: *", "vanishing gradient in Sequential #3: *"])
