@@ -20,8 +20,19 @@ from pytest_gradhealth.report.files import write_text
 from pytest_gradhealth.report.store import StoredCheck, StoreError, load_json
 from pytest_gradhealth.report.validate import first_fault
 
-__all__ = ["Baseline", "Fault", "Key", "accept_command", "read_baseline", "update_baseline", "write_baseline"]
+__all__ = [
+    "NO_ENTRY",
+    "Baseline",
+    "Fault",
+    "Key",
+    "accept_command",
+    "read_baseline",
+    "update_baseline",
+    "write_baseline",
+]
 
+NO_ENTRY = "no baseline entry"
+"""Title of the finding that a check has none."""
 BASELINE_VERSION = 1
 DIGITS = 4
 SETTLED = 0.01
@@ -140,13 +151,12 @@ class Baseline:
             return None
         return min(others, key=lambda other: (other.precision != key.precision, other))
 
-    def without(self, entries: Iterable[Key], faults: Iterable[tuple[Key, Fault]]) -> Baseline:
-        """This baseline without some entries, and without some accepted findings of others."""
-        gone, lost = set(entries), set(faults)
-        kept = {key: tuple(f for f in found if (key, f) not in lost) for key, found in self.faults.items()}
+    def without(self, entries: Iterable[Key]) -> Baseline:
+        """This baseline without some entries."""
+        gone = set(entries)
         return Baseline(
             {key: record for key, record in self.records.items() if key not in gone},
-            {key: found for key, found in kept.items() if found and key not in gone},
+            {key: found for key, found in self.faults.items() if key not in gone},
         )
 
     def merged(self, checks: Iterable[StoredCheck]) -> Baseline:

@@ -13,7 +13,7 @@ import pytest
 from pytest_gradhealth.judge.drift import drift_limit, measure_drift
 from pytest_gradhealth.judge.rules.drift import RULE
 from pytest_gradhealth.record import Check, Finding, GradientRecord
-from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
+from pytest_gradhealth.report.baseline import NO_ENTRY, Baseline, Key, accept_command, read_baseline, update_baseline
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import StoredCheck, StoreError
 from pytest_gradhealth.session import options
@@ -55,7 +55,7 @@ class Accepted:
             cause="nothing is wrong with the model: the check was never accepted, or the test or model was renamed",
             remedy=f"look at the table; to accept it:\n{self._command(test)}",
         )
-        return replace(finding, title="no baseline entry")
+        return replace(finding, title=NO_ENTRY)
 
 
 def _acceptable(finding: Finding) -> Finding:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pytest
 
 from pytest_gradhealth.errors import counted
-from pytest_gradhealth.record import Check
 from pytest_gradhealth.report.baseline import Baseline, Fault, Key, read_baseline, write_baseline
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import StoredCheck, StoreError
@@ -42,11 +41,11 @@ def look(config: pytest.Config, run: Run) -> list[str]:
             return []
         prunes = bool(options.given(config, "prune")[0])
         if prunes:
-            write_baseline(path, baseline.without(entries, faults))
+            write_baseline(path, baseline.without(entries).merged(stored for _, _, stored in faults))
     except (OSError, StoreError) as error:
         return [f"ERROR: could not prune {path}: {error}"]
     named = [f"  {plain(key.test)}: {plain(key.label)}: no longer measured" for key in entries]
-    named += [f"  {plain(key.test)}: {plain(key.label)}: {plain(fault)}: no longer found" for key, fault in faults]
+    named += [f"  {plain(key.test)}: {plain(key.label)}: {plain(fault)}: no longer found" for key, fault, _ in faults]
     more = [f"  and {len(named) - MOST} more"] if len(named) > MOST else []
     what = counted(len(named), "thing")
     head = f"{what} removed from {path}; commit it" if prunes else f"{what} stale in {path}; --gradhealth-prune removes"
@@ -69,13 +68,11 @@ def _entries(config: pytest.Config, baseline: Baseline, run: Run) -> list[Key]:
     return sorted(filter(is_stale, baseline.records))
 
 
-def _faults(baseline: Baseline, run: Run) -> Iterator[tuple[Key, Fault]]:
-    """Accepted findings that a test has passed without."""
-    shown: dict[Key, list[Check]] = {}
+def _faults(baseline: Baseline, run: Run) -> Iterator[tuple[Key, Fault, StoredCheck]]:
+    """Accepted findings that a test has passed without, whose check takes the entry's place when they are removed."""
     for stored in run.checks:
         key = baseline.nearest(Key.of(stored.test, stored.check.name, stored.check.record))
-        if key is not None and run.outcomes.get(stored.test) == "passed":
-            shown.setdefault(key, []).append(stored.check)
-    for key, checks in sorted(shown.items()):
-        found = [finding for check in checks for finding in check.accepted]
-        yield from ((key, fault) for fault in baseline.faults.get(key, ()) if not any(map(fault.covers, found)))
+        if key is None or run.outcomes.get(stored.test) != "passed":
+            continue
+        found = stored.check.accepted
+        yield from ((key, fault, stored) for fault in baseline.faults.get(key, ()) if not any(map(fault.covers, found)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gradhealth.errors import counted
+from pytest_gradhealth.report.baseline import NO_ENTRY
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.session import options
 
@@ -44,17 +45,30 @@ def closing(checks: Sequence[Mapping[str, Any]]) -> str:
     """One line about everything measured, from plain data: decoding every record would take longer than to say this."""
     layers = sum(len(check["record"].get("layers", ())) for check in checks)
     judged = [check for check in checks if check.get("judged", True)]
-    sick = sum(bool(check.get("findings")) for check in judged)
+    missing = sum(_is_missing(check) for check in judged)
+    sick = sum(bool(check.get("findings")) and not _is_missing(check) for check in judged)
     measured = f"gradhealth: {counted(len(checks), 'model')} measured, {counted(layers, 'layer')}"
     if not judged:
         return f"{measured}, none judged"
     health = f"{sick} sick{_kinds(judged)}" if sick else "all healthy"
+    health += f", {missing} without a baseline entry" if missing else ""
     return f"{measured}, {health}{f' of {len(judged)} judged' if len(judged) < len(checks) else ''}"
+
+
+def _is_missing(check: Mapping[str, Any]) -> bool:
+    """Whether a check fails only because the baseline does not know it."""
+    found = check.get("findings", ())
+    return bool(found) and all(finding.get("title") == NO_ENTRY for finding in found)
 
 
 def _kinds(checks: Iterable[Mapping[str, Any]]) -> str:
     """How many models each kind was found in, the most frequent first."""
-    found = Counter(kind for check in checks for kind in {_kind(found) for found in check.get("findings", ())})
+    found = Counter(
+        kind
+        for check in checks
+        if not _is_missing(check)
+        for kind in {_kind(found) for found in check.get("findings", ())}
+    )
     return f" ({', '.join(f'{kind} {number}' for kind, number in found.most_common())})"
 
 
