@@ -6,9 +6,19 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from pytest_gradhealth.judge.families import (
+    COLLAPSE,
+    DEAD,
+    EXPLODING,
+    FAINT,
+    NON_FINITE,
+    SATURATED,
+    SYMMETRIC,
+    VANISHING,
+)
+from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.random_depth import with_arrivals
-from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
@@ -24,8 +34,8 @@ OPENED = 4
 """Passes after which gates that start at zero have opened, two of them in a row."""
 UNLEARNT = 0.5
 """Share of the first loss from which a model has not learnt so much that its gradients could be zero for that."""
-SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "saturated", "faint", "symmetric"})
-"""Kinds that ask how large something is."""
+SIZES = frozenset(family.name for family in (DEAD, VANISHING, COLLAPSE, EXPLODING, SATURATED, FAINT, SYMMETRIC))
+"""Families that ask how large something is."""
 
 
 def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientRecord, tuple[Finding, ...]]:
@@ -79,13 +89,13 @@ def _found(record: GradientRecord, limits: Limits) -> tuple[tuple[Finding, ...],
     """
     findings = _lasting(record, record, limits)
     if record.later is None:
-        return tuple(f for f in findings if f.kind != "symmetric"), ()  # set alike, to compare with known numbers
+        return tuple(f for f in findings if f.fault != SYMMETRIC.name), ()  # set alike, to compare with known numbers
     last = _lasting(record, record.later, limits)
-    kinds = {finding.kind for finding in last}
-    redeemed = tuple(f for f in findings if f.kind != "non-finite" or f.kind in kinds or _is_nan(record))
-    known = {finding.kind for finding in redeemed}
-    counts = {"non-finite", "dead"} if _may_be_dead(record, record.later) else {"non-finite"}
-    return redeemed, tuple(f for f in last if f.kind in counts - known)
+    faults = {finding.fault for finding in last}
+    redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults or _is_nan(record))
+    known = {finding.fault for finding in redeemed}
+    counts = {NON_FINITE.name, DEAD.name} if _may_be_dead(record, record.later) else {NON_FINITE.name}
+    return redeemed, tuple(f for f in last if f.fault in counts - known)
 
 
 def _may_be_dead(first: GradientRecord, last: GradientRecord) -> bool:
@@ -112,7 +122,7 @@ def _lasting(record: GradientRecord, judged: GradientRecord, limits: Limits) -> 
 
 def _is_starved(finding: Finding) -> bool:
     """Whether a gradient is not zero, but nothing beside the others: training takes it there, and away again."""
-    return finding.kind == "dead" and finding.provisional and bool(finding.value) and not finding.limit_name
+    return finding.kind == "starved-layer"
 
 
 def has_opening_gate(record: GradientRecord) -> bool:
@@ -123,12 +133,12 @@ def has_opening_gate(record: GradientRecord) -> bool:
 class _Toy:
     """What makes a pass say nothing about some faults of the model: a loss or a batch made up for a test."""
 
-    def __init__(self, note: str, kinds: frozenset[str], limit_name: str = "") -> None:
-        self.note, self._kinds, self._limit_name = note, kinds, limit_name
+    def __init__(self, note: str, faults: frozenset[str]) -> None:
+        self.note, self._faults = note, faults
 
     def explains(self, finding: Finding) -> bool:
         """Whether the finding is none, on such a pass."""
-        return finding.kind in self._kinds and self._limit_name in ("", finding.limit_name)
+        return not self._faults.isdisjoint({finding.fault, finding.kind})
 
 
 def _telling(record: GradientRecord, findings: tuple[Finding, ...], limits: Limits) -> tuple[Finding, ...]:
@@ -138,20 +148,18 @@ def _telling(record: GradientRecord, findings: tuple[Finding, ...], limits: Limi
 
 
 def _is_set(limits: Limits, name: str) -> bool:
-    return bool(name) and getattr(limits, name, None) != getattr(Limits(), name, None)
+    return bool(name) and not limits.is_default(name)
 
 
 def _toys(record: GradientRecord) -> Iterator[_Toy]:
     if record.loss == 0 and not any(layer.norm for layer in record):
-        yield _Toy(
-            "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault", SIZES
-        )
+        yield _Toy("the loss is exactly zero: there is nothing to learn, and gradients of zero are no fault", SIZES)
     view = View(record, Limits())
     if view.is_fed_zeros:
-        yield _Toy("the input is all zeros: what its gradients lack is no fault of the model", SIZES)
+        yield _Toy("the input is all zeros: small gradients are no fault of the model then", SIZES)
     if view.is_plain_sum:
-        note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
-        yield _Toy(note, frozenset({"faint"}), "min_elasticity")
+        note = "the loss is the plain sum or mean of the output: how much it depends on the weights is not judged"
+        yield _Toy(note, frozenset({"insensitive-loss"}))
 
 
 def _is_opening(layer: LayerGradient) -> bool:

@@ -70,8 +70,8 @@ REGRESSED = [(rows(seed=seed)[0], rows(seed=seed + 2)[0][:, :CLASSES]) for seed 
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        (lambda output, target: (output - target).mean(), "bare difference"),
-        (lambda output, target: 2 * (target - output).sum(), "bare difference"),
+        (lambda output, target: (output - target).mean(), "plain difference"),
+        (lambda output, target: 2 * (target - output).sum(), "plain difference"),
         (lambda output, target: (output - target).mean() ** 2, "averaged before they are squared"),
         (lambda output, target: (output - target).sum().abs() / 8, "averaged before they are squared"),
     ],
@@ -79,7 +79,7 @@ REGRESSED = [(rows(seed=seed)[0], rows(seed=seed + 2)[0][:, :CLASSES]) for seed 
 )
 def test_differences_that_are_not_made_positive_one_by_one(loss: Loss, words: str) -> None:
     findings = examined(relu_mlp, REGRESSED, loss=loss).findings
-    assert [finding.kind for finding in findings] == ["objective"]
+    assert [finding.fault for finding in findings] == ["objective"]
     assert words in findings[0].message
 
 
@@ -203,7 +203,7 @@ def test_targets_that_a_mask_leaves_out() -> None:
 def test_a_log_softmax_over_the_batch(dim: int) -> None:
     check = classified(lambda output, target: F.nll_loss(output.log_softmax(dim), target))
     assert "objective" in kinds(check)
-    assert any("another dimension" in finding.message for finding in check.findings)
+    assert any("different dimension" in finding.message for finding in check.findings)
     assert not kinds(classified(lambda output, target: F.nll_loss(output.log_softmax(-1), target)))
 
 

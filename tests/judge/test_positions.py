@@ -70,8 +70,8 @@ BATCHES = [torch.randint(11, (8, LENGTH), generator=torch.Generator().manual_see
 @pytest.mark.parametrize("how", [{}, {"pooled": True}], ids=str)
 def test_causal_attention_without_skip_connections(how: dict[str, Any]) -> None:
     (finding,) = examined(lambda: Reader(skip=False, **how), BATCHES, step=step).findings
-    assert finding.kind == "vanishing"
-    assert finding.limit_name == "min_reach"
+    assert finding.fault == "vanishing"
+    assert finding.limit_name == "min_position_reach"
     assert all(name.endswith(".out") for name in finding.layers[:6]), finding.layers
     assert "causal attention" in finding.cause
     assert "skip connection" in finding.remedy

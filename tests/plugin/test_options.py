@@ -92,7 +92,7 @@ def test_limits_of_two_sources_that_contradict_each_other(project: pytest.Pytest
     result.stderr.fnmatch_lines(["*--gradhealth-max-norm: min_norm=5 is above max_norm=1: no layer can meet both"])
 
 
-@pytest.mark.parametrize("limit", Limits.scalars())
+@pytest.mark.parametrize("limit", Limits.names())
 def test_every_limit_is_an_option_and_an_ini_value(project: pytest.Pytester, seen: Seen, limit: str) -> None:
     project.makepyfile("from small_nets import *\ndef test_it(gradhealth):\n    gradhealth.measure(net(), X, square)")
     flag = f"--gradhealth-{limit.replace('_', '-')}"
