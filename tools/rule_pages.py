@@ -1,4 +1,4 @@
-"""The rules' pages, and the tables of limits and options in README.md and docs/verdicts.md."""
+"""The rules' pages, and the tables of limits and rules in README.md and docs/verdicts.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pytest_gradhealth.judge import page, registry
-from pytest_gradhealth.judge.limit import Limit, short
+from pytest_gradhealth.judge.limit import short
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "rules"
@@ -38,7 +38,7 @@ def index() -> str:
 
 def _filled(path: Path) -> str:
     """A text with its generated blocks as they should be."""
-    blocks = {"limits": _limits, "options": _options, "rules": _rules}
+    blocks = {"limits": _limits, "rules": _rules}
     return BLOCK.sub(lambda found: found[1] + blocks[found[2]]() + found[3], path.read_text(encoding="utf-8"))
 
 
@@ -53,18 +53,6 @@ def _limits() -> str:
         for limit in registry.limits()
     )
     return _table("| limit | default | what it bounds | rule |", "|---|---|---|---|", *rows)
-
-
-def _options() -> str:
-    rows = (
-        f"| `{_flag(limit)} {limit.metavar}` | `gradhealth_{limit.name}` | {short(limit.default)} | {limit.help} |"
-        for limit in registry.limits()
-    )
-    return _table("| option | ini | default | meaning |", "|---|---|---|---|", *rows)
-
-
-def _flag(limit: Limit) -> str:
-    return f"--gradhealth-{limit.name.replace('_', '-')}"
 
 
 def _rules() -> str:

@@ -50,7 +50,7 @@ class View:
     @cached_property
     def trained(self) -> list[LayerGradient]:
         """Judged layers that received a finite gradient."""
-        return [layer for layer in self.judged if layer.norm is not None and math.isfinite(layer.norm)]
+        return [layer for layer in self.judged if _is_trained(layer)]
 
     @cached_property
     def called(self) -> list[LayerGradient]:
@@ -60,7 +60,8 @@ class View:
     @cached_property
     def hidden(self) -> list[LayerGradient]:
         """All but the last called: a loss may ask for a few outputs only (the action taken, the class sampled)."""
-        return [layer for layer in self.trained if layer.order is not None][:-1]
+        called = [layer.name for layer in self.record if _is_trained(layer) and layer.order is not None]
+        return [layer for layer in self.trained if layer.order is not None and layer.name != called[-1]]
 
     @cached_property
     def leaves(self) -> list[Signal]:
@@ -289,6 +290,10 @@ class View:
     @cached_property
     def _signals(self) -> dict[str, Signal]:
         return {signal.name: signal for signal in self.record.signals}
+
+
+def _is_trained(layer: LayerGradient) -> bool:
+    return bool(layer.trainable) and layer.norm is not None and math.isfinite(layer.norm)
 
 
 def _density(layer: LayerGradient) -> float:
