@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pytest_gradhealth.judge.families import (
-    COLLAPSE,
-    DEAD,
-    EXPLODING,
-    FAINT,
-    NON_FINITE,
-    SATURATED,
-    SYMMETRIC,
-    VANISHING,
-)
+from pytest_gradhealth.judge.evidence import circumstances, is_set
+from pytest_gradhealth.judge.families import DEAD, NON_FINITE, SYMMETRIC
 from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.random_depth import with_arrivals
-from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
 __all__ = ["combined", "verdict"]
@@ -34,20 +25,14 @@ OPENED = 4
 """Passes after which gates that start at zero have opened, two of them in a row."""
 UNLEARNT = 0.5
 """Share of the first loss from which a model has not learnt so much that its gradients could be zero for that."""
-SIZES = frozenset(family.name for family in (DEAD, VANISHING, COLLAPSE, EXPLODING, SATURATED, FAINT, SYMMETRIC))
-"""Families that ask how large something is."""
 
 
 def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientRecord, tuple[Finding, ...]]:
-    """The record of a watched model and what is found in it; no error of ours fails a test that asked for nothing."""
-    try:
-        record = combined(passes)
-        early, late = _found(record, limits)
-        shown = _late_alone(record) if late and not early else record
-        return shown, (*early, *late)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        note = f"could not be judged ({type(error).__name__}: {error}); please report this"
-        return replace(passes[0], notes=(*passes[0].notes, note)), ()
+    """The record of a watched model and what is found in it."""
+    record = combined(passes)
+    record = replace(record, notes=(*record.notes, *_unjudged(record, passes, limits)))
+    early, late = _found(record, passes, limits)
+    return _late_alone(record) if late and not early else record, (*early, *late)
 
 
 def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
@@ -59,8 +44,6 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     first, last = with_arrivals(passes[0], passes[1:]), passes[-1]
     if last.steps < OPENED:
         first = replace(_without_shares(first), loss_graph=None)
-    notes = tuple(toy.note for toy in _toys(first))
-    first = replace(first, notes=(*first.notes, *notes))
     if len(passes) == 1:
         return first
     last = next((one for one in passes[1:] if _is_nan(one)), last)
@@ -80,17 +63,19 @@ def _late_alone(record: GradientRecord) -> GradientRecord:
     return replace(record.later, notes=(*record.notes, note))
 
 
-def _found(record: GradientRecord, limits: Limits) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+def _found(
+    record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
     Before some passes are over, a finding that a closed gate could explain stands only where no gate is to be seen,
     and in a single pass weights that are alike may have been set so for the test. In the last pass gradients fade
     because the model has learnt, so that only what is exactly zero or not finite counts there.
     """
-    findings = _lasting(record, record, limits)
+    findings = _lasting(record, record, passes, limits)
     if record.later is None:
         return tuple(f for f in findings if f.fault != SYMMETRIC.name), ()  # set alike, to compare with known numbers
-    last = _lasting(record, record.later, limits)
+    last = _lasting(record, record.later, passes, limits)
     faults = {finding.fault for finding in last}
     redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults or _is_nan(record))
     known = {finding.fault for finding in redeemed}
@@ -112,11 +97,14 @@ def _is_nan(record: GradientRecord) -> bool:
     return record.loss is not None and math.isnan(record.loss)
 
 
-def _lasting(record: GradientRecord, judged: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
+def _lasting(
+    record: GradientRecord, judged: GradientRecord, passes: Sequence[GradientRecord], limits: Limits
+) -> tuple[Finding, ...]:
     """What is found in the record, or in its later pass, and will not be gone after a few more steps."""
-    passes = record.later.steps if record.later else 0
-    is_opening = has_opening_gate(record) and (passes < OPENED or any(map(_is_opening, record.later or ())))
-    found = (f for f in _telling(judged, judge(judged, limits), limits) if not (f.provisional and is_opening))
+    steps = record.later.steps if record.later else 0
+    is_opening = has_opening_gate(record) and (steps < OPENED or any(map(_is_opening, record.later or ())))
+    telling = _telling(judged, judge(judged, limits), passes, limits)
+    found = (f for f in telling if not (f.provisional and is_opening))
     return tuple(f for f in found if not _is_starved(f))
 
 
@@ -130,36 +118,19 @@ def has_opening_gate(record: GradientRecord) -> bool:
     return any(layer.norm and (_is_opening(layer) or _is_small(layer)) for layer in record)
 
 
-class _Toy:
-    """What makes a pass say nothing about some faults of the model: a loss or a batch made up for a test."""
-
-    def __init__(self, note: str, faults: frozenset[str]) -> None:
-        self.note, self._faults = note, faults
-
-    def explains(self, finding: Finding) -> bool:
-        """Whether the finding is none, on such a pass."""
-        return not self._faults.isdisjoint({finding.fault, finding.kind})
+def _telling(
+    judged: GradientRecord, findings: tuple[Finding, ...], passes: Sequence[GradientRecord], limits: Limits
+) -> tuple[Finding, ...]:
+    """Findings that no circumstance explains, and those that break a limit which the user has set."""
+    known = list(circumstances(judged, passes))
+    return tuple(f for f in findings if is_set(limits, f.limit_name) or not any(one.explains(f) for one in known))
 
 
-def _telling(record: GradientRecord, findings: tuple[Finding, ...], limits: Limits) -> tuple[Finding, ...]:
-    """Findings that no toy explains, and those that break a limit which the user has set."""
-    toys = list(_toys(record))
-    return tuple(f for f in findings if _is_set(limits, f.limit_name) or not any(toy.explains(f) for toy in toys))
-
-
-def _is_set(limits: Limits, name: str) -> bool:
-    return bool(name) and not limits.is_default(name)
-
-
-def _toys(record: GradientRecord) -> Iterator[_Toy]:
-    if record.loss == 0 and not any(layer.norm for layer in record):
-        yield _Toy("the loss is exactly zero: there is nothing to learn, and gradients of zero are no fault", SIZES)
-    view = View(record, Limits())
-    if view.is_fed_zeros:
-        yield _Toy("the input is all zeros: small gradients are no fault of the model then", SIZES)
-    if view.is_plain_sum:
-        note = "the loss is the plain sum or mean of the output: how much it depends on the weights is not judged"
-        yield _Toy(note, frozenset({"insensitive-loss"}))
+def _unjudged(record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits) -> tuple[str, ...]:
+    """What was not judged, and why."""
+    known, found = list(circumstances(record, passes)), judge(record, limits)
+    told = (one.note for one in known if one.is_told or any(one.explains(finding) for finding in found))
+    return tuple(dict.fromkeys(told))
 
 
 def _is_opening(layer: LayerGradient) -> bool:

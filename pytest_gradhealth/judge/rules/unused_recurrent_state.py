@@ -57,12 +57,16 @@ loss = F.cross_entropy
 )
 
 
+FEW = 3
+"""Calls from which they are steps: of two the first may have been a look at what comes out."""
+
+
 def find(view: View) -> Iterator[Finding]:
     """Recurrent layers called several times whose recurrent weights have a gradient of zero."""
     for layer in view.trained:
         signal = view.signal(layer.name)
         memory = next((name for name in layer.zero_gradients if "weight_hh" in name), "")
-        if layer.kind in RECURRENT and memory and layer.norm and signal is not None and signal.calls > 1:
+        if layer.kind in RECURRENT and memory and layer.norm and signal is not None and signal.calls >= FEW:
             yield RULE.finding(
                 [layer.name],
                 f"the gradient of {memory} in {layer.name!r} is exactly zero over {signal.calls} steps",
