@@ -179,7 +179,7 @@ def test_report_fails_nothing_and_tells_all(project: pytest.Pytester, asked: str
     text = result.stdout.str()
     section = text[text.index("= gradient health =") :]
     for test in ("watched", "fixture", "marked", "expected"):
-        assert f"::test_{test}\nvanishing gradient in Sequential:" in section
+        assert f"::test_{test}\nGH101 vanishing gradient in Sequential:" in section
     if not error:
         assert (
             "GradientHealthWarning: test_report_fails_nothing_and_tells_all.py::test_watched: vanishing gradient in"
