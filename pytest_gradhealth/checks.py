@@ -20,6 +20,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
+from pytest_gradhealth.on_ranks import OnRanks
 from pytest_gradhealth.record import Attempt, Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
@@ -91,7 +92,7 @@ def plugins() -> pluggy.PluginManager:
     return manager
 
 
-class GradHealth:
+class GradHealth(OnRanks):
     """Measures and judges models."""
 
     def __init__(
@@ -329,7 +330,7 @@ class GradHealth:
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
     ) -> tuple[tuple[Attempt, ...], str]:
         """What cures a model that failed; it never changes the verdict."""
-        if not findings or self._explore is None or not settings.try_seconds:
+        if not findings or self._explore is None or not settings.try_seconds or rehearsal.is_shared:
             return (), ""
         check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
         return self._explore(check, rehearsal, settings, self._hook, self._progress)
