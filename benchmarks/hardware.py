@@ -1,4 +1,4 @@
-"""What was measured on which device, in which precision, spread in which way: ``python benchmarks/hardware.py --write``.
+"""What was measured on which device, in which precision, how spread: ``python benchmarks/hardware.py --write``.
 
 Each row measures one network, and compares the gradient norm of every layer with that of the whole network in
 float32 on the CPU. Without ``--write`` the table is printed; with it, it goes to docs/hardware.md.

@@ -23,6 +23,7 @@ from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tenso
 from pytest_gradhealth.measure.passes.operations import OperationTrace
 from pytest_gradhealth.measure.passes.pause import paused
 from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
@@ -65,6 +66,8 @@ class Runner:
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given = model
+        self.left_out = False
+        """Whether the last measurement looked at a sample of the elements of any output."""
         with isolated_rng(seed):
             self._called = _placed(_build(model), device)
             self._model = unwrapped(self._called)
@@ -72,6 +75,12 @@ class Runner:
             self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
+
+    def measured_anew(self, seed: int) -> GradientRecord:
+        """A measurement with another seed, of another model where the user's factory makes it."""
+        if isinstance(self._given, nn.Module):
+            return self.measure(seed)
+        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
 
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
@@ -98,11 +107,14 @@ class Runner:
         """Whether other processes train the model together with this one."""
         return self._team is not None
 
-    def measure(self, seed: int | None = None) -> GradientRecord:
-        """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
+    def measure(self, seed: int | None = None, *, thorough: bool = False) -> GradientRecord:
+        """One forward and backward per batch in training mode; another seed drops and routes otherwise.
+
+        Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
+        """
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
             with noted_inputs(self._model) as inputs:
-                passes = self._passes(unregistered.begin)
+                passes = self._passes(unregistered.begin, thorough=thorough)
             if self._anywhere(unregistered.is_open):
                 self._passes(unregistered.begin)
             told = self._experiments()
@@ -124,7 +136,7 @@ class Runner:
                     self._progress(f"{type(self._model).__name__}: second look, step {taken + 1} of {steps[-1]}")
                     self._optimise(optimiser, taken % len(self._batches))
                     taken += 1
-                record = replace(self._record(self._passes()), steps=taken)
+                record = replace(self._record(self._passes(thorough=True)), steps=taken)
                 if done(record):
                     break
         return record
@@ -157,12 +169,14 @@ class Runner:
                 if self._team is not None:
                     self._team.reshard()
 
-    def _passes(self, begin: Callable[[], None] = lambda: None) -> list[Pass]:
+    def _passes(self, begin: Callable[[], None] = lambda: None, *, thorough: bool = False) -> list[Pass]:
         passes = []
-        with Probe(self._model, through_time=True, histograms=self._histograms) as probe:
+        sampled = None if thorough else SAMPLED
+        with Probe(self._model, through_time=True, histograms=self._histograms, sampled=sampled) as probe:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
+        self.left_out = self._anywhere(probe.left_out)
         if self._team is not None:  # what one rank tries and others do not would leave them waiting
             return passes
         return without_noise(self._model, passes, lambda: self._loss(0))

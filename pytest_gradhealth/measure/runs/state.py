@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import shard_of, tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
+from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.sharding.ranks import placed
 from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten
@@ -34,7 +35,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     other objects are not. Tensors are copied only when something writes to them, whether torch counts that as a new
     version or not (``tensor.data``).
     """
-    modules = list(dict.fromkeys([*model.modules(), *hidden_modules(model)]))
+    modules = list(dict.fromkeys([*modules_of(model).values(), *hidden_modules(model)]))
     attributes = [_Attributes(module) for module in modules]
     held = {id(tensor): tensor for module in modules for tensor in _tensors_of(module)}
     values = [_Values(tensor) for tensor in held.values()]
@@ -73,7 +74,7 @@ def isolated_rng(seed: int | None) -> Iterator[None]:
     if seed is not None:
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_devices(seed)
     try:
         yield
     finally:
@@ -82,6 +83,13 @@ def isolated_rng(seed: int | None) -> Iterator[None]:
         torch.set_rng_state(cpu)
         for generators, states in devices:
             generators.set_rng_state_all(states)
+
+
+def _seed_devices(seed: int) -> None:
+    """``torch.manual_seed`` formats the whole stack for each kind of device that is not there."""
+    torch.default_generator.manual_seed(seed)
+    if any(kind.is_available() for kind in (torch.cuda, getattr(torch, "xpu", None), torch.backends.mps) if kind):
+        torch.manual_seed(seed)
 
 
 def _device_generators() -> list[tuple[Any, list[Tensor]]]:
