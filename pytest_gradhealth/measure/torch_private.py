@@ -30,6 +30,7 @@ __all__ = [
     "is_traced",
     "is_unwritten",
     "is_wrapped",
+    "set_version",
     "unseen",
     "unwrapped",
     "why_nothing_can_be_watched",
@@ -69,6 +70,7 @@ _key: Callable[[str], Any] = _private(str, "_C._dispatch_key_parse")
 _lazy_clone: Callable[[Tensor], Tensor] | None = _private(None, "_lazy_clone")
 _owners: Callable[[int], int] | None = _private(None, "_C._storage_Use_Count")
 _is_lazy: Callable[[Tensor], bool] | None = _private(None, "_C._is_cow_tensor")
+_set_versions: Callable[[Any, Any], None] | None = _private(None, "_C._autograd._unsafe_set_version_counter")
 _frames: Any = _private(None, "_C._dynamo.eval_frame")
 _private(None, "nn.Module._compiled_call_impl")
 
@@ -161,6 +163,19 @@ def copy_on_write(tensor: Tensor) -> Tensor | None:
 def is_unwritten(tensor: Tensor) -> bool:
     """Whether nothing has written to a tensor since :func:`copy_on_write`."""
     return _is_lazy is not None and bool(_is_lazy(tensor))
+
+
+def set_version(tensor: Tensor, version: int) -> None:
+    """Count a tensor's writes from ``version`` on: what it holds is again what it held then.
+
+    A graph that was built before can be sent back only while its tensors are at the version that it saw.
+    """
+    if _set_versions is None:
+        return
+    try:
+        _set_versions((tensor,), (version,))
+    except TypeError:  # before torch 2.7 one tensor at a time
+        _set_versions(tensor, version)
 
 
 def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:

@@ -61,7 +61,7 @@ def wide(tensor: Tensor) -> torch.dtype:
 def count_nonfinite(tensor: Tensor, size: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Number of NaN and of infinite values; scalars. There are none where the tensor's norm is known to be finite."""
     if size is not None and _is_finite(size):
-        none = torch.zeros((), dtype=torch.int64)
+        none = size.new_zeros((), dtype=torch.int64)  # on its device, whatever the default is
         return none, none
     values = _real_values(tensor)
     return values.isnan().sum(), values.isinf().sum()
@@ -75,6 +75,8 @@ def _is_finite(scalar: Tensor) -> bool:
 def alive_units(gradient: Tensor, dimension: int) -> Tensor:
     """For each unit, the index along ``dimension``: does any of its weights have a gradient? Shape (units,), bool."""
     moved = gradient.detach().movedim(dimension, 0)
+    if not moved.numel():  # units without inputs, as the last cluster of an adaptive softmax may be
+        return moved.new_zeros(moved.shape[0], dtype=torch.bool)
     return moved.reshape(moved.shape[0], -1).abs().amax(dim=1).ne(0)
 
 
