@@ -7,12 +7,12 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing in every 
 if TYPE_CHECKING:
     from pytest_gradhealth.checks import GradHealth as GradHealth
     from pytest_gradhealth.checks import check_gradients as check_gradients
-    from pytest_gradhealth.checks import plugins as plugins
     from pytest_gradhealth.errors import ConfigurationError as ConfigurationError
     from pytest_gradhealth.errors import GradientHealthError as GradientHealthError
     from pytest_gradhealth.errors import GradientHealthWarning as GradientHealthWarning
     from pytest_gradhealth.errors import MeasurementError as MeasurementError
     from pytest_gradhealth.errors import WatchingUnavailable as WatchingUnavailable
+    from pytest_gradhealth.hookspecs import plugins as plugins
     from pytest_gradhealth.judge.limits import Limits as Limits
     from pytest_gradhealth.record import Check as Check
     from pytest_gradhealth.record import CustomFunction as CustomFunction
@@ -54,7 +54,7 @@ _HOMES = {
     "WatchResult": "results",
     "WatchingUnavailable": "errors",
     "check_gradients": "checks",
-    "plugins": "checks",
+    "plugins": "hookspecs",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

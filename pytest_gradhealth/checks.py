@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pluggy
 
-from pytest_gradhealth import hookspecs
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
+from pytest_gradhealth.hookspecs import plugins
+from pytest_gradhealth.judge.copies import told_once
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-__all__ = ["GradHealth", "check_gradients", "plugins"]
+__all__ = ["GradHealth", "check_gradients"]
 
 Explore = Callable[..., tuple[tuple["Attempt", ...], str]]
 """Given a failed check, what it was measured with and its settings: what was tried, and what was not."""
@@ -74,24 +75,6 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
             del problem  # the error holds this frame, and the frame must not hold the error: both keep the model alive
 
     return call
-
-
-class _Plugins(pluggy.PluginManager):
-    """Finds hooks by their name, as pytest does."""
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        options = super().parse_hookimpl_opts(plugin, name)
-        if options is None and name.startswith("pytest_gradhealth_"):
-            return cast("pluggy.HookimplOpts", {})
-        return options
-
-
-@cache
-def plugins() -> pluggy.PluginManager:
-    """The extension points outside a pytest session: register an object with ``pytest_gradhealth_*`` hooks."""
-    manager = _Plugins("pytest")
-    manager.add_hookspecs(hookspecs)
-    return manager
 
 
 class GradHealth:
@@ -250,13 +233,14 @@ class GradHealth:
         return Watch(model, histograms=self._settings.histograms)
 
     def judged_passes(self, watch: Watch, settings: Settings | None = None, name: str | None = None) -> list[Check]:
-        """A check for every model that a watch has seen trained."""
+        """A check for every model that a watch has seen trained; copies with one fault are one."""
         limits = (settings or self._settings).limits
-        checks = []
+        judged = []
         for passes in watch.passes():
             record, findings = verdict(passes, limits)
-            own = self._own_findings(record, limits)
-            told = findings + own
+            judged.append((record, findings + self._own_findings(record, limits)))
+        checks = []
+        for record, told in told_once(judged):
             untried = NOT_AGAIN if told and self._explore and (settings or self._settings).try_seconds else ""
             checks.append(self.conclude(record, told, limits, name, untried=untried))
         return checks
@@ -315,6 +299,8 @@ class GradHealth:
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
+            if rehearsal.left_out:  # nothing is found by a sample alone
+                record = rehearsal.measure(thorough=True)
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
         if any(finding.kind == "missing" for finding in findings):

@@ -13,6 +13,7 @@ __all__ = [
     "GradientHealthError",
     "GradientHealthWarning",
     "MeasurementError",
+    "RankLostError",
     "WatchingUnavailable",
     "counted",
     "unknown",
@@ -31,6 +32,12 @@ class GradientHealthError(AssertionError):
 
 class MeasurementError(ValueError):
     """Nothing could be measured with what was given; the message names it and the way out."""
+
+    __module__ = "pytest_gradhealth"
+
+
+class RankLostError(MeasurementError):
+    """A process that trains the model together with this one did not answer, so that none of them can go on."""
 
     __module__ = "pytest_gradhealth"
 

@@ -31,6 +31,8 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
 HEALTH = pytest.StashKey["GradHealth"]()
+SEEN = pytest.StashKey[dict[str, Any]]()
+"""What a watch saw of a test, as plain data for the summary: backward passes, models measured, and what was not."""
 CURRENT = pytest.StashKey[pytest.Item]()
 """The test that runs now."""
 
@@ -74,6 +76,15 @@ def pytest_configure_node(node: Any) -> None:
     rendering.send(node.config, node.workerinput)
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say that the plugin is active, and how; nothing where it is not."""
+    if config.stash.get(BASE, None) is None:
+        return []
+    from pytest_gradhealth.session.summary import header
+
+    return [header(config, config.stash[BASE])]
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say at the head of the run, once, where nothing can be watched."""
     if not (options.mode(config) or any(item.get_closest_marker("gradhealth") for item in items)):
@@ -112,19 +123,30 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     from pytest_gradhealth.session.watching import watched
 
-    with watched(item, _health(item, settings)):
+    item.stash[SEEN] = {}
+    with watched(item, _health(item, settings), item.stash[SEEN]):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the checks travel as plain data on the teardown report."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the checks travel as plain data on the teardown report, and the short summary begin with the verdict."""
     report = yield
+    if call.excinfo is not None and hasattr(call.excinfo.value, "check"):
+        from pytest_gradhealth.session.rendering import headed_by_verdict
+
+        headed_by_verdict(report, call.excinfo.value)
     checks = item.stash.get(CHECKS, None)
     if report.when == "teardown" and checks:
         from pytest_gradhealth.session.collector import attach
 
         attach(report, checks)
+    if report.when == "teardown" and item.stash.get(SEEN, None) and options.mode(item.config):
+        from pytest_gradhealth.session.collector import attach_seen
+
+        attach_seen(report, item.stash[SEEN])
     return report
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "is_traced",
     "is_unwritten",
     "is_wrapped",
+    "place_of_shard",
     "set_version",
     "unseen",
     "unwrapped",
@@ -128,6 +129,27 @@ def unwrapped(tensor: Tensor) -> Tensor:
             break
         tensor = inner
     return tensor
+
+
+def place_of_shard(tensor: Any) -> tuple[int, ...]:
+    """Where the part of a ``DTensor`` that this process holds begins in the whole, one number for each dimension."""
+    try:
+        from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+    except ImportError:
+        return _place_of_chunk(tensor)
+    return tuple(compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)[1])
+
+
+def _place_of_chunk(tensor: Any) -> tuple[int, ...]:
+    """The same where each dimension of the mesh cuts what the one before has left, as in ``torch.chunk``."""
+    start, size = [0] * tensor.ndim, list(tensor.shape)
+    for axis, placement in enumerate(tensor.placements):
+        if placement.is_shard():
+            dim, parts = placement.dim, tensor.device_mesh.size(axis)
+            chunk = -(-size[dim] // parts)
+            first = min(chunk * tensor.device_mesh.get_local_rank(axis), size[dim])
+            start[dim], size[dim] = start[dim] + first, min(chunk, size[dim] - first)
+    return tuple(start)
 
 
 _BATCHED: Any = _key("Batched")

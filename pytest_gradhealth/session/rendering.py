@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gradhealth.errors import GradientHealthError
+from pytest_gradhealth.session import options
+
 if TYPE_CHECKING:
     from pytest_gradhealth.record import Check
 
-__all__ = ["error_indent", "send", "settle", "shown"]
+__all__ = ["error_indent", "headed_by_verdict", "send", "settle", "shown"]
 
 ERROR_INDENT = 8
 """Columns that pytest puts in front of each line of an error that a test function raises."""
@@ -42,8 +45,15 @@ def shown(config: pytest.Config, check: Check, indent: int = 0) -> str:
         check,
         width=config.option.gradhealth_width - indent,
         ascii_only=config.option.gradhealth_ascii,
-        verbosity=config.get_verbosity("gradhealth"),
+        verbosity=options.verbosity(config),
     )
+
+
+def headed_by_verdict(report: pytest.TestReport, error: BaseException) -> None:
+    """Take the error's name off the line that pytest's short summary shows: it is cut after so many columns."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if isinstance(error, GradientHealthError) and crash is not None:
+        crash.message = str(error)
 
 
 def error_indent(item: pytest.Item) -> int:

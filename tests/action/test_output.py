@@ -15,7 +15,7 @@ from gradhealth_gate.github.files import RunnerFiles
 from gradhealth_gate.process.isolation import visible_environment
 from gradhealth_gate.report.annotations import annotate_faults, location
 from gradhealth_gate.report.chart import profile_chart
-from gradhealth_gate.report.publish import outputs
+from gradhealth_gate.report.publish import outputs, publish
 from gradhealth_gate.report.summary import LARGEST, Findings, headline, render
 from gradhealth_gate.state import GateRun
 from gradhealth_gate.verdict.fault import Verdict
@@ -137,6 +137,15 @@ def test_what_is_written_after_the_gate_is_noticed(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("fail", "pass"))
     (tmp_path / "env").write_text("PLANTED=1")
     assert files.forged() == ["GITHUB_ENV", "GITHUB_OUTPUT"]
+
+
+def test_a_step_fails_whose_files_another_process_writes_to(tmp_path: Path) -> None:
+    """Played by one file for two purposes."""
+    run = GateRun(verdict=Verdict(outcome="pass"))
+    files = {"GITHUB_OUTPUT": str(tmp_path / "file"), "GITHUB_STEP_SUMMARY": str(tmp_path / "file")}
+    apart = {**files, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    assert publish(run, apart, tmp_path) == 0
+    assert publish(run, files, tmp_path) == 1
 
 
 def test_the_worst_layer_is_harmless_in_a_shell() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient
+from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient, Signal
 from pytest_gradhealth.report.table import render, render_failure, verdict
 
 
@@ -124,9 +125,9 @@ def test_a_narrow_table_leaves_out_what_tells_least() -> None:
         return next(line for line in text.splitlines() if line.startswith("layer")).split()
 
     assert header(36) == ["layer", "grad", "finding"]
-    assert header(40) == ["layer", "grad", "reach", "finding"]
-    assert header(60) == ["layer", "kind", "grad", "reach", "gain", "dead", "finding"]
-    assert header(80) == ["layer", "kind", "params", "grad", "reach", "gain", "dead", "size", "finding"]
+    assert header(50) == ["layer", "grad", "reach", "finding"]
+    assert header(60) == ["layer", "kind", "grad", "reach", "finding"]
+    assert header(90) == ["layer", "kind", "params", "grad", "reach", "gain", "dead", "size", "finding"]
 
 
 def test_a_wide_table_shows_names_whole() -> None:
@@ -134,11 +135,84 @@ def test_a_wide_table_shows_names_whole() -> None:
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-def test_a_long_name_keeps_both_ends(ascii_only: bool) -> None:
-    name = rows(render(check(layers=LONG), ascii_only=ascii_only))[0].split()[0]
-    assert name.startswith("encode")
-    assert name.endswith(".dense")
-    assert ("~" if ascii_only else "…") in name
+def test_long_names_keep_their_numbers_and_their_last_part(ascii_only: bool) -> None:
+    names = [line.split()[0] for line in rows(render(check(layers=LONG[:16]), ascii_only=ascii_only))]
+    cut = "~" if ascii_only else "…"
+    assert names == [f"e{cut}.l{cut}.{i}.s{cut}.o{cut}.dense" for i in range(16)]
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100])
+def test_names_stay_apart(width: int) -> None:
+    names = [f"transformer.{i}.attention.{part}" for i in range(6) for part in ("query_key_value", "projection")]
+    layers = tuple(layer(name, i, norm=1e-9, reach=1e-9) for i, name in enumerate(names))
+    shown = [line.split()[0] for line in rows(render(check(layers=layers, sick=(0, 1)), width=width))]
+    assert len(set(shown)) == len(names)
+    assert all(f".{i // 2}." in short for i, short in enumerate(shown))
+
+
+def evident(limit: str, value: float, **fields: Any) -> list[str]:
+    """The header and the first row of a table whose verdict is about a signal."""
+    found = Finding(kind="x", layers=("act",), message="m", limit_name=limit, value=value, limit=1.0)
+    signals = (
+        Signal(name="fc", kind="Linear", order=0, rms=3.25),
+        Signal(
+            name="act", kind="Tanh", order=1, saturation=0.75, sample_variation=2.5e-7, rms=6.5, position_reach=4.4e-4
+        ),
+    )
+    layers = (layer("fc", 0, sensitivity=5.0), layer("out", 2))
+    record = GradientRecord(model="Net", layers=layers, signals=signals, loss=2.0, **fields)
+    lines = render(Check(name="Net", record=record, findings=(found,)), width=100).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("layer"))
+    assert lines[start + 3].startswith("act   Tanh")
+    assert lines[start + 3].endswith("✗ x")
+    return [" ".join(lines[start + i].split()) for i in (0, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "title", "layer_cell", "module_cell"),
+    [
+        ("max_saturation", 0.75, "saturated", "0.75", "0.75"),
+        ("min_variation", 2.5e-7, "variation", "2.5e-7", "2.5e-7"),
+        ("max_growth", 2.0, "rms", "3.2", "6.5"),
+        ("max_elasticity", 2.5, "elasticity", "2.5", ""),
+        ("min_reach", 4.4e-4, "position reach", "4.4e-4", "4.4e-4"),
+    ],
+)
+def test_the_number_of_the_verdict_has_a_column(
+    limit: str, value: float, title: str, layer_cell: str, module_cell: str
+) -> None:
+    header, first, second = evident(limit, value)
+    assert f" {title} finding" in header
+    assert first.endswith(f" {layer_cell}")
+    assert f"{module_cell} ✗ x".strip() in second
+
+
+def test_the_table_is_of_the_pass_that_broke_the_limit() -> None:
+    early, late = layer("fc", norm=0.5), layer("fc", norm=math.nan, nan=7)
+    finding = Finding(kind="non-finite", layers=("fc",), message="NaN")
+    later = GradientRecord(model="Net", layers=(late,), steps=32)
+    record = GradientRecord(model="Net", layers=(early,), later=later)
+    text = render(Check(name="Net", record=record, findings=(finding,)))
+    assert "numbers of pass 33 of 33" in text.splitlines()
+    assert " nan " in rows(text)[0]
+    looked = replace(record, seed=0, later=replace(later, layers=(early,), steps=8))
+    lines = render(check(findings=(finding,), layers=None)).splitlines()
+    assert not any("numbers" in line for line in lines)
+    lines = render(Check(name="Net", record=looked, findings=(finding,))).splitlines()
+    assert "numbers before training; looked at again after 8 optimiser steps" in lines
+
+
+@pytest.mark.parametrize("sick", [tuple(range(100)), tuple(range(0, 100, 3)), tuple(range(40, 60))])
+def test_one_fault_over_many_layers_takes_25_lines(sick: tuple[int, ...]) -> None:
+    text = render(check(100, sick=sick))
+    assert len(text.splitlines()) <= 27
+    assert any(line.startswith(f"blocks.{sick[0]}.fc") and "✗" in line for line in rows(text))
+    findings = tuple(
+        Finding(kind="missing", layers=(f"blocks.{i}.fc",), message="m", cause="c", remedy="r") for i in sick
+    )
+    lines = render(check(100, findings=findings)).splitlines()
+    assert len(lines) < 45
+    assert f"  and {len(sick) - 4} more findings; -v shows all" in lines
 
 
 def test_healthy_layers_are_folded_around_those_that_matter() -> None:
@@ -146,26 +220,24 @@ def test_healthy_layers_are_folded_around_those_that_matter() -> None:
     assert [line.split()[0] for line in shown] == [
         "blocks.0.fc",
         "blocks.1.fc",
-        "blocks.2.fc",
         "…",
         "blocks.49.fc",
         "blocks.50.fc",
         "blocks.51.fc",
         "…",
-        "blocks.97.fc",
         "blocks.98.fc",
         "blocks.99.fc",
     ]
-    assert shown[3] == "… 46 healthy layers"
-    assert shown[7] == "… 45 healthy layers"
+    assert shown[2] == "… 47 healthy layers"
+    assert shown[6] == "… 46 healthy layers"
 
 
 def test_a_fold_that_hides_findings_says_so() -> None:
     sick = tuple(range(20, 80))
     shown = rows(render(check(100, sick=sick)))
     fold = next(line for line in shown if "findings" in line)
-    assert fold == "… 42 layers, 42 with findings"
-    assert len(shown) < 30
+    assert fold == "… 49 layers, 49 with findings"
+    assert len(shown) <= 20
 
 
 def test_a_culprit_among_many_layers_that_are_healthy_by_design_is_shown() -> None:
@@ -187,18 +259,35 @@ def test_the_culprit_of_every_finding_is_shown_however_many_there_are() -> None:
 
 
 def test_one_layer_is_not_folded() -> None:
-    shown = rows(render(check(17, sick=(5, 9))))
+    shown = rows(render(check(17, sick=(4, 8))))
     assert [line.split()[0] for line in shown if "…" in line] == ["…"]
-    assert any(line.startswith("blocks.3.fc") for line in shown)
+    assert any(line.startswith("blocks.2.fc") for line in shown)
 
 
 def test_verbose_shows_every_layer() -> None:
     assert len(rows(render(check(100), verbosity=1))) == 100
 
 
-@pytest.mark.parametrize("show", [render, render_failure])
-def test_quiet_shows_the_sentence_only(show: Any) -> None:
-    assert show(check(sick=(1,)), verbosity=-1) == verdict(check(sick=(1,)))
+def test_quiet_leaves_the_table_out_and_says_so() -> None:
+    found = check(sick=(1,))
+    lines = render(found, verbosity=-1).splitlines()
+    assert lines[:3] == [verdict(found), "  cause:  a sigmoid's slope is at most 0.25", "  remedy: use ReLU"]
+    assert lines[3].startswith("  table: left out under -q")
+    assert len(lines) == 4
+    assert "  accept for" not in render_failure(check(), verbosity=-1)
+
+
+def test_a_failure_ends_with_the_ways_to_accept_it() -> None:
+    found = Finding(
+        kind="vanishing", layers=("blocks[1].fc",), message="m", value=3.1e-9, limit=1e-4, limit_name="min_reach"
+    )
+    lines = render_failure(check(findings=(found,), limits={"min_reach": 1e-4})).splitlines()
+    assert lines[-4:] == [
+        "",
+        'accept for this layer: @pytest.mark.gradhealth(ignore=["blocks[[]1].fc"])',
+        "       for this test:  @pytest.mark.gradhealth(min_reach=1e-9)",
+        "       for the suite:  --gradhealth-min-reach=off    (ini: gradhealth_min_reach = off)",
+    ]
 
 
 def test_a_finding_at_several_layers_and_several_findings_at_one() -> None:

@@ -11,10 +11,11 @@ from types import FrameType
 
 import torch
 
-__all__ = ["caller", "frames", "is_installed", "source_file", "source_of"]
+__all__ = ["caller", "class_of", "frames", "is_installed", "source_file", "source_of"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 TORCH = os.path.dirname(torch.__file__)
+SHARDING = "torch.distributed.fsdp"
 PACKAGE = str(Path(__file__).parents[2])
 
 
@@ -25,7 +26,12 @@ def is_installed(file: str) -> bool:
 
 def source_of(thing: object) -> str:
     """The file in which the class of a thing is defined; empty: unknown."""
-    return source_file(type(thing))
+    return source_file(class_of(thing))
+
+
+def class_of(thing: object) -> type:
+    """The class as its author wrote it: ``fully_shard`` puts one of its own in front."""
+    return next((kind for kind in type(thing).__mro__ if not kind.__module__.startswith(SHARDING)), type(thing))
 
 
 def source_file(kind: type) -> str:

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.sharding.shares import summed
+
 __all__ = ["Adam"]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -20,7 +23,7 @@ class Adam:
 
     def __init__(self, parameters: Iterable[nn.Parameter], rate: float) -> None:
         self._parameters, self._rate = list(parameters), rate
-        self._moments: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}
+        self._moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
         self._steps = 0
 
     @torch.no_grad()
@@ -29,14 +32,14 @@ class Adam:
         self._steps += 1
         for parameter in self._parameters:
             if parameter.grad is not None and parameter.numel():
-                self._move(parameter, parameter.grad.to_dense())
+                self._move(shard_of(parameter), shard_of(summed(parameter.grad)).to_dense())
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self._parameters:
             parameter.grad = None
 
-    def _move(self, parameter: nn.Parameter, gradient: Tensor) -> None:
+    def _move(self, parameter: Tensor, gradient: Tensor) -> None:
         if gradient.dtype in (torch.float16, torch.bfloat16):
             gradient = gradient.float()  # in half precision neither small squares nor epsilon are above zero
         zeros = (torch.zeros_like(gradient), torch.zeros_like(gradient.abs()))

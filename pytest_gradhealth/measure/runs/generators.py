@@ -44,7 +44,7 @@ def isolated_rng(seed: int | None, *own: Any) -> Iterator[None]:
         if seed is not None:
             random.seed(seed)
             np.random.seed(seed % 2**32)
-            torch.manual_seed(seed)
+            _seed_devices(seed)
         yield
 
 
@@ -117,6 +117,13 @@ def _closed_over(function: FunctionType) -> Iterator[Any]:
 
 def _is_generator(thing: Any) -> bool:
     return isinstance(thing, GENERATORS) and not isinstance(thing, random.SystemRandom)
+
+
+def _seed_devices(seed: int) -> None:
+    """``torch.manual_seed`` formats the whole stack for each kind of device that is not there."""
+    torch.default_generator.manual_seed(seed)
+    if any(kind.is_available() for kind in (torch.cuda, getattr(torch, "xpu", None), torch.backends.mps) if kind):
+        torch.manual_seed(seed)
 
 
 def _device_generators() -> list[tuple[Any, list[Tensor]]]:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,8 +24,10 @@ from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tenso
 from pytest_gradhealth.measure.passes.operations import OperationTrace
 from pytest_gradhealth.measure.passes.pause import paused
 from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
+from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
@@ -32,6 +35,8 @@ from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.runs.trainable import require_trainable
+from pytest_gradhealth.measure.sharding.ranks import unwrapped
+from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, Operation
 
 __tracebackhide__ = True
@@ -64,10 +69,14 @@ class Runner:
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given = model
+        self.left_out = False
+        """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
         with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
-            self._model = _placed(_build(model), device)
-            self._step = find_step(self._model, loss, step, extension)
+            self._called = _placed(_build(model), device)
+            self._model = unwrapped(self._called)
+            self._team = team_of(self._called, self._model, histograms=histograms)
+            self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
 
@@ -91,15 +100,19 @@ class Runner:
         """``step(model, batch)`` returns the loss."""
         return self._step
 
-    def measure(self, seed: int | None = None) -> GradientRecord:
-        """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
+    def measure(self, seed: int | None = None, *, thorough: bool = False) -> GradientRecord:
+        """One forward and backward per batch in training mode; another seed drops and routes otherwise.
+
+        Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
+        """
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
             with noted_inputs(self._model) as inputs:
-                passes = self._passes(unregistered.begin)
-            if unregistered.is_open:
+                passes = self._passes(unregistered.begin, thorough=thorough)
+            if self._anywhere(unregistered.is_open):
                 self._passes(unregistered.begin)
             told = self._experiments()
-        return replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
+        record = replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
+        return with_plain_names(record if self._team is None else self._team.told(record))
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
         """Measure after so many Adam steps on the same batches, until ``done`` says it has seen enough.
@@ -116,7 +129,7 @@ class Runner:
                     self._progress(f"{type(self._model).__name__}: second look, step {taken + 1} of {steps[-1]}")
                     self._optimise(optimiser, taken % len(self._batches))
                     taken += 1
-                record = replace(self._record(self._passes()), steps=taken)
+                record = replace(self._record(self._passes(thorough=True)), steps=taken)
                 if done(record):
                     break
         return record
@@ -124,8 +137,20 @@ class Runner:
     def trace(self) -> tuple[Operation, ...]:
         """Operations of one forward pass over the first batch that can stop a gradient."""
         with self._session(), OperationTrace(self._model) as trace:
-            self._loss(0)
-        return tuple(trace.operations)
+            self._together(lambda: self._loss(0))
+        operations = with_plain_places(trace.operations)
+        return operations if self._team is None else self._team.ranks.first(operations)
+
+    def _together(self, action: Callable[[], object]) -> None:
+        """Do it here; where other ranks train the model too, an error on one of them is an error on all."""
+        if self._team is None:
+            action()
+        else:
+            self._team.reduce(action)
+
+    def _anywhere(self, answer: bool) -> bool:
+        """Whether it is so on any rank."""
+        return answer if self._team is None else any(self._team.ranks.gathered(answer))
 
     @contextmanager
     def _session(self, seed: int | None = None) -> Iterator[None]:
@@ -136,17 +161,25 @@ class Runner:
             isolated_rng(seed),
             torch.inference_mode(False),
             torch.enable_grad(),
-            preserved(self._model, *self._drawing),
+            preserved(self._called, *self._drawing),
         ):
-            self._model.train()
-            yield
+            self._called.train()
+            try:
+                yield
+            finally:
+                if self._team is not None:
+                    self._team.reshard()
 
-    def _passes(self, begin: Callable[[], None] = lambda: None) -> list[Pass]:
+    def _passes(self, begin: Callable[[], None] = lambda: None, *, thorough: bool = False) -> list[Pass]:
         passes = []
-        with Probe(self._model, through_time=True, histograms=self._histograms) as probe:
+        sampled = None if thorough else SAMPLED
+        with Probe(self._model, through_time=True, histograms=self._histograms, sampled=sampled) as probe:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
+        self.left_out = self._anywhere(probe.left_out)
+        if self._team is not None:  # what one rank tries and others do not would leave them waiting
+            return passes
         return without_noise(self._model, passes, lambda: self._loss(0))
 
     def _initialise(self) -> None:
@@ -154,21 +187,26 @@ class Runner:
         if not any(map(nn.parameter.is_lazy, self._model.parameters())):
             return
         with self._explained(0), torch.no_grad():
-            delivered(self._step, self._model, copied(self._batches[0], self._device))
+            delivered(self._step, self._called, copied(self._batches[0], self._device))
         waiting = [name for name, p in self._model.named_parameters() if nn.parameter.is_lazy(p)]
         if waiting:
             raise MeasurementError(f"lazy parameters that no forward pass initialises: {', '.join(waiting)}")
 
     def _one_pass(self, probe: Probe, index: int) -> Pass:
+        one_pass = partial(self._own_pass, probe, index)
+        seen = one_pass() if self._team is None else self._team.run(one_pass)
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        return seen
+
+    def _own_pass(self, probe: Probe, index: int) -> Pass:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
         told = graph.read(loss)
         probe.paths.follow([loss])
-        self._suspect(loss) if index == 0 else None
+        self._suspect(loss) if index == 0 and self._team is None else None
         self._send_back(loss, index)
-        for parameter in self._model.parameters():
-            parameter.grad = None
         return replace(probe.take(loss), objective=told)
 
     def _suspect(self, loss: Tensor) -> None:
@@ -200,7 +238,7 @@ class Runner:
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
-            return require_scalar(delivered(self._step, self._model, copied(self._batches[index], self._device)))
+            return require_scalar(delivered(self._step, self._called, copied(self._batches[index], self._device)))
 
     @contextmanager
     def _explained(self, index: int) -> Iterator[None]:
@@ -226,10 +264,8 @@ class Runner:
 
     def _optimise(self, optimiser: Adam, index: int) -> None:
         optimiser.zero_grad()
-        loss = self._loss(index)
-        self._send_back(loss, index)
-        if loss.requires_grad:
-            optimiser.step()
+        self._together(lambda: self._send_back(self._loss(index), index))
+        optimiser.step()
         optimiser.zero_grad()
 
     def _trainable(self) -> list[nn.Parameter]:
@@ -237,8 +273,10 @@ class Runner:
 
     def _record(self, passes: Sequence[Pass]) -> GradientRecord:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
-        record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed)
-        return replace(record, notes=(*self._notes, *record.notes))
+        weights = None if self._team is None else self._team.weights
+        record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
+        record = replace(record, notes=(*self._notes, *record.notes))
+        return with_plain_names(record if self._team is None else self._team.ranks.first(record))
 
 
 def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:

@@ -14,6 +14,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
+from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.runs.attributes import Attributes
 from pytest_gradhealth.measure.runs.generators import LEAVES, held_by, isolated_rng, kept
@@ -57,7 +58,7 @@ def _parts(owner: Any) -> Iterator[nn.Module | Optimizer]:
     if isinstance(owner, Optimizer):
         yield owner
     elif isinstance(owner, nn.Module):
-        yield from owner.modules()
+        yield from modules_of(owner).values()
         yield from hidden_modules(owner)
 
 

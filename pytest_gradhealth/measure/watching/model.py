@@ -11,16 +11,22 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pytest_gradhealth.errors import MeasurementError, RankLostError
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
 from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
+from pytest_gradhealth.measure.passes.sampling import Samples
+from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
+from pytest_gradhealth.measure.passes.wrappers import with_plain_names
+from pytest_gradhealth.measure.sharding.team import Team, team_of
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_compiled, is_wrapped, unseen
 from pytest_gradhealth.measure.watching.keras import as_torch, leaves
 from pytest_gradhealth.measure.watching.late_gradients import LateGradients
@@ -45,7 +51,7 @@ class Watched:
     """One model and the records of its measured passes; it does not keep the model alive."""
 
     def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
-        self.name, self.whole = type(model).__name__, False
+        self.name, self.whole = class_of(model).__name__, False
         self._histograms = histograms
         self._records: dict[tuple[str, ...], list[GradientRecord]] = {}
         self._latecomers = LateGradients()
@@ -55,6 +61,8 @@ class Watched:
         self._held: nn.Module | None = None
         """The model until its backward: it may be used in passing, as in ``Net()(x).sum().backward()``."""
         self._probe: QuietProbe | None = None
+        self._team: Team | None = None
+        """The ranks that train it together, as of the pass at hand."""
         self._current: Records = {}
         self._roots: dict[str, bool] = {}
         self._failed = self._scaled_away = ""
@@ -85,7 +93,8 @@ class Watched:
         for roots, records in self._records.items():
             first, *others = map(self._latecomers.told, records)
             unregistered = tuple(found for found in self._unregistered if _is_in(found.module, roots))
-            yield replace(first, unregistered=unregistered), *others
+            first = replace(first, unregistered=unregistered)
+            yield tuple(map(with_plain_names, (first, *others)))
 
     def forward_begins(
         self, called: nn.Module, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -95,7 +104,7 @@ class Watched:
         ``called`` is the root itself or what wraps it.
         """
         if self._finished:
-            self._begin_pass()
+            self._begin_pass(called)
         self._forwards += 1
         samples = sample_count((args, kwargs))
         self._samples = samples if self._samples is None else min(samples or self._samples, self._samples)
@@ -115,13 +124,14 @@ class Watched:
         self._roots.setdefault(name, fed)
         return OuterCall(self._probe, name, view)
 
-    def _begin_pass(self) -> None:
+    def _begin_pass(self, called: nn.Module) -> None:
         self.close()
         self._passes += 1
         self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
+            self._team = team_of(called, model, histograms=self._histograms)
 
     def step_made(self) -> None:
         """An optimiser has made a step, of this model or another."""
@@ -134,12 +144,16 @@ class Watched:
         """What comes from now on belongs to this backward; what it walks through is still there to be read."""
         if self._probe is not None:
             self._probe.mark()
+            if self._team is not None:
+                self._team.mark()
             self._probe.follow(outputs)
 
     @property
     def was_reached(self) -> bool:
         """Whether the last backward, in a pass that is measured, brought parameters a gradient."""
-        return self._probe is not None and self._probe.came
+        if self._probe is None:
+            return False
+        return self._probe.came if self._team is None else self._team.came
 
     def backward_done(self, loss: Tensor | None, scale: float, objective: LossGraph | None = None) -> None:
         """Measure what has come so far; a further backward of the same pass measures again.
@@ -152,7 +166,7 @@ class Watched:
         if self._probe is None:
             self._finished = True
             self._latecomers.look()
-        elif self._probe.came:
+        elif self.was_reached:
             self._finished = True
             self._measure(loss, scale, objective)
             self._held = None
@@ -162,7 +176,7 @@ class Watched:
     def close(self) -> None:
         """End the pass at hand."""
         if self._probe is not None:
-            if not self._finished and self._probe.received:
+            if not self._finished and self._probe.received and self._team is None:
                 self._measure(None, 1.0, None)  # a backward that went past what is wrapped
             self._probe.close()
             self._failed = self._failed or self._probe.problem
@@ -172,17 +186,26 @@ class Watched:
 
     def _measure(self, loss: Tensor | None, scale: float, objective: LossGraph | None) -> None:
         model, probe = self._model(), self._probe
-        if model is None or probe is None or probe.problem:
+        if model is None or probe is None or (probe.problem and self._team is None):
             return
         try:
             with unseen(), torch.no_grad():
-                seen = replace(_unscaled(probe.read(loss), scale), objective=objective)
-                record = summarise(as_torch(model), [seen], samples=self._samples, seed=None)
+                record = self._record(as_torch(model), partial(_seen, probe, loss, objective), scale)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
             self._look_for_unregistered(model)
+        except RankLostError:  # the test cannot go on: whoever is left would wait for ever
+            raise
         except Exception as error:  # a test's tensors may be of any kind
             self._failed = describe_error(error)
+
+    def _record(self, model: nn.Module, read: Callable[[], Pass], scale: float) -> GradientRecord:
+        """The record of the pass at hand; of a model that several ranks train, of all of them."""
+        if self._team is None:
+            return summarise(model, [_unscaled(read(), scale)], samples=self._samples, seed=None)
+        seen = _unscaled(self._team.read(read), scale)
+        record = summarise(model, [seen], samples=self._samples, seed=None, weights=self._team.weights)
+        return self._team.told(record)
 
     def _look_for_unregistered(self, model: nn.Module) -> None:
         """From the second measured pass on: a test of a single step pays nothing for it."""
@@ -295,7 +318,7 @@ class QuietProbe(Probe):
     def forget_modules(self) -> None:
         """Begin again with the modules; gradients of parameters may still come."""
         self._release()
-        self._traces, self._seen = {}, {}
+        self._traces, self._seen, self._latest = {}, [], {}
 
     def mark(self) -> None:
         """Remember where the gradients of one backward begin."""
@@ -327,8 +350,8 @@ class QuietProbe(Probe):
         """Leave nothing behind."""
         self._quietly(self.unhook_parameters)
 
-    def _entry(self, tensor: Tensor, earlier: Seen | None) -> Seen:
-        return _QuietSeen(tensor, earlier, self)
+    def _entry(self, tensor: Tensor, kind: str) -> Seen:
+        return _QuietSeen(tensor, kind, self._samples, self)
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -346,9 +369,9 @@ class QuietProbe(Probe):
 
 
 class _QuietSeen(Seen):
-    def __init__(self, tensor: Tensor, earlier: Seen | None, probe: QuietProbe) -> None:
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
         self._probe = weakref.ref(probe)
-        super().__init__(tensor, earlier)
+        super().__init__(tensor, kind, samples)
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         probe = self._probe()
@@ -389,6 +412,13 @@ def _without_unused(record: GradientRecord) -> GradientRecord:
     return replace(record, layers=kept, notes=(*record.notes, note))
 
 
+def _seen(probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -> Pass:
+    """What the probe of this process has seen of a pass, and what the loss was computed from."""
+    if probe.problem:
+        raise MeasurementError(probe.problem)
+    return replace(probe.read(loss), objective=objective)
+
+
 def _unscaled(measured: Pass, scale: float) -> Pass:
     """What the loss alone produced, without the factor of a gradient scaler."""
     if scale == 1.0:
@@ -403,7 +433,8 @@ def _unscaled(measured: Pass, scale: float) -> Pass:
         )
         for name, m in measured.modules.items()
     }
-    return Pass(modules, parameters, None if measured.loss is None else measured.loss / scale)
+    loss = None if measured.loss is None else measured.loss / scale
+    return replace(measured, modules=modules, parameters=parameters, loss=loss)
 
 
 def describe_error(error: Exception) -> str:

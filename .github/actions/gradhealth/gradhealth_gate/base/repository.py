@@ -111,6 +111,12 @@ class Repository:
         """The names of all files at a commit."""
         return _names(self._git("ls-tree", "-r", "-z", "--name-only", revision))
 
+    def blobs(self, revision: str) -> dict[str, str]:
+        """The hash of every file at a commit, by name."""
+        listed = _names(self._git("ls-tree", "-r", "-z", revision))
+        pairs = (line.partition("\t")[::2] for line in listed)
+        return {name: facts.split()[2] for facts, name in pairs if facts.split()[1] == "blob"}
+
     def export(self, revision: str, folder: Path) -> Path:
         """Write a commit's files, and hold every one of them to the commit's hash.
 

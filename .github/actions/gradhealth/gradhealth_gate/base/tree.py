@@ -1,11 +1,11 @@
-"""The base commit's files in a folder of their own, which must be the same before and after they are measured."""
+"""The base commit's files in a folder of their own, which must be the commit's still when they have been measured."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,36 +22,38 @@ NAMED = 3
 class BaseTree:
     """A commit's files, and what was written beside them."""
 
-    def __init__(self, path: Path, tracked: Sequence[str]) -> None:
+    def __init__(self, path: Path, blobs: Mapping[str, str]) -> None:
         self.path = path
-        self._tracked = tracked
-        self._sealed: dict[str, str] = {}
+        self._blobs = blobs
+        self._beside: dict[str, str] = {}
 
     def seal(self) -> None:
-        """From here on, no file that has a say in the measurement may change."""
-        self._sealed = dict(self._contents())
+        """From here on, no file may be added that could have a say in the measurement."""
+        self._beside = dict(self._others())
 
     def verify(self) -> None:
-        """Compare with what was sealed.
+        """Compare the commit's files with their hashes, and what lies beside them with what was sealed.
 
         Raises:
             BaseUnavailableError: a file was changed, added or removed.
         """
-        now = dict(self._contents())
-        changed = sorted(name for name, _ in self._sealed.items() ^ now.items())
+        expected = {**self._blobs, **self._beside}
+        found = {
+            **{name: _blob_hash(self.path / name, sha) for name, sha in self._blobs.items()},
+            **dict(self._others()),
+        }
+        changed = sorted({name for name, _ in expected.items() ^ found.items()})
         if changed:
-            named = ", ".join(dict.fromkeys(changed[: 2 * NAMED]))
-            raise BaseUnavailableError(f"the base's files changed while they were measured: {named}")
+            raise BaseUnavailableError(
+                f"the base's files changed while they were measured: {', '.join(changed[:NAMED])}"
+            )
 
-    def _contents(self) -> Iterator[tuple[str, str]]:
-        """Every file of the commit with its hash, and every other one that could be imported with size and time."""
-        for name in self._tracked:
-            yield name, _digest(self.path / name)
-        known = set(self._tracked)
+    def _others(self) -> Iterator[tuple[str, str]]:
+        """Size and time of every other file that could be imported."""
         for folder, _, names in os.walk(self.path):
             for path in (Path(folder, name) for name in names if name.endswith(IMPORTED)):
                 name = path.relative_to(self.path).as_posix()
-                if name not in known:
+                if name not in self._blobs:
                     status = path.lstat()
                     yield name, f"{status.st_size} {status.st_mtime_ns}"
 
@@ -64,17 +66,17 @@ def base_tree(repository: Repository, sha: str, folder: Path) -> Iterator[BaseTr
         BaseUnavailableError: they cannot be had.
     """
     try:
-        yield BaseTree(repository.export(sha, folder), repository.files(sha))
+        yield BaseTree(repository.export(sha, folder), repository.blobs(sha))
     finally:
         with suppress(RecursionError):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _digest(path: Path) -> str:
+def _blob_hash(path: Path, like: str) -> str:
+    """A file's hash as git makes it, of the same kind as another one."""
     try:
-        if path.is_symlink():
-            return f"link to {os.readlink(path)}"
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        content = os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
     except OSError as error:
         return f"{error.strerror}"
+    hasher = hashlib.sha1 if len(like) == 40 else hashlib.sha256
+    return hasher(b"blob %d\0" % len(content) + content).hexdigest()

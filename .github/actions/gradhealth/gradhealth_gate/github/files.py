@@ -68,6 +68,8 @@ def read_untrusted(path: Path, largest: int) -> bytes:
     Raises:
         OSError: there is no such file, or none that is read.
     """
+    if path.is_symlink():
+        raise OSError(f"{path.name} is a link")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         status = os.fstat(handle)

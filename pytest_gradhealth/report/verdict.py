@@ -1,0 +1,118 @@
+"""A check in a few lines: the verdict, cause and remedy of what was found, and how to change or accept it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from pytest_gradhealth.record import Check, Finding
+from pytest_gradhealth.report.text import one_line
+
+__all__ = ["reasons", "verdict", "ways_out"]
+
+MOST = 4
+"""Findings whose cause and remedy are shown."""
+HEADLINES = {
+    "collapse": "collapsed signal",
+    "drift": "drift",
+    "faint": "faint gradients",
+    "idle-optimiser": "idle optimiser",
+    "lost-update": "lost updates",
+    "objective": "wrong objective",
+    "unregistered": "unregistered parameters",
+    "ratio": "uneven gradients",
+    "saturated": "saturated activations",
+    "symmetric": "identical units",
+    "unoptimised": "layers in no optimiser",
+}
+"""How a kind of finding opens the verdict, where "... gradient" would not do."""
+
+
+def verdict(check: Check) -> str:
+    """One sentence that stands alone: the culprit layer, the number and the limit."""
+    if check.healthy:
+        return one_line(f"{check.name}: {'healthy' if check.judged else 'measured'} ({_circumstances(check)})")
+    first, *others = check.findings
+    more = f" (+{len(others)} more finding{'s' if len(others) > 1 else ''})" if others else ""
+    headline = HEADLINES.get(first.kind, f"{first.kind} gradient")
+    return one_line(f"{headline} in {check.name}: {first.message}{more}")
+
+
+def _circumstances(check: Check) -> str:
+    record = check.record
+    batches = f"{record.batches} batch{'es' if record.batches != 1 else ''}"
+    loss = "" if record.loss is None else f", loss {record.loss:.3g}"
+    return f"{len(record)} layers, {batches}, {record.device} {record.precision}{loss}"
+
+
+def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
+    """Cause and remedy of what was found, and the notes on the measurement."""
+    shown = check.findings if verbosity > 0 else check.findings[:MOST]
+    for finding in shown:
+        if len(check.findings) > 1:
+            yield from _wrapped(f"{finding.kind}: {finding.message}", "  ", 4, width)
+        for label, text in (("cause", finding.cause), ("remedy", finding.remedy)):
+            yield from _wrapped(text, f"  {label + ':':<8}", 10, width)
+    hidden = len(check.findings) - len(shown)
+    if hidden:
+        yield f"  and {hidden} more finding{'s' if hidden > 1 else ''}; -v shows all"
+    for rank, attempt in enumerate(check.tried):
+        told = f"{attempt.change}: {attempt.outcome}"
+        proof = f"; so {attempt.cause} is the cause: {attempt.remedy}" if attempt.cures and rank == 0 else ""
+        yield from _wrapped(told + proof, "  tried:  ", 10, width)
+    if check.untried:
+        yield from _wrapped(check.untried, "  untried: ", 11, width)
+    for note in check.record.notes:
+        yield from _wrapped(note, "  note:   ", 10, width)
+
+
+def ways_out(check: Check) -> Iterator[str]:
+    """How to change or accept the first thing found: for this layer, this test, the whole suite. Lines to be copied."""
+    if not check.findings or check.findings[0].kind == "drift":
+        return
+    finding = check.findings[0]
+    lines = []
+    if finding.layers:
+        lines.append(("this layer", f"@pytest.mark.gradhealth(ignore=[{_entry(finding)}])"))
+    if finding.limit_name in check.limits:
+        limit = finding.limit_name
+        lines += [
+            ("this test", f"@pytest.mark.gradhealth({limit}={_beyond(finding)})"),
+            ("the suite", f"--gradhealth-{limit.replace('_', '-')}=off    (ini: gradhealth_{limit} = off)"),
+        ]
+    else:
+        lines.append(("this test", "@pytest.mark.xfail(strict=True)"))
+    for number, (what, line) in enumerate(lines):
+        yield f"{'accept' if number == 0 else '':<6} for {what + ':':<11} {one_line(line)}"
+
+
+def _entry(finding: Finding) -> str:
+    """The culprit as an entry of ``ignore``: a pattern that matches its name and no other."""
+    return json.dumps(re.sub(r"([*?[])", r"[\1]", finding.layer), ensure_ascii=False)
+
+
+def _beyond(finding: Finding) -> str:
+    """A round limit that the value just meets; None switches the limit off."""
+    value, limit = finding.value, finding.limit
+    if not value or limit is None or not (abs(value) < float("inf")):
+        return "None"
+    digits, exponent = f"{value:.0e}".split("e")
+    if finding.limit_name.startswith("min"):
+        return f"1e{int(exponent)}" if value < limit else "None"
+    return f"{int(digits) + 1}e{int(exponent)}" if limit < value else "None"
+
+
+def _wrapped(text: str, start: str, indent: int, width: int) -> list[str]:
+    import textwrap
+
+    sentence, _, command = text.partition("\n")
+    margin = " " * indent
+    lines = textwrap.wrap(
+        one_line(sentence),
+        width,
+        initial_indent=start,
+        subsequent_indent=margin,
+        break_on_hyphens=False,  # an option's name is one word
+    )
+    return [*lines, margin + one_line(command)] if command else lines

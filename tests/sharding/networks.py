@@ -1,0 +1,134 @@
+"""One network, whole and spread over ranks in every way that torch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+FEATURES, HIDDEN, CLASSES, SAMPLES = 8, 32, 3, 32
+
+
+class Block(nn.Module):
+    """Two layers, as a transformer's feed-forward part."""
+
+    def __init__(self, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.up, self.act, self.down = nn.Linear(HIDDEN, HIDDEN), activation(), nn.Linear(HIDDEN, HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.act(self.up(x)))
+
+
+class Network(nn.Module):
+    """A small network with biases, a normalisation and as many blocks as are asked for."""
+
+    def __init__(self, activation: type[nn.Module] = nn.ReLU, blocks: int = 2) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Linear(FEATURES, HIDDEN)
+        self.blocks = nn.ModuleList(Block(activation) for _ in range(blocks))
+        self.norm, self.head = nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x))
+
+
+Make = Callable[[], nn.Module]
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    """The global batch."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(SAMPLES, FEATURES, generator=generator), torch.randint(
+        0, CLASSES, (SAMPLES,), generator=generator
+    )
+
+
+def part(index: int, parts: int) -> tuple[Tensor, Tensor]:
+    """One rank's samples of it."""
+    x, y = batch()
+    return x.chunk(parts)[index], y.chunk(parts)[index]
+
+
+def ddp(make: Make, **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return nn.parallel.DistributedDataParallel(make(), **options), part(dist.get_rank(), dist.get_world_size())
+
+
+def fsdp(make: Make, mesh: DeviceMesh | None = None, **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    mesh = mesh or init_device_mesh("cpu", (dist.get_world_size(),))
+    model = make()
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh, **options)
+    return fully_shard(model, mesh=mesh, **options), part(mesh.get_local_rank(0), mesh.size(0))
+
+
+def checkpointed(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    def recomputing() -> nn.Module:
+        model = make()
+        apply_activation_checkpointing(model, check_fn=lambda module: isinstance(module, Block))
+        return model
+
+    return fsdp(recomputing)
+
+
+def bfloat16(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return fsdp(make, mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32))
+
+
+def offloaded(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return fsdp(make, offload_policy=CPUOffloadPolicy(pin_memory=False))
+
+
+def hybrid(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    mesh = init_device_mesh("cpu", (2, dist.get_world_size() // 2), mesh_dim_names=("replicate", "shard"))
+    model, _ = fsdp(make, mesh=mesh)
+    return model, part(dist.get_rank(), dist.get_world_size())
+
+
+def frozen(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return fsdp(lambda: without_stem(make()))
+
+
+def without_stem(model: nn.Module) -> nn.Module:
+    """The model with a part that does not train."""
+    model.stem.requires_grad_(False)
+    return model
+
+
+def _tensor_parallel(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    for block in model.blocks:
+        parallelize_module(block, mesh, {"up": ColwiseParallel(), "down": RowwiseParallel()})
+    return model
+
+
+def tensor_parallel(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return _tensor_parallel(make(), init_device_mesh("cpu", (dist.get_world_size(),))), batch()
+
+
+def two_dimensions(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("dp", "tp"))
+    return fsdp(lambda: _tensor_parallel(make(), mesh["tp"]), mesh=mesh["dp"])
+
+
+WAYS = {
+    "ddp": ddp,
+    "fsdp": fsdp,
+    "checkpointed": checkpointed,
+    "bfloat16": bfloat16,
+    "offloaded": offloaded,
+    "frozen": frozen,
+    "hybrid": hybrid,
+    "tensor parallel": tensor_parallel,
+    "two dimensions": two_dimensions,
+}

@@ -1,0 +1,222 @@
+"""What the ranks of a group do, all in one group: starting processes takes longer than all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import networks
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from networks import Network
+from torch import Tensor, nn
+
+from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth.errors import GradientHealthError, MeasurementError
+from pytest_gradhealth.record import Check, GradientRecord
+
+
+def measured(ways: list[str]) -> dict[str, Any]:
+    """The record of the whole network, and of the same one spread over ranks in each way."""
+    found: dict[str, Any] = {"whole": record(Network(), networks.batch())}
+    found["whole, frozen"] = record(networks.without_stem(Network()), networks.batch())
+    found["halves in bfloat16"] = halves_in_bfloat16()
+    for way in ways:
+        found[way] = record(*networks.WAYS[way](Network))
+    return found
+
+
+def record(model: nn.Module, mine: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    return GradHealth().measure(model, mine, F.cross_entropy, device="cpu").to_dict()
+
+
+def halves_in_bfloat16() -> dict[str, float]:
+    """Norms by autograd alone: each rank's gradient in bfloat16, their mean in float32."""
+    model, total = Network().bfloat16(), dict[str, Tensor]()
+    for index in range(dist.get_world_size()):
+        x, y = networks.part(index, dist.get_world_size())
+        gradients = torch.autograd.grad(F.cross_entropy(model(x.bfloat16()), y), list(model.parameters()))
+        for (name, _), gradient in zip(model.named_parameters(), gradients, strict=True):
+            total[name] = total.get(name, 0) + gradient.float() / dist.get_world_size()
+    layers: dict[str, list[Tensor]] = {}
+    for name, gradient in total.items():
+        layers.setdefault(name.rpartition(".")[0], []).append(gradient)
+    return {name: float(torch.cat([g.flatten() for g in held]).norm()) for name, held in layers.items()}
+
+
+def watched(ways: list[str]) -> dict[str, Any]:
+    """The same of three steps that a test makes by itself."""
+    found = {"whole": train(Network(), networks.batch())}
+    for way in ways:
+        found[way] = train(*networks.WAYS[way](Network))
+    return found
+
+
+def train(model: nn.Module, mine: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    checks: list[Check] = []
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    with GradHealth(sink=checks.append).watch(model):
+        for _ in range(3):
+            loss = F.cross_entropy(model(mine[0]), mine[1])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return checks[0].record.to_dict()
+
+
+def accumulated() -> dict[str, Any]:
+    """Two micro-batches before a step, with and without a reduction after the first of them."""
+    found = {"whole": accumulate(Network(), by_turns())}
+    model, mine = networks.ddp(Network)
+    found["ddp"] = accumulate(model, mine, wait=model.no_sync)
+    model, mine = networks.fsdp(Network)
+    found["fsdp"] = accumulate(model, mine, wait=partial(Unsynced, model))
+    model, mine = networks.fsdp(Network)
+    found["each reduced"] = accumulate(model, mine)
+    return found
+
+
+def by_turns() -> tuple[Tensor, Tensor]:
+    """The global batch, the first half of every rank's samples first."""
+    parts = [networks.part(rank, dist.get_world_size()) for rank in range(dist.get_world_size())]
+    x, y = (torch.cat([mine[i].chunk(2)[half] for half in (0, 1) for mine in parts]) for i in (0, 1))
+    return x, y
+
+
+class Unsynced:
+    """FSDP's way to keep gradients unreduced, as a context."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._model.set_requires_gradient_sync(False)
+
+    def __exit__(self, *error: object) -> None:
+        self._model.set_requires_gradient_sync(True)
+
+
+def accumulate(model: nn.Module, mine: tuple[Tensor, Tensor], wait: Callable[[], Any] | None = None) -> dict[str, Any]:
+    """The record of the last micro-batch, or where the first ones wait for it, of all; and the norms in ``.grad``."""
+    checks: list[Check] = []
+    xs, ys = mine[0].chunk(2), mine[1].chunk(2)
+    with GradHealth(sink=checks.append).watch(model):
+        if wait is None:
+            F.cross_entropy(model(xs[0]), ys[0]).backward()
+        else:
+            with wait():
+                F.cross_entropy(model(xs[0]), ys[0]).backward()
+        F.cross_entropy(model(xs[1]), ys[1]).backward()
+    last = checks[0].record.later or checks[0].record
+    return last.to_dict()
+
+
+def sick(ways: list[str]) -> dict[str, Any]:
+    """What is found in sick networks, whole and spread, and the whole message."""
+    found: dict[str, Any] = {}
+    for name, make in SICK.items():
+        found[name] = {"whole": verdict(lambda make=make: (make(), networks.batch()))}
+        for way in ways:
+            found[name][way] = verdict(partial(networks.WAYS[way], make))
+    return found
+
+
+def verdict(spread: Callable[[], tuple[nn.Module, Any]]) -> dict[str, Any]:
+    model, mine = spread()
+    try:
+        GradHealth().check(model, mine, F.cross_entropy, device="cpu")
+    except GradientHealthError as error:
+        return {"found": [(f.kind, f.layer) for f in error.check.findings], "message": str(error)}
+    return {"found": [], "message": ""}
+
+
+def dead_block() -> nn.Module:
+    model = Network()
+    with torch.no_grad():
+        model.blocks[1].up.bias.fill_(-100.0)
+    return model
+
+
+def forgotten_layer() -> nn.Module:
+    model = Network()
+    model.forgotten = nn.Linear(networks.HIDDEN, networks.HIDDEN)
+    return model
+
+
+SICK: dict[str, networks.Make] = {
+    "vanishing": partial(Network, nn.Sigmoid, 10),
+    "dead": dead_block,
+    "missing": forgotten_layer,
+}
+
+
+class OnOneRank(nn.Module):
+    """A network that a rank fails in, or leaves a layer out of."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.what = what
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if dist.get_rank() == 1 and self.what == "raises":
+            raise ValueError("no such sample")
+        if dist.get_rank() == 1 and self.what == "is unused":
+            return self.head(x)
+        return self.head(self.second(x).relu())
+
+
+def disagreeing() -> dict[str, str]:
+    """What each rank is told where only one of them fails."""
+    found = {}
+    for what in ("raises", "is unused"):
+        model, mine = networks.ddp(lambda what=what: OnOneRank(what))
+        try:
+            GradHealth().check(model, mine, F.cross_entropy, device="cpu")
+        except (MeasurementError, ValueError) as error:
+            found[what] = f"{type(error).__name__}: {error}"
+    model, mine = networks.ddp(lambda: OnOneRank("is unused"), find_unused_parameters=True)
+    found["is allowed"] = GradHealth().measure(model, mine, F.cross_entropy)["second"].norm > 0
+    return found
+
+
+def unchanged() -> list[str]:
+    """Names of parameters that a check has left in another state."""
+    left: list[str] = []
+    for way in ("ddp", "fsdp", "tensor parallel"):
+        model, mine = networks.WAYS[way](partial(Network, nn.Sigmoid, 10))
+        before = {name: held(p) for name, p in model.named_parameters()}
+        verdict(lambda model=model, mine=mine: (model, mine))
+        left += [f"{way}: {name}" for name, p in model.named_parameters() if p.grad is not None]
+        left += [f"{way}: {name}" for name, p in model.named_parameters() if not torch.equal(held(p), before[name])]
+    return left
+
+
+def held(parameter: Tensor) -> Tensor:
+    local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    return local.detach().clone()
+
+
+def on_two_ranks() -> dict[str, Any]:
+    ways = [way for way in networks.WAYS if way not in ("hybrid", "two dimensions")]
+    return {
+        "measured": measured(ways),
+        "watched": watched(["ddp", "fsdp", "tensor parallel"]),
+        "accumulated": accumulated(),
+        "sick": sick(["ddp", "fsdp", "tensor parallel"]),
+        "disagreeing": disagreeing(),
+        "unchanged": unchanged(),
+    }
+
+
+def on_four_ranks() -> dict[str, Any]:
+    ways = ["fsdp", "hybrid", "two dimensions"]
+    return {"measured": measured(ways), "watched": watched(["two dimensions"]), "sick": sick(["two dimensions"])}
+
+
+def named(data: dict[str, Any]) -> GradientRecord:
+    return GradientRecord.from_dict(data)
