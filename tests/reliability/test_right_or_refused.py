@@ -27,7 +27,7 @@ def small() -> nn.Module:
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
 def test_a_layer_without_inputs() -> None:
-    """The last cluster of an adaptive softmax may be left with no feature at all."""
+    """The last cluster of an adaptive softmax, where each has a quarter of the features of the one before it."""
     model = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10])
     record = HEALTH.measure(model, (torch.randn(16, 8), torch.arange(16) + 4), step=lambda m, b: m(*b).loss)
     assert record["head"].norm
