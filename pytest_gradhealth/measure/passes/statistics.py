@@ -178,7 +178,7 @@ def describe(tensors: Tensor, *, kind: str = "", sequence: bool = False) -> dict
 def _count_bad(flat: Tensor, spread: Tensor) -> Tensor:
     """Non-finite values of each row; there are none where the rows' spread is known to be finite."""
     if spread.device.type == "cpu" and bool(spread.isfinite().all()):
-        return torch.zeros(len(flat))
+        return spread.new_zeros(len(flat))
     return flat.isfinite().logical_not_().sum(dim=1)
 
 
