@@ -43,7 +43,7 @@ class Accepted:
             kind="drift",
             layers=(),
             message=f"{self.path.name} has no entry for {check.name!r} of this test",
-            cause="the model is not sick for that: it was never accepted, or the test or model was renamed",
+            cause="nothing is wrong with the model: the check was never accepted, or the test or model was renamed",
             remedy=f"look at the table; to accept it:\n{self._command(test)}",
         )
 
@@ -80,7 +80,8 @@ def update(config: pytest.Config, checks: Sequence[StoredCheck]) -> str:
         return f"ERROR: could not write {path}: {error}"
     named = "".join(f"\n  {plain(key.test)}: {plain(key.label)}" for key in changed[:MOST])
     more = f"\n  and {len(changed) - MOST} more" if len(changed) > MOST else ""
-    return f"gradhealth: {len(changed)} entries accepted into {path}; commit it{named}{more}"
+    entries = "1 entry" if len(changed) == 1 else f"{len(changed)} entries"
+    return f"gradhealth: {entries} accepted into {path}; commit it{named}{more}"
 
 
 def _read(config: pytest.Config) -> Accepted | None:

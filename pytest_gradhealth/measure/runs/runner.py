@@ -80,6 +80,12 @@ class Runner:
             self._device = device or _device_of(self._model)
             self._initialise()
 
+    def measured_anew(self, seed: int) -> GradientRecord:
+        """A measurement with another seed, of another model where the user's factory makes it."""
+        if isinstance(self._given, nn.Module):
+            return self.measure(seed)
+        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
+
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
         with isolated_rng(self._seed):
