@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError, RankLostError
+from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
 from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
@@ -307,7 +308,8 @@ class QuietProbe(Probe):
 
     def hook_parameters(self) -> None:
         """Observe the gradients of parameters that are there by now."""
-        self._quietly(super().hook_parameters)
+        with uninterrupted():  # a hook without its handle would stay
+            self._quietly(super().hook_parameters)
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient."""
