@@ -237,7 +237,11 @@ class GradHealth:
         limits = (settings or self._settings).limits
         judged = []
         for passes in watch.passes():
-            record, findings = verdict(passes, limits)
+            try:
+                record, findings = verdict(passes, limits)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                watch.could_not_judge(passes[0].model, error)
+                continue
             judged.append((record, findings + self._own_findings(record, limits)))
         checks = []
         for record, told in told_once(judged):
