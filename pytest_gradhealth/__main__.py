@@ -91,14 +91,18 @@ def _show(options: argparse.Namespace) -> int:
     import shutil
 
     from pytest_gradhealth.report.escape import plain
-    from pytest_gradhealth.report.store import read_report
+    from pytest_gradhealth.report.store import StoreError, read_report
     from pytest_gradhealth.report.table import render
 
     report = read_report(options.report)
     width = shutil.get_terminal_size().columns
     for stored in report.checks:
         print(f"{plain(stored.test)} ({plain(stored.outcome)})")
-        print(render(stored.check, width=width, ascii_only=options.ascii, verbosity=options.verbose))
+        try:
+            text = render(stored.check, width=width, ascii_only=options.ascii, verbosity=options.verbose)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise StoreError(f"{options.report}: checks of {plain(stored.test)}: cannot be shown: {error}") from None
+        print(text)
         print()
     return SAME if report.healthy else REGRESSION
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pluggy
 
-from pytest_gradhealth import hookspecs
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
+from pytest_gradhealth.hookspecs import plugins
+from pytest_gradhealth.judge.copies import told_once
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
-from pytest_gradhealth.record import Attempt, Check, Finding, GradientRecord
+from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
 from pytest_gradhealth.settings import Settings
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-__all__ = ["GradHealth", "check_gradients", "plugins"]
+__all__ = ["GradHealth", "check_gradients"]
 
-Explore = Callable[..., tuple[tuple["Attempt", ...], str]]
-"""Given a failed check, what it was measured with and its settings: what was tried, and what was not."""
+Explore = Callable[..., dict[str, Any]]
+"""Given a check, what it was measured with and its settings: further fields of it, found by experiments."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -68,27 +69,12 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
             return method(*args, **kwargs)
         except (ConfigurationError, GradientHealthError, MeasurementError) as error:
             problem = error
-        raise problem.with_traceback(None)
+        try:
+            raise problem.with_traceback(None)
+        finally:
+            del problem  # the error holds this frame, and the frame must not hold the error: both keep the model alive
 
     return call
-
-
-class _Plugins(pluggy.PluginManager):
-    """Finds hooks by their name, as pytest does."""
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        options = super().parse_hookimpl_opts(plugin, name)
-        if options is None and name.startswith("pytest_gradhealth_"):
-            return cast("pluggy.HookimplOpts", {})
-        return options
-
-
-@cache
-def plugins() -> pluggy.PluginManager:
-    """The extension points outside a pytest session: register an object with ``pytest_gradhealth_*`` hooks."""
-    manager = _Plugins("pytest")
-    manager.add_hookspecs(hookspecs)
-    return manager
 
 
 class GradHealth:
@@ -146,7 +132,7 @@ class GradHealth:
         """
         settings = self._with(device, seed, max_batches, limits)
         checks = [
-            self._examined(rehearsal, settings, name)
+            self.examined(rehearsal, settings, name)
             for rehearsal in self._rehearsals(settings, model, batches, loss, step)
         ]
         for check in checks:
@@ -247,13 +233,18 @@ class GradHealth:
         return Watch(model, histograms=self._settings.histograms)
 
     def judged_passes(self, watch: Watch, settings: Settings | None = None, name: str | None = None) -> list[Check]:
-        """A check for every model that a watch has seen trained."""
+        """A check for every model that a watch has seen trained; copies with one fault are one."""
         limits = (settings or self._settings).limits
-        checks = []
+        judged = []
         for passes in watch.passes():
-            record, findings = verdict(passes, limits)
-            own = self._own_findings(record, limits)
-            told = findings + own
+            try:
+                record, findings = verdict(passes, limits)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                watch.could_not_judge(passes[0].model, error)
+                continue
+            judged.append((record, findings + self._own_findings(record, limits)))
+        checks = []
+        for record, told in told_once(judged):
             untried = NOT_AGAIN if told and self._explore and (settings or self._settings).try_seconds else ""
             checks.append(self.conclude(record, told, limits, name, untried=untried))
         return checks
@@ -281,15 +272,16 @@ class GradHealth:
         loss: Callable[..., Any] | None,
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
+        from pytest_gradhealth.measure.passes.interrupts import delivered
         from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
+        from pytest_gradhealth.measure.runs.generators import held_by, isolated_rng
         from pytest_gradhealth.measure.runs.runner import Runner
-        from pytest_gradhealth.measure.runs.state import isolated_rng
 
         require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
-        with isolated_rng(settings.seed):  # shuffling and augmentation draw numbers too
-            taken = as_batches(batches, settings.max_batches, loss)
+        with isolated_rng(settings.seed, *held_by(batches)):  # shuffling and augmentation draw numbers too
+            taken = delivered(as_batches, batches, settings.max_batches, loss)
         note = assumption(batches, loss)
         return [
             Runner(
@@ -307,10 +299,13 @@ class GradHealth:
             for device in devices
         ]
 
-    def _examined(self, rehearsal: Runner, settings: Settings, name: str | None) -> Check:
+    def examined(self, rehearsal: Runner, settings: Settings, name: str | None = None) -> Check:
+        """The verdict on what a runner measures; a sick model raises nothing here."""
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
+            if rehearsal.left_out:  # nothing is found by a sample alone
+                record = rehearsal.measure(thorough=True)
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
         if any(finding.kind == "missing" for finding in findings):
@@ -321,16 +316,16 @@ class GradHealth:
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
-        explored = self._explored(record, findings, rehearsal, settings)
+        more = self._explored(record, findings, rehearsal, settings)
         self._progress("")
-        return self.conclude(record, findings, limits, name, *explored)
+        return self.conclude(record, findings, limits, name, **more)
 
     def _explored(
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
-    ) -> tuple[tuple[Attempt, ...], str]:
-        """What cures a model that failed; it never changes the verdict."""
-        if not findings or self._explore is None or not settings.try_seconds:
-            return (), ""
+    ) -> dict[str, Any]:
+        """What experiments on copies add to the verdict, which they never change."""
+        if self._explore is None:
+            return {}
         check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
         return self._explore(check, rehearsal, settings, self._hook, self._progress)
 
@@ -353,8 +348,7 @@ class GradHealth:
         findings: tuple[Finding, ...],
         limits: Limits,
         name: str | None,
-        tried: tuple[Attempt, ...] = (),
-        untried: str = "",
+        **more: Any,
     ) -> Check:
         """Make a check of a judged record, with what extensions add, and keep it."""
         record = replace(record, notes=record.notes + remarks(record, limits))
@@ -364,8 +358,7 @@ class GradHealth:
             record=record,
             findings=findings,
             limits=limits.to_dict(),
-            tried=tried,
-            untried=untried,
+            **more,
             by_design=designed(record, limits),
             columns={
                 str(title): {str(layer): str(text) for layer, text in cells.items()}

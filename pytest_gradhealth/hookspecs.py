@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -70,3 +72,21 @@ def pytest_gradhealth_metadata(check: Check) -> Mapping[str, Any]:  # type: igno
         def pytest_gradhealth_metadata(check):
             return {"commit": os.environ.get("GITHUB_SHA", "unknown")}
     """
+
+
+class _Plugins(pluggy.PluginManager):
+    """Finds hooks by their name, as pytest does."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is None and name.startswith("pytest_gradhealth_"):
+            return cast("pluggy.HookimplOpts", {})
+        return options
+
+
+@cache
+def plugins() -> pluggy.PluginManager:
+    """The extension points outside a pytest session: register an object with ``pytest_gradhealth_*`` hooks."""
+    manager = _Plugins("pytest")
+    manager.add_hookspecs(sys.modules[__name__])
+    return manager

@@ -13,7 +13,7 @@ import pytest
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import GradHealth
+    from pytest_gradhealth.experiment.laboratory import Laboratory
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.settings import Settings
 
@@ -30,7 +30,9 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 """The settings of a test; None where it opted out."""
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
-HEALTH = pytest.StashKey["GradHealth"]()
+HEALTH = pytest.StashKey["Laboratory"]()
+SEEN = pytest.StashKey[dict[str, Any]]()
+"""What a watch saw of a test, as plain data for the summary: backward passes, models measured, and what was not."""
 CURRENT = pytest.StashKey[pytest.Item]()
 """The test that runs now."""
 
@@ -74,6 +76,15 @@ def pytest_configure_node(node: Any) -> None:
     rendering.send(node.config, node.workerinput)
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say that the plugin is active, and how; nothing where it is not."""
+    if config.stash.get(BASE, None) is None:
+        return []
+    from pytest_gradhealth.session.summary import header
+
+    return [header(config, config.stash[BASE])]
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say at the head of the run, once, where nothing can be watched."""
     if not (options.mode(config) or any(item.get_closest_marker("gradhealth") for item in items)):
@@ -112,7 +123,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     from pytest_gradhealth.session.watching import watched
 
-    with watched(item, _health(item, settings)):
+    item.stash[SEEN] = {}
+    with watched(item, _health(item, settings), item.stash[SEEN]):
         return (yield)
 
 
@@ -131,12 +143,16 @@ def pytest_runtest_makereport(
         from pytest_gradhealth.session.collector import attach
 
         attach(report, checks)
+    if report.when == "teardown" and item.stash.get(SEEN, None) and options.mode(item.config):
+        from pytest_gradhealth.session.collector import attach_seen
+
+        attach_seen(report, item.stash[SEEN])
     return report
 
 
 @pytest.fixture(scope="session")
-def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
-    """Measure a model's gradients with ``check``, ``measure`` or ``watch``.
+def gradhealth(request: pytest.FixtureRequest) -> Laboratory:
+    """Measure a model's gradients with ``check``, ``measure`` or ``watch``; experiment with ``selftest``.
 
     It may be used in fixtures of any scope: what they measure belongs to the test that runs at that moment, and its
     marker counts.
@@ -146,37 +162,37 @@ def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
     return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
 
 
-def _health_of(item: pytest.Item) -> GradHealth:
+def _health_of(item: pytest.Item) -> Laboratory:
     return _health(item, item.stash.get(SETTINGS, None) or _base(item.config))
 
 
-def _health(item: pytest.Item, settings: Settings) -> GradHealth:
+def _health(item: pytest.Item, settings: Settings) -> Laboratory:
     """One for each run of a test, so that names stay unique within it."""
     from functools import partial
 
-    from pytest_gradhealth.checks import GradHealth
+    from pytest_gradhealth.experiment.laboratory import Laboratory
     from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
-        item.stash[HEALTH] = GradHealth(
+        item.stash[HEALTH] = Laboratory(
             settings,
             sink=partial(_keep, item),
             hook=item.config.hook,
             show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
-            explore=_explore,
+            explore=partial(_explore, bool(options.given(item.config, "selftest")[0])),
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
             tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]
 
 
-def _explore(*given: Any) -> Any:
-    """Loaded once a check has failed."""
-    from pytest_gradhealth.experiment.remedies import explore
+def _explore(selftest: bool, *given: Any) -> dict[str, Any]:
+    """Loaded once a model has been measured."""
+    from pytest_gradhealth.experiment.explore import explore
 
-    return explore(*given)
+    return explore(*given, selftest=selftest)
 
 
 def _keep(item: pytest.Item, check: Check) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -109,6 +110,8 @@ def _require_number(name: str, value: object, where: str = "") -> None:
     allowed = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number of at least {low:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(f"{where}{name}={value!r} must be {allowed}, or None to switch it off")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ConfigurationError(f"{where}{name} is a number of {value.bit_length()} bits: it must be {allowed}")
     if not low <= value <= high:
         raise ConfigurationError(f"{where}{name}={value!r} is out of range: it must be {allowed}")
 

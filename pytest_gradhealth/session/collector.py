@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.report.store import StoredCheck
 
-__all__ = ["ATTRIBUTE", "Collector", "attach"]
+__all__ = ["ATTRIBUTE", "Collector", "attach", "attach_seen"]
 
 ATTRIBUTE = "gradhealth"
+SEEN_ATTRIBUTE = "gradhealth_seen"
 
 
 def attach(report: pytest.TestReport, checks: list[dict[str, Any]]) -> None:
     """Put a test's checks on its teardown report, the one report that every run of a test makes exactly once."""
     setattr(report, ATTRIBUTE, checks)
+
+
+def attach_seen(report: pytest.TestReport, seen: dict[str, Any]) -> None:
+    """Put what a watch saw of a test on the same report."""
+    setattr(report, SEEN_ATTRIBUTE, seen)
 
 
 class Collector:
@@ -32,6 +38,7 @@ class Collector:
         self._places: dict[str, tuple[str, int]] = {}
         self._outcomes: dict[str, str] = {}
         self._lines: list[str] = []
+        self._seen: dict[str, dict[str, Any]] = {}
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -40,6 +47,9 @@ class Collector:
             self._raw.pop(report.nodeid, None)
         if report.when == "call" or not report.passed:
             self._outcomes[report.nodeid] = _outcome(report)
+        seen = getattr(report, SEEN_ATTRIBUTE, None)
+        if report.when == "teardown" and seen is not None:
+            self._seen[report.nodeid] = seen
         checks = getattr(report, ATTRIBUTE, None)
         if report.when == "teardown" and checks is not None:
             self._raw[report.nodeid] = checks
@@ -65,6 +75,7 @@ class Collector:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what was asked for; nothing at all where nothing was checked."""
+        from pytest_gradhealth.session import summary
         from pytest_gradhealth.session.options import given, mode, verbosity
 
         level = verbosity(self._config)
@@ -72,14 +83,19 @@ class Collector:
         for line in self._lines:
             terminalreporter.write_line(line, red=line.startswith("ERROR"))
         only_reports = mode(self._config) == "report"
-        if not self._raw or (level < 0 and not asked and not only_reports):
+        if not (self._raw or self._seen) or (level < 0 and not asked and not only_reports):
             return
+        self._print_selftests(terminalreporter)
         shown = [(test, check) for test, check in self.checks if asked or (only_reports and not check.healthy)]
         if shown:
             terminalreporter.section("gradient health")
             for test, check in shown:
                 self._print(terminalreporter, test, check, level)
-        terminalreporter.write_line(self._closing())
+        if self._seen:
+            for line in summary.unmeasured(self._seen):
+                terminalreporter.write_line(line)
+        if self._raw:
+            terminalreporter.write_line(summary.closing([check for found in self._raw.values() for check in found]))
 
     @cached_property
     def checks(self) -> list[tuple[str, Check]]:
@@ -111,19 +127,17 @@ class Collector:
         for line in rest:
             reporter.write_line(line, red=sick in line)
 
-    def _closing(self) -> str:
-        """Counted from the plain data: decoding every record would take longer than to say this."""
-        from pytest_gradhealth.errors import counted
+    def _print_selftests(self, reporter: pytest.TerminalReporter) -> None:
+        if not any(check.get("mutants") for found in self._raw.values() for check in found):
+            return  # without decoding anything
+        from pytest_gradhealth.report.selftest import render
 
-        checks = [check for found in self._raw.values() for check in found]
-        layers = sum(len(check["record"].get("layers", ())) for check in checks)
-        judged = [check for check in checks if check.get("judged", True)]
-        sick = sum(bool(check.get("findings")) for check in judged)
-        measured = f"gradhealth: {counted(len(checks), 'model')} measured, {counted(layers, 'layer')}"
-        if not judged:
-            return f"{measured}, none judged"
-        health = f"{sick} sick" if sick else "all healthy"
-        return f"{measured}, {health}{f' of {len(judged)} judged' if len(judged) < len(checks) else ''}"
+        reporter.section("gradient health self-test")
+        width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
+        for test, check in [(test, check) for test, check in self.checks if check.mutants]:
+            reporter.write_line(test, bold=True)
+            reporter.write_line(render(check.name, check.mutants, width=width, ascii_only=ascii_only))
+            reporter.write_line("")
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def write_outputs(config: pytest.Config, checks: Sequence[StoredCheck]) -> Itera
             WRITERS[name](path, report, config)
             yield f"gradhealth: {name} written to {path}"
         except (OSError, StoreError, ValueError) as error:
-            yield f"ERROR: {source}: could not write {path}: {error}"
+            yield f"ERROR: {source}: could not write {_shortened(path)}: {error}"
 
 
 def _asked(config: pytest.Config) -> Iterator[tuple[str, Path, str]]:
@@ -50,8 +52,27 @@ def _asked(config: pytest.Config) -> Iterator[tuple[str, Path, str]]:
 
 
 def _problem(name: str, path: Path) -> str:
-    if path.is_dir() != (name == "tensorboard") and path.exists():
-        return f"{path} is {'a folder' if path.is_dir() else 'a file'}"
+    try:
+        return _obstacle(name, path)
+    except (OSError, ValueError) as error:  # a name that is too long, or holds what no file name can
+        return f"{_shortened(path)} cannot be written: {getattr(error, 'strerror', None) or error}"
+
+
+def _shortened(path: Path) -> str:
+    name = path.name if len(path.name) < 100 else f"{path.name[:40]}...{path.name[-40:]}"
+    return str(path.with_name(name)) if path.name else str(path)
+
+
+def _obstacle(name: str, path: Path) -> str:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = stat.S_IFMT(os.stat(path).st_mode)
+        wants_folder = name == "tensorboard"
+        if found == stat.S_IFDIR and not wants_folder:
+            return f"{path} is a folder"
+        if found != stat.S_IFDIR and wants_folder:
+            return f"{path} is a file"
+        if found not in (stat.S_IFDIR, stat.S_IFREG):  # a device or a pipe is written to, whatever its folder allows
+            return "" if os.access(path, os.W_OK) else f"{path} cannot be written"
     parent = next(folder for folder in path.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         return f"{path} cannot be written: {parent} is not a writable folder"

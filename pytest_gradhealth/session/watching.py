@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,8 +40,10 @@ class WatchedGradientHealthError(GradientHealthError, pytest.fail.Exception):  #
 
 
 @contextmanager
-def watched(item: pytest.Item, health: GradHealth) -> Iterator[None]:
+def watched(item: pytest.Item, health: GradHealth, seen: dict[str, Any]) -> Iterator[None]:
     """Watch the models of a test. Its own failure comes first: then nothing is judged.
+
+    What the watch saw is written into ``seen`` as plain data: backward passes, models measured, and what was not.
 
     Raises:
         GradientHealthError: a model is sick.
@@ -59,9 +61,10 @@ def watched(item: pytest.Item, health: GradHealth) -> Iterator[None]:
         return
     with health.new_watch() as watch:
         yield
+    seen |= {"backwards": watch.backwards, "models": 0, "problems": list(watch.problems())}
     if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
         return
-    _judge(item, health, watch, marked)
+    _judge(item, health, watch, marked, seen)
 
 
 def why_nothing_can_be_watched() -> str:
@@ -79,10 +82,15 @@ def _warn_once(problem: str) -> None:
     warnings.warn(GradientHealthWarning(problem), stacklevel=3)
 
 
-def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool) -> None:
+def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool, seen: dict[str, Any]) -> None:
     own = health.count
     checks = health.judged_passes(watch)
+    seen["models"] = len(checks) + own
     problems = list(watch.problems())
+    for text in watch.unjudged:
+        if marked:
+            _fail(item, text)
+        complain(item, f"{item.nodeid}: {text}")
     if marked:
         if not checks and not own:
             told = "\n".join(f"could not measure {problem}" for problem in problems)

@@ -108,3 +108,9 @@ def test_every_limit_is_documented_with_its_default(name: str) -> None:
     default = getattr(Limits(), name)
     (written,) = re.findall(rf"`{name}`(?:, `\w+`)*:? ([\w.-]+)", page.partition("## The rules")[2])[:1]
     assert written == "off" if default is None else float(written) == default
+
+
+@pytest.mark.parametrize("given", [{"min_norm": 10**400, "max_norm": 1}, {"layers": {"*": {"max_norm": 10**5000}}}])
+def test_a_number_that_no_float_holds_is_refused_in_few_words(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"_norm is a number of \d+ bits: it must be a number of at least 0$"):
+        Limits(**given)

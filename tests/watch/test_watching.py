@@ -232,7 +232,7 @@ class Odd(nn.Module):
 @pytest.fixture(autouse=True)
 def broken(monkeypatch):
     from pytest_gradhealth.measure.passes import statistics
-    def fail(*args): raise NotImplementedError("not for this kind of tensor")
+    def fail(*args, **options): raise NotImplementedError("not for this kind of tensor")
     monkeypatch.setattr(statistics, "describe", fail)
 
 def test_it(): Odd()(torch.randn(2, 4)).square().mean().backward()
@@ -246,7 +246,7 @@ def test_marked(): Odd()(torch.randn(2, 4)).square().mean().backward()
     result.stdout.fnmatch_lines(["*could not measure Odd: NotImplementedError: not for this kind of tensor*"])
 
 
-def test_an_error_of_ours_while_judging_fails_no_test(project: pytest.Pytester) -> None:
+def test_an_error_of_ours_while_judging_is_told_and_fails_marked_tests_only(project: pytest.Pytester) -> None:
     code = """
 @pytest.fixture(autouse=True)
 def broken(monkeypatch):
@@ -255,15 +255,18 @@ def broken(monkeypatch):
     monkeypatch.setattr(passes, "judge", fail)
 
 def test_it(): train(net())
+
+@pytest.mark.gradhealth
+def test_marked(): train(net())
 """
     project.makepyfile(HEAD + code)
     result = project.runpytest("--gradhealth", "--gradhealth-report", "-vv")
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=1, failed=1, warnings=1)
     result.stdout.fnmatch_lines(["*could not be judged (ValueError: a bug); please report this*"])
 
 
 def test_two_sick_models_are_both_shown(project: pytest.Pytester) -> None:
-    project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    sick()")
+    project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    train(net(nn.Sigmoid, 14))")
     result = project.runpytest("--gradhealth")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["vanishing gradient in Sequential: *", "vanishing gradient in Sequential #3: *"])
@@ -356,3 +359,53 @@ def test_the_short_summary_begins_with_the_verdict(project: pytest.Pytester, cod
     assert next(line for line in result.outlines if line.startswith("FAILED")).startswith(
         "FAILED test_a.py::test_it - vanishing gradient in Sequential: "
     )
+
+
+def test_copies_with_one_fault_are_told_once(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        HEAD
+        + "import copy\ndef test_it():\n    model = net(nn.Sigmoid)\n    for _ in range(9): train(copy.deepcopy(model))"
+    )
+    result = project.runpytest("--gradhealth", "--gradhealth-json=out.json")
+    result.assert_outcomes(failed=1)
+    assert len([line for line in result.outlines if line.startswith("layer kind")]) == 1
+    result.stdout.fnmatch_lines(["*note: *9 models of this make were trained, and the same was found in all of*"])
+    (check,) = json.loads((project.path / "out.json").read_text())["checks"]
+    assert check["findings"][0]["kind"] == "vanishing"
+
+
+def test_models_with_other_faults_are_told_apart(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        HEAD + "def test_it():\n    sick()\n    train(net(nn.Sigmoid, depth=16))\n    train(net())\n    train(net())"
+    )
+    result = project.runpytest("--gradhealth", "--gradhealth-json=out.json")
+    assert len(json.loads((project.path / "out.json").read_text())["checks"]) == 4
+    assert len([line for line in result.outlines if line.startswith("layer kind")]) == 2
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one process", "xdist"])
+def test_the_summary_of_a_suite(project: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    code = """
+def test_sick(): sick()
+def test_healthy(): train(net())
+def test_untrained(): pass
+def test_by_hand():
+    w = torch.ones(3, requires_grad=True)
+    w.sum().backward()
+"""
+    project.makepyfile(test_a=HEAD + code)
+    result = project.runpytest("--gradhealth", "--gradhealth-device=cpu", *workers)
+    result.stdout.fnmatch_lines(
+        [
+            "gradhealth: *, device: cpu, mode: fail (every test is watched)",
+            "gradhealth: 4 tests watched, of which 2 trained a model that was measured",
+            "gradhealth: 1 test called backward and was not measured:",
+            "  1: through no module that was called in the test itself (as test_a.py::test_by_hand)",
+            "gradhealth: 2 models measured, * layers, 1 sick (vanishing 1)",
+        ]
+    )
+
+
+def test_without_the_plugin_in_use_there_is_no_head_line(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(): pass")
+    assert "gradhealth:" not in project.runpytest().stdout.str()

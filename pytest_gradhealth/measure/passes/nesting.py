@@ -14,21 +14,35 @@ from pytest_gradhealth.measure.torch_private import unwrapped
 
 __tracebackhide__ = True
 
+PLAIN = frozenset({bool, int, float, str, bytes, complex, type(None), type, range, slice, torch.dtype, torch.device})
+"""Kinds of values that most often stand beside tensors and hold none."""
+
 __all__ = ["copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
 
 
-def tensors(value: Any, inside: frozenset[int] = frozenset()) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
     """Every tensor in a nested value, in order; what holds itself, as some lists do, is not entered again."""
+    found: list[Tensor] = []
+    _gather(value, found, ())
+    return iter(found)
+
+
+def _gather(value: Any, found: list[Tensor], inside: tuple[int, ...]) -> None:
     if isinstance(value, Tensor):
-        yield value
-        return
-    for item in _items(value) if id(value) not in inside else ():
-        yield from tensors(item, inside | {id(value)})
+        found.append(value)
+    elif type(value) not in PLAIN and id(value) not in inside:
+        for item in _items(value):
+            if isinstance(item, Tensor):
+                found.append(item)
+            elif type(item) not in PLAIN:
+                _gather(item, found, (*inside, id(value)))
 
 
 def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, list | tuple | set | frozenset):
         return value
+    if isinstance(value, dict):  # most often, and asking for any mapping is slow
+        return value.values()
     if isinstance(value, Mapping):
         return value.values()
     if isinstance(value, Distribution):

@@ -8,19 +8,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
-from pytest_gradhealth.record import LayerGradient, upstream_of
+from pytest_gradhealth.record import LayerGradient
 
-__all__ = ["PathTrace", "predecessors", "with_reach"]
+__all__ = ["PathTrace", "Upstream", "predecessors", "reaches", "with_reach"]
 
 MOST = 100_000
 """Nodes of a graph that are walked, about a fifth of a second; of a larger one nothing is known."""
+CHOOSING = frozenset({"Gather", "Index", "MaskedSelect", "Narrow", "Select", "Slice", "Split", "Unbind"})
+ADDING = frozenset({"Add", "Mean", "Sum"})
+PLAIN = (
+    CHOOSING
+    | ADDING
+    | {"Clone", "Div", "Expand", "Mul", "Neg", "Permute", "Reshape", "Squeeze", "Stack", "T", "ToCopy", "Transpose"}
+    | {"Unsqueeze", "UnsafeView", "View"}
+)
+"""What a smoke test does to an output before it sends it back, with numbers that are no targets."""
+BINARY = frozenset({"Div", "Mul"})
+STEP_NODES = {f"{name.title()}Backward0": name for name in ("round", "floor", "ceil", "trunc", "sign")}
 UNNUMBERED = (1 << 64) - 1
 """What torch gives to nodes that do not stand in the order in which the graph was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Which layers lie in front of which. Sets are bits of whole numbers: a deep network has many in front of many."""
+
+    names: tuple[str, ...] = ()
+    """The layers by their bit, in the order in which they were first called."""
+    ahead: Mapping[str, int] = field(default_factory=dict)
+    """For each layer whose place in the graph is known, all layers that lie in front of it."""
 
 
 class PathTrace:
@@ -38,19 +59,30 @@ class PathTrace:
         """Forget the pass at hand, and not whose the parameters are."""
         self._given: dict[str, set[int]] = {}
         self._ahead: dict[str, int] = {}
+        self._returned: set[int] = set()
+        self.toy_loss = ""
+        """As in the record: how the loss was made of the outputs, where by next to nothing."""
+        self.step_function = ""
+        """A function of slope zero that the loss was computed through."""
 
     def owns(self, layer: str, parameter: Tensor) -> None:
         """A parameter belongs to a layer."""
         self._owners.setdefault(_place(parameter), layer)
-        self._bits.setdefault(layer, 1 << len(self._bits))
 
     def called(self, layer: str, inputs: Iterable[Tensor]) -> None:
         """A layer was called with these tensors."""
+        self._bits.setdefault(layer, 1 << len(self._bits))
         self._given.setdefault(layer, set()).update(_place(tensor) for tensor in inputs if tensor.requires_grad)
+
+    def returned(self, outputs: Iterable[Tensor]) -> None:
+        """These came out of the model as a whole."""
+        self._returned.update(_place(tensor) for tensor in outputs if tensor.requires_grad and tensor.numel() > 1)
 
     def follow(self, outputs: Iterable[Tensor]) -> None:
         """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion."""
-        masks = self._masks([tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None])
+        ends = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+        self.toy_loss = _how_made(ends, self._returned) if len(ends) == 1 else ""
+        masks = self._masks(ends)
         if not masks:
             return
         for layer, given in self._given.items():
@@ -58,14 +90,13 @@ class PathTrace:
             for place in given:
                 self._ahead[layer] |= masks.get(place, self._bit(place))
 
-    def upstream(self) -> dict[str, frozenset[str]]:
+    def upstream(self) -> Upstream:
         """For each layer that was called, all whose parameters its input was computed from."""
-        names = list(self._bits)
-        return {layer: frozenset(_chosen(names, mask)) for layer, mask in self._ahead.items()}
+        return Upstream(tuple(self._bits), dict(self._ahead))
 
     def _bit(self, place: int) -> int:
         owner = self._owners.get(place)
-        return 0 if owner is None else self._bits[owner]
+        return 0 if owner is None else self._bits.setdefault(owner, 1 << len(self._bits))
 
     def _masks(self, ends: list[Any]) -> dict[int, int]:
         """For each place in the graph the layers that its value depends on, one bit each; empty: it is too large."""
@@ -84,41 +115,118 @@ class PathTrace:
             elif len(masks) + len(opened) > MOST:
                 return {}
             else:
+                self.step_function = STEP_NODES.get(node.name(), self.step_function)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]
                 waiting += [child for child in opened[place] if child[0] not in masks]
         return masks
 
 
-def predecessors(passes: Sequence[Mapping[str, frozenset[str]]]) -> dict[str, tuple[str, ...]]:
-    """For each layer those right in front of it, without those that are in front of another of them."""
-    ahead: dict[str, set[str]] = {}
-    for upstream in passes:
-        for layer, names in upstream.items():
-            ahead.setdefault(layer, set()).update(names)
-    return {layer: tuple(_nearest(names - {layer}, ahead)) for layer, names in ahead.items()}
+def _how_made(ends: list[Any], returned: set[int]) -> str:
+    """``element`` or ``sum`` where nothing but a choice or an addition stands between the outputs and a number."""
+    passed, waiting = set[str](), list(ends)
+    while waiting:
+        node = waiting.pop()
+        if _place_of(node) in returned:
+            continue
+        children = [child for child, _ in node.next_functions if child is not None]
+        kind = node.name().partition("Backward")[0]
+        if not children or kind not in PLAIN or (kind in BINARY and len(children) > 1):
+            return ""
+        passed.add(kind)
+        waiting += children
+    if passed & ADDING:
+        return "sum"
+    return "element" if passed & CHOOSING else ""
 
 
-def _nearest(names: set[str], ahead: Mapping[str, set[str]]) -> Iterator[str]:
-    """Those that are in front of no other; of layers in front of each other, as in a loop, all."""
-    covered: set[str] = set()
-    kept: list[str] = []
-    for name in sorted(names, key=lambda name: -len(ahead.get(name, ()))):
-        if name not in covered:
-            kept.append(name)
-            covered |= {other for other in ahead.get(name, ()) if name not in ahead.get(other, ())}
-    yield from sorted(kept)
+def predecessors(passes: Sequence[Upstream]) -> dict[str, tuple[str, ...]]:
+    """For each layer those right in front of it, without those that are in front of another of them.
+
+    Args:
+        passes: of one :class:`PathTrace`, so that each layer has the same bit in all.
+    """
+    names = max((one.names for one in passes), key=len, default=())
+    bits = {name: 1 << position for position, name in enumerate(names)}
+    ahead: dict[str, int] = {}
+    for one in passes:
+        for layer, mask in one.ahead.items():
+            ahead[layer] = ahead.get(layer, 0) | mask
+    nearest = {layer: _nearest(mask & ~bits.get(layer, 0), names, ahead) for layer, mask in ahead.items()}
+    return {layer: tuple(sorted(found)) for layer, found in nearest.items()}
+
+
+def _nearest(mask: int, names: Sequence[str], ahead: Mapping[str, int]) -> list[str]:
+    """Those that are in front of no other; of layers in front of each other, as in a loop, all.
+
+    Layers called last are asked first: in front of them lie most of the others, which need not be asked.
+    """
+    kept, covered, left = 0, 0, mask
+    while left:
+        position = left.bit_length() - 1
+        kept |= 1 << position
+        covered |= _in_front(position, mask, names, ahead)
+        left &= ~(covered | kept)
+    return [names[position] for position in _positions(kept & ~covered)]
+
+
+def _in_front(position: int, mask: int, names: Sequence[str], ahead: Mapping[str, int]) -> int:
+    """What of a set lies in front of a layer, without what also lies behind it."""
+    front, own = ahead.get(names[position], 0) & mask, 1 << position
+    if not ahead.get(names[position], 0) & own:
+        return front
+    return sum(1 << other for other in _positions(front) if not ahead.get(names[other], 0) & own)
+
+
+def _positions(mask: int) -> Iterator[int]:
+    while mask:
+        position = mask.bit_length() - 1
+        yield position
+        mask ^= 1 << position
 
 
 def with_reach(layers: Sequence[LayerGradient]) -> tuple[LayerGradient, ...]:
-    """The layers, each with its reach: the largest sensitivity at or before it over the largest on its way."""
-    upstream = upstream_of(layers)
+    """The layers, each with its reach among them."""
+    return tuple(replace(layer, reach=reach) for layer, reach in zip(layers, reaches(layers), strict=True))
+
+
+def reaches(layers: Sequence[Any]) -> list[float]:
+    """For each layer, or draft of one, the largest sensitivity at or before it over the largest on its way."""
     size = {x.name: x.sensitivity if math.isfinite(x.sensitivity) else 0.0 for x in layers}
-    before = {name: max([size[name], *(size[other] for other in ahead)]) for name, ahead in upstream.items()}
-    along = dict(before)
-    for name, ahead in upstream.items():
-        for other in ahead:
-            along[other] = max(along[other], size[name])
-    return tuple(replace(x, reach=before[x.name] / along[x.name] if along[x.name] else 0.0) for x in layers)
+    before, behind = _largest_before(layers, size), _largest_behind(layers, size)
+    along = {name: max(before[name], behind[name]) for name in size}
+    return [before[x.name] / along[x.name] if along[x.name] else 0.0 for x in layers]
+
+
+def _largest_before(layers: Sequence[Any], size: Mapping[str, float]) -> dict[str, float]:
+    """The largest size at each layer and in front of it: of one whose place is not known, among all earlier ones."""
+    largest = dict(size)
+    changed = True
+    while changed:  # once more only where a loop leads back
+        changed, running = False, 0.0
+        for layer in layers:
+            fronts = [largest[name] for name in layer.predecessors or () if name in largest]
+            found = max([largest[layer.name], *fronts, *([running] if layer.predecessors is None else [])])
+            changed = changed or found > largest[layer.name]
+            largest[layer.name] = found
+            running = max(running, found)
+    return largest
+
+
+def _largest_behind(layers: Sequence[Any], size: Mapping[str, float]) -> dict[str, float]:
+    """The same for each layer and those that it lies in front of."""
+    largest = dict(size)
+    changed = True
+    while changed:
+        changed, running = False, 0.0
+        for layer in reversed(layers):
+            found = max(largest[layer.name], running)
+            changed = changed or found > largest[layer.name]
+            largest[layer.name] = found
+            for name in layer.predecessors or ():
+                if found > largest.get(name, math.inf):
+                    largest[name], changed = found, True
+            running = max(running, found) if layer.predecessors is None else running
+    return largest
 
 
 def _place(tensor: Tensor) -> int:

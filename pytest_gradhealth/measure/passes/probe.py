@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,8 +25,11 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
-from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream
+from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.source import class_of
+from pytest_gradhealth.measure.passes.statistics import Scalar
+from pytest_gradhealth.measure.passes.structure import modules_of, own_parameters, parameters_of
 from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
@@ -65,8 +68,7 @@ class Pass:
     parameters: dict[str, ParameterPass]
     loss: float | None
     objective: LossGraph | None = None
-    upstream: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """For each layer whose place in the graph is known, all layers that lie in front of it."""
+    upstream: Upstream = field(default_factory=Upstream)
 
 
 MANY = 100
@@ -83,17 +85,27 @@ class Probe:
         through_time: give recurrent modules an input that carries a gradient, so that it can be followed step by
             step. This adds to the graph, though it changes no value.
         histograms: count the elements of the parameters' gradients.
+        sampled: elements of an output that forward statistics are taken from; None: all. Gradient norms are always
+            those of all elements.
     """
 
-    def __init__(self, model: nn.Module, *, through_time: bool = False, histograms: bool = False) -> None:
-        self._through_time, self._histograms = through_time, histograms
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        through_time: bool = False,
+        histograms: bool = False,
+        sampled: int | None = SAMPLED,
+    ) -> None:
+        self._through_time, self._histograms, self._sampled = through_time, histograms, sampled
         self._model = weakref.ref(model)
-        self._unit_dimensions = unit_dimensions(model)
+        self._unit_dimensions = unit_dimensions(modules_of(model))
         self._module_handles: list[RemovableHandle] = []
         self._parameter_handles: list[RemovableHandle] = []
         self._hooked: dict[int, weakref.ref[nn.Parameter]] = {}
-        self._seen: dict[int, Seen] = {}
+        self._seen: list[Seen] = []
         self.paths = PathTrace()
+        self._samples, self._left_out = Samples(sampled), False
         self.reset()
 
     def __enter__(self) -> Self:
@@ -110,7 +122,7 @@ class Probe:
     def hook_modules(self) -> None:
         """Observe forward calls from now on."""
         model = self._model()
-        for name, module in model.named_modules() if model is not None else ():
+        for name, module in modules_of(model).items() if model is not None else ():
             if not isinstance(module, torch.jit.ScriptModule):
                 self._module_handles.append(module.register_forward_hook(_ModuleHook(self, name), with_kwargs=True))
             if self._through_time and isinstance(module, nn.RNNBase):
@@ -125,7 +137,7 @@ class Probe:
     def hook_parameters(self) -> None:
         """Observe the gradients of parameters from now on; of a lazy model, those that it has by now."""
         model = self._model()
-        for name, parameter in model.named_parameters() if model is not None else ():
+        for name, parameter in parameters_of(modules_of(model)).items() if model is not None else ():
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
                 hook = _ParameterHook(self, name, parameter)
                 self.paths.owns(parent_of(name), parameter)
@@ -151,26 +163,31 @@ class Probe:
         return taken
 
     @property
+    def left_out(self) -> bool:
+        """Whether numbers of any output so far are those of a sample."""
+        return self._left_out or self._samples.left_out
+
+    @property
     def received(self) -> bool:
         """Whether any parameter received a gradient in the pass at hand."""
         return bool(self._gradients)
 
     def read(self, loss: Tensor | None = None) -> Pass:
         """Everything seen in the pass at hand, in one transfer from the device."""
-        bank = _Bank()
-        loss_slot = bank.add(loss.detach()) if loss is not None else None
-        modules = {name: trace.bank(bank) for name, trace in self._traces.items()}
-        parameters = {name: trace.bank(bank) for name, trace in self._gradients.items()}
-        bank.collect()
+        told = [] if loss is None else [_scalar(loss.detach())]
+        self._samples.collect()
+        seen = (numbers for one in self._seen for numbers in (one.gradients, one.nonfinite))
+        came = (numbers for trace in self._gradients.values() for numbers in trace.scalars)
+        statistics.fetch([told, *seen, *came])
         return Pass(
-            modules={name: self._traces[name].finish(bank, slots) for name, slots in modules.items()},
-            parameters={name: self._gradients[name].finish(bank, slots) for name, slots in parameters.items()},
-            loss=None if loss_slot is None else bank[loss_slot],
+            modules={name: trace.finish() for name, trace in self._traces.items()},
+            parameters={name: trace.finish() for name, trace in self._gradients.items()},
+            loss=float(told[0]) if told else None,
             upstream=self.paths.upstream(),
         )
 
     def _release(self) -> None:
-        for seen in self._seen.values():
+        for seen in self._seen:
             seen.release()
 
     def reset(self) -> None:
@@ -179,7 +196,10 @@ class Probe:
         self.paths.reset()
         self._traces: dict[str, _ModuleTrace] = {}
         self._gradients: dict[str, _ParameterTrace] = {}
-        self._seen = {}
+        self._seen = []
+        self._latest: dict[int, Seen] = {}
+        self._left_out = self._left_out or self._samples.left_out
+        self._samples = Samples(self._sampled)
 
     def module_returned(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -199,22 +219,23 @@ class Probe:
             given = any(tensor.requires_grad and not getattr(tensor, "plain", False) for tensor in inputs)
             trace.fed = bool(trace.fed) or given
             trace.inputs.append(self._see(inputs[0]))
-        trace.outputs += [self._see(tensor) for tensor in outputs]
+        trace.outputs += [self._see(tensor, trace.kind) for tensor in outputs]
         trace.size = max([trace.size, *(tensor.numel() for tensor in outputs)])
         trace.positions = max([0, *map(statistics.count_positions, outputs)])
-        if outputs and (flat := statistics.flat_share(trace.kind, shard_of(outputs[0]))) is not None:
-            trace.flat.append(flat)
+        if outputs and statistics.has_slope(trace.kind):
+            trace.saturating.append(trace.outputs[-len(outputs)])
         return trace
 
-    def _see(self, tensor: Tensor) -> Seen:
+    def _see(self, tensor: Tensor, kind: str = "") -> Seen:
         """One entry per tensor and version, however many modules it passes through."""
-        seen = self._seen.get(id(tensor))
+        seen = self._latest.get(id(tensor))
         if seen is None or not seen.is_of(tensor):
-            seen = self._seen[id(tensor)] = self._entry(tensor, seen)
+            seen = self._latest[id(tensor)] = self._entry(tensor, kind)
+            self._seen.append(seen)
         return seen
 
-    def _entry(self, tensor: Tensor, earlier: Seen | None) -> Seen:
-        return Seen(tensor, earlier)
+    def _entry(self, tensor: Tensor, kind: str) -> Seen:
+        return Seen(tensor, kind, self._samples)
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient; several come where a pass has several backward passes."""
@@ -225,11 +246,13 @@ class Probe:
             gradient = collected + gradient
             trace.clear()
         gradient = shard_of(gradient)
-        trace.norms.append(statistics.norm(gradient))
-        trace.nonfinite.append(statistics.count_nonfinite(gradient, trace.norms[-1]))
-        dimension = self._unit_dimensions.get(name)
-        if dimension is not None and not statistics.is_ragged(gradient):
-            trace.add_alive(statistics.alive_units(gradient, dimension))
+        dimension = None if statistics.is_ragged(gradient) else self._unit_dimensions.get(name)
+        if dimension is None:
+            size = statistics.norm(gradient)
+        else:
+            size, alive = statistics.units_norm(gradient, dimension)
+            trace.add_alive(alive)
+        trace.add(size, *statistics.count_nonfinite(gradient, size))
         if self._histograms:
             with suppress(Exception):  # a kind of tensor that cannot be counted: a picture is not worth the record
                 trace.tallies.append(statistics.tally(gradient))
@@ -240,19 +263,19 @@ def _batched(*given: Any) -> Iterator[Tensor]:
     return (tensor for tensor in tensors(given) if tensor.ndim and tensor.size(0) > 1)
 
 
-def unit_dimensions(model: nn.Module) -> dict[str, int]:
+def unit_dimensions(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """For each weight of at least two dimensions, the one that counts its layer's units (output features).
 
     The rows of an embedding are no units: most of them are not in any one batch.
     """
     dimensions: dict[str, int] = {}
-    for prefix, module in model.named_modules():
+    for prefix, module in modules.items():
         kind = class_of(module).__name__
         if "Embedding" in kind:
             continue
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
-        for name, parameter in module.named_parameters(recurse=False):
-            if not nn.parameter.is_lazy(parameter) and parameter.ndim > 1 and "weight" in name:
+        for name, parameter in own_parameters(module):
+            if "weight" in name and not nn.parameter.is_lazy(parameter) and parameter.ndim > 1:
                 dimensions[path_of(prefix, name)] = int(transposed)
     return dimensions
 
@@ -319,14 +342,13 @@ class _ParameterHook:
 class Seen:
     """One tensor on its way through the model: what it held, and the gradients that came back to it."""
 
-    def __init__(self, tensor: Tensor, earlier: Seen | None) -> None:
-        self._tensor, self._version, self._earlier = weakref.ref(tensor), _version(tensor), earlier
-        self.scalar = tensor.ndim == 0
-        self.description = {} if self.scalar or tensor.is_complex() else statistics.describe(tensor)
-        self.gradients: list[Tensor] = []
-        self.nonfinite: list[Tensor] = []
-        self.late: list[Tensor] = []
-        self._quarters = statistics.quarters(shard_of(tensor)) if tensor.requires_grad and self.description else None
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples) -> None:
+        self._tensor, self._version, self._samples = weakref.ref(tensor), _version(tensor), samples
+        self.description = {} if tensor.ndim == 0 or tensor.is_complex() else samples.add(tensor, kind)
+        self.gradients: list[Scalar] = []
+        self.nonfinite: list[Scalar] = []
+        self.quarters: list[dict[str, float]] = []
+        self._is_long = statistics.count_positions(tensor) >= statistics.POSITIONS
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
             self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
@@ -336,11 +358,16 @@ class Seen:
         """Whether a gradient can come back."""
         return self._handle is not None
 
+    @property
+    def reach(self) -> Iterator[float]:
+        """Sensitivity at the last quarter of a long sequence over that at the first, for each gradient that came."""
+        for came in self.quarters:
+            first, last = (came[end] * self.description[end] for end in ("first", "last"))
+            yield last / first if first else math.inf if last else math.nan
+
     def release(self) -> None:
         """Take the hook off: parameters, and whatever else the user holds, pass through modules too."""
-        if self._earlier is not None:
-            self._earlier.release()
-        if self._handle is not None:
+        if self._handle is not None and self._tensor() is not None:
             self._handle.remove()
 
     def is_of(self, tensor: Tensor) -> bool:
@@ -349,20 +376,20 @@ class Seen:
 
     def forget_last(self) -> None:
         """Forget the gradient that came last."""
-        for numbers in (self.gradients, self.nonfinite, self.late):
+        for numbers in (self.gradients, self.nonfinite, self.quarters):
             del numbers[-1:]
 
-    @torch.no_grad()
     def on_gradient(self, gradient: Tensor | None) -> None:
         """Note one gradient that came back."""
         if gradient is None:
             return  # a custom backward may send nothing back
         gradient = shard_of(gradient)
-        self.gradients.append(statistics.quick_norm(gradient))
-        self.nonfinite.append(sum(statistics.count_nonfinite(gradient, self.gradients[-1])))  # type: ignore[arg-type]
-        if self._quarters is not None and (came := statistics.quarters(gradient)) is not None:
-            first, last = came * self._quarters
-            self.late.append(last / first)
+        size = statistics.norm(gradient)
+        nan, inf = statistics.count_nonfinite(gradient, size)
+        self.gradients.append(size)
+        self.nonfinite.append(nan + inf)
+        if self._is_long and statistics.count_positions(gradient):
+            self.quarters.append(self._samples.add_gradient(gradient))
 
 
 @dataclass(slots=True)
@@ -379,47 +406,58 @@ class _ModuleTrace:
     dropped: float = 0.0
     inputs: list[Seen] = field(default_factory=list)
     outputs: list[Seen] = field(default_factory=list)
-    flat: list[Tensor] = field(default_factory=list)
+    saturating: list[Seen] = field(default_factory=list)
     by_step: list[Tensor] = field(default_factory=list)
 
-    def bank(self, bank: _Bank) -> dict[str, list[int]]:
-        described = [seen for seen in self.outputs if seen.description]
-        first_of_last_call = described[-max(len(described) // max(self.calls, 1), 1)] if described else None
-        slots = {n: [bank.add(v)] for n, v in (first_of_last_call.description if first_of_last_call else {}).items()}
-        for name in ("rms", "low", "high") if self.calls > 1 else ():
-            slots[name] = [bank.add(seen.description[name]) for seen in described]
-        slots["gradient"] = [bank.add(g) for seen in _unique(self.outputs) for g in seen.gradients]
-        slots["bad_gradient"] = [bank.add(g) for seen in _unique(self.outputs) for g in seen.nonfinite]
-        slots["late"] = [bank.add(share) for seen in _unique(self.outputs) for share in seen.late]
-        slots["flat"] = [bank.add(value) for value in self.flat]
-        first = next((seen for seen in self.inputs if seen.description), None)
-        if first is not None:
-            told = {"rms", "low", "high", "bad", "samples"} & first.description.keys()
-            slots |= {f"input_{name}": [bank.add(first.description[name])] for name in told}
-        slots["returned"] = [bank.add(g) for seen in _unique(self.inputs) for g in seen.gradients]
-        slots["bad_return"] = [bank.add(g) for seen in _unique(self.inputs) for g in seen.nonfinite]
-        slots["first_steps"], slots["last_steps"] = ([bank.add(g) for g in gradients] for gradients in self._ends())
-        return slots
+    def finish(self) -> ModulePass:
+        numbers = self._forward() | self._backward()
+        numbers |= {"size": self.size, "positions": self.positions, "dropped": self.dropped}
+        return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, numbers)
 
-    def _ends(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Gradients at the first and the last quarter of the steps through time; empty where there are few."""
+    def _forward(self) -> dict[str, float]:
+        """What the last call returned; its size is the largest of all calls."""
+        described = [seen.description for seen in self.outputs if seen.description]
+        numbers = dict(described[-max(len(described) // max(self.calls, 1), 1)]) if described else {}
+        for name in ("flat", "first", "last"):
+            numbers.pop(name, None)
+        if self.calls > 1 and described:
+            numbers |= {"rms": max(one["rms"] for one in described), "low": min(one["low"] for one in described)}
+            numbers["high"] = max(one["high"] for one in described)
+        if self.saturating:
+            numbers["flat"] = max(seen.description.get("flat", 0.0) for seen in self.saturating)
+        given = next((seen.description for seen in self.inputs if seen.description), {})
+        return numbers | {f"input_{name}": given[name] for name in INPUT if name in given}
+
+    def _backward(self) -> dict[str, float]:
+        told: dict[str, float] = {}
+        for norm, bad, through in (("gradient", "bad_gradient", self.outputs), ("returned", "bad_return", self.inputs)):
+            seen = dict.fromkeys(through)
+            if norms := _known(seen):
+                told |= {norm: math.hypot(*norms), bad: sum(float(n) for one in seen for n in one.nonfinite)}
+        if reach := [share for one in dict.fromkeys(self.outputs) for share in one.reach]:
+            told["late"] = max(reach)
+        return told | self._through_time()
+
+    def _through_time(self) -> dict[str, float]:
+        """Gradients at the first and the last quarter of the steps through time; none where there are few."""
         if self.by_step:
-            quarter = max(len(self.by_step[0]) // 4, 1)
-            return [g[:quarter].max() for g in self.by_step], [g[-quarter:].max() for g in self.by_step]
-        if self.calls < MANY:
-            return [], []
+            steps = [norms.tolist() for norms in self.by_step]
+            quarter = max(len(steps[0]) // 4, 1)
+            first, last = max(max(s[:quarter]) for s in steps), max(max(s[-quarter:]) for s in steps)
+            return {"first_steps": first, "last_steps": last, "steps": len(steps[0])}
         quarter = len(self.outputs) // 4
-        first, last = self.outputs[:quarter], self.outputs[-quarter:]
-        return [g for seen in first for g in seen.gradients], [g for seen in last for g in seen.gradients]
+        ends = {"first_steps": self.outputs[:quarter], "last_steps": self.outputs[-quarter:]}
+        told = {name: max(norms) for name, seen in ends.items() if self.calls >= MANY and (norms := _known(seen))}
+        return told | ({"steps": float(self.calls)} if "first_steps" in told else {})
 
-    def finish(self, bank: _Bank, slots: dict[str, list[int]]) -> ModulePass:
-        combined = {
-            name: _COMBINE.get(name, max)([bank[i] for i in indices]) for name, indices in slots.items() if indices
-        }
-        combined |= {"size": self.size, "positions": self.positions, "dropped": self.dropped}
-        if "first_steps" in combined:
-            combined["steps"] = len(self.by_step[0]) if self.by_step else self.calls
-        return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, combined)
+
+def _known(seen: Iterable[Seen]) -> list[float]:
+    """Norms of all gradients that came."""
+    return [float(norm) for one in seen for norm in one.gradients]
+
+
+INPUT = ("rms", "low", "high", "bad", "samples")
+"""What is told of a module's input."""
 
 
 @dataclass(slots=True)
@@ -428,78 +466,40 @@ class _ParameterTrace:
 
     alone: bool
     """Whether the pass began with an empty ``.grad``, so that what is in it is this pass's own."""
-    norms: list[Tensor] = field(default_factory=list)
-    nonfinite: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    norms: list[Scalar] = field(default_factory=list)
+    nan: list[Scalar] = field(default_factory=list)
+    inf: list[Scalar] = field(default_factory=list)
     alive: Tensor | None = None
     tallies: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
+    @property
+    def scalars(self) -> tuple[list[Scalar], ...]:
+        return self.norms, self.nan, self.inf
+
     def clear(self) -> None:
+        for numbers in self.scalars:
+            numbers.clear()
         self.tallies.clear()
-        self.norms.clear()
-        self.nonfinite.clear()
         self.alive = None
+
+    def add(self, norm: Scalar, nan: Scalar, inf: Scalar) -> None:
+        for numbers, number in zip(self.scalars, (norm, nan, inf), strict=True):
+            numbers.append(number)
 
     def add_alive(self, alive: Tensor) -> None:
         self.alive = alive if self.alive is None else self.alive | alive
 
-    def bank(self, bank: _Bank) -> dict[str, list[int]]:
-        return {
-            "norm": [bank.add(value) for value in self.norms],
-            "nan": [bank.add(nan) for nan, _ in self.nonfinite],
-            "inf": [bank.add(inf) for _, inf in self.nonfinite],
-        }
-
-    def finish(self, bank: _Bank, slots: dict[str, list[int]]) -> ParameterPass:
-        nan, inf = (int(max(bank[i] for i in slots[name])) for name in ("nan", "inf"))
+    def finish(self) -> ParameterPass:
         alive = None if self.alive is None else self.alive.cpu().numpy()
         tallies = tuple(Tally(counts.cpu().numpy(), *numbers.tolist()) for numbers, counts in self.tallies)
-        return ParameterPass(_root_of_squares([bank[i] for i in slots["norm"]]), nan, inf, alive, tallies)
+        norm = math.hypot(*map(float, self.norms))
+        return ParameterPass(norm, int(max(self.nan)), int(max(self.inf)), alive, tallies)
 
 
-class _Bank:
-    """Scalars on their devices, fetched in one transfer per device."""
-
-    def __init__(self) -> None:
-        self._scalars: list[Tensor] = []
-        self._numbers: list[float] = []
-
-    def add(self, scalar: Tensor) -> int:
-        self._scalars.append(scalar)
-        return len(self._scalars) - 1
-
-    def collect(self) -> None:
-        self._numbers = [0.0] * len(self._scalars)
-        for device in {scalar.device for scalar in self._scalars}:
-            indices = [i for i, scalar in enumerate(self._scalars) if scalar.device == device]
-            if device.type == "cpu":
-                for index in indices:
-                    self._numbers[index] = float(self._scalars[index].item())
-                continue
-            stacked = torch.stack([self._scalars[i].reshape(()).to(statistics.wide(self._scalars[i])) for i in indices])
-            for index, number in zip(indices, stacked.tolist(), strict=True):
-                self._numbers[index] = number
-
-    def __getitem__(self, index: int) -> float:
-        return self._numbers[index]
-
-
-def _unique(seen: list[Seen]) -> Iterator[Seen]:
-    yield from dict.fromkeys(seen)
+def _scalar(tensor: Tensor) -> Scalar:
+    """A number at once where nothing waits for it."""
+    return float(tensor) if tensor.device.type == "cpu" else tensor
 
 
 def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
-
-
-def _root_of_squares(norms: list[float]) -> float:
-    return math.hypot(*norms)
-
-
-_COMBINE: dict[str, Callable[[list[float]], float]] = {
-    "gradient": _root_of_squares,
-    "returned": _root_of_squares,
-    "bad_gradient": sum,
-    "bad_return": sum,
-    "input_low": min,
-    "low": min,
-}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,20 +12,28 @@ from pytest_gradhealth.measure.passes.histogram import BINS, LARGEST, SHIFT
 from pytest_gradhealth.measure.passes.nesting import shard_of
 
 __all__ = [
+    "Scalar",
     "alive_units",
     "count_nonfinite",
     "count_positions",
     "describe",
+    "fetch",
     "flat_share",
+    "has_slope",
     "is_ragged",
     "norm",
+    "norms",
     "norms_by_step",
     "quarters",
-    "quick_norm",
+    "real_values",
+    "saturation",
     "tally",
+    "units_norm",
     "wide",
 ]
 
+Scalar = float | Tensor
+"""A number that is known, or one that is still on an accelerator, which nothing waits for."""
 SLOPE = 0.01
 """An activation is flat where its slope is below this share of its largest."""
 SQUARES = (1e-15, 1e15)
@@ -34,24 +42,84 @@ SEQUENCE = 3
 """Dimensions of a tensor that is taken for a batch of sequences."""
 POSITIONS = 8
 """Positions from which the quarters of a sequence are compared."""
-SAMPLED = 1 << 15
-"""Elements of a tensor that its zeros and the difference between its samples are taken from; of more, every k-th."""
+ROW = 1024
+"""Elements whose squares float32 adds up to seven digits, whatever they are."""
+FEW = 4 * ROW
+"""Elements of which a copy in float64 costs less than a second call."""
 
 
-def norm(tensor: Tensor) -> Tensor:
-    """L2 norm, accumulated in float64 (float32 where the device has no float64); scalar."""
-    values = _real_values(tensor)
-    size: Tensor = torch.linalg.vector_norm(values, dtype=wide(values))
-    return size
+def norm(tensor: Tensor) -> Scalar:
+    """L2 norm to seven digits."""
+    values = real_values(tensor)
+    if values.device.type != "cpu":
+        size: Tensor = torch.linalg.vector_norm(values, dtype=wide(values))
+        return size
+    if values.dtype == torch.float32 and values.numel() > FEW:
+        quick = _norm_by_rows(values)
+        if SQUARES[0] < quick < SQUARES[1]:
+            return quick
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64))
 
 
-def quick_norm(tensor: Tensor) -> Tensor:
-    """L2 norm to six digits; scalar. A CPU tells at once whether float32 was wide enough, others would have to wait."""
-    values = _real_values(tensor)
-    if values.dtype != torch.float32 or values.device.type != "cpu":
-        return norm(tensor)
-    size: Tensor = torch.linalg.vector_norm(values)
-    return size if SQUARES[0] < size < SQUARES[1] else norm(tensor)
+def norms(tensors: Sequence[Tensor]) -> list[float]:
+    """L2 norms of several tensors, in one transfer from each device."""
+    sizes = [norm(tensor) for tensor in tensors]
+    fetch([sizes])
+    return [float(size) for size in sizes]
+
+
+def fetch(lists: Iterable[list[Scalar]]) -> None:
+    """Put numbers in the place of those that are still on a device, in one transfer from each."""
+    waiting = [(numbers, i, n) for numbers in lists for i, n in enumerate(numbers) if isinstance(n, Tensor)]
+    for device in {number.device for *_, number in waiting}:
+        here = [entry for entry in waiting if entry[2].device == device]
+        stacked = torch.stack([number.reshape(()).to(wide(number)) for *_, number in here])
+        for (numbers, index, _), number in zip(here, stacked.tolist(), strict=True):
+            numbers[index] = number
+
+
+def _norm_by_rows(values: Tensor) -> float:
+    """Squares added up in float32 over rows and in float64 from there: twelve times as fast as in float64 alone."""
+    flat = values.view(-1) if values.is_contiguous() else _flat(values)
+    if flat is None:
+        return math.nan
+    whole = len(flat) // ROW * ROW
+    sizes = torch.linalg.vector_norm(flat[:whole].view(-1, ROW), dim=1)
+    size = float(torch.linalg.vector_norm(sizes, dtype=torch.float64))
+    return size if whole == len(flat) else math.hypot(size, float(torch.linalg.vector_norm(flat[whole:])))
+
+
+def _flat(values: Tensor) -> Tensor | None:
+    """The elements in the order in which they lie in memory; None: they do not lie one behind the other."""
+    order = sorted(range(values.ndim), key=values.stride, reverse=True)
+    ordered = values.permute(order)
+    return ordered.view(-1) if ordered.is_contiguous() else None
+
+
+def units_norm(gradient: Tensor, dimension: int) -> tuple[Scalar, Tensor]:
+    """L2 norm, and for each unit, the index along ``dimension``, whether any of its weights has a gradient.
+
+    The second has the shape (units,). One look at a large matrix tells both.
+    """
+    quick = gradient.dtype == torch.float32 and gradient.device.type == "cpu" and gradient.is_contiguous()
+    if dimension or not quick or not gradient.numel():  # units without inputs have no elements
+        return norm(gradient), alive_units(gradient, dimension)
+    rows = gradient.detach().view(len(gradient), -1)
+    parts = _parts(rows.shape[1])
+    if not parts:
+        return norm(gradient), alive_units(gradient, dimension)
+    sizes = torch.linalg.vector_norm(rows.view(-1, rows.shape[1] // parts), dim=1)
+    size = float(torch.linalg.vector_norm(sizes, dtype=torch.float64))
+    if not SQUARES[0] < size < SQUARES[1]:
+        return norm(gradient), alive_units(gradient, dimension)
+    alive = sizes.view(len(rows), parts).amax(1).ne(0)
+    return size, alive if bool(alive.all()) else alive_units(gradient, dimension)
+
+
+def _parts(length: int) -> int:
+    """Into how many equal parts of at most ``ROW`` a row can be cut; 0: into none."""
+    least = max(-(-length // ROW), 1)
+    return next((parts for parts in range(least, least + 8) if length % parts == 0), 0)
 
 
 def wide(tensor: Tensor) -> torch.dtype:
@@ -59,45 +127,76 @@ def wide(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
-def count_nonfinite(tensor: Tensor, size: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Number of NaN and of infinite values; scalars. There are none where the tensor's norm is known to be finite."""
-    if size is not None and _is_finite(size):
-        none = torch.zeros((), dtype=torch.int64)
-        return none, none
-    values = _real_values(tensor)
-    return values.isnan().sum(), values.isinf().sum()
-
-
-def _is_finite(scalar: Tensor) -> bool:
-    """False also where asking would wait for an accelerator."""
-    return scalar.device.type == "cpu" and math.isfinite(scalar)
+def count_nonfinite(tensor: Tensor, size: Scalar) -> tuple[Scalar, Scalar]:
+    """Number of NaN and of infinite values. There are none where the tensor's norm is known to be finite."""
+    if isinstance(size, float) and math.isfinite(size):
+        return 0.0, 0.0
+    values = real_values(tensor)
+    nan, inf = values.isnan().sum(), values.isinf().sum()
+    return (float(nan), float(inf)) if isinstance(size, float) else (nan, inf)
 
 
 def alive_units(gradient: Tensor, dimension: int) -> Tensor:
     """For each unit, the index along ``dimension``: does any of its weights have a gradient? Shape (units,), bool."""
     moved = gradient.detach().movedim(dimension, 0)
-    return moved.reshape(moved.shape[0], -1).abs().amax(dim=1).ne(0)
+    return moved.flatten(1).any(dim=1)
 
 
-def describe(tensor: Tensor) -> dict[str, Tensor]:
-    """Root mean square, range, zeros, non-finite values and how much samples and positions differ; scalars."""
-    values = _real_values(tensor)
-    values = values if values.dtype == torch.float64 else values.float()
-    low, high = torch.aminmax(values)
-    bad = sum(count_nonfinite(values, high - low))
-    some = _thinned(values.reshape(values.shape[0], -1))
+def describe(tensors: Tensor, *, kind: str = "", sequence: bool = False) -> dict[str, Tensor]:
+    """Root mean square, range, zeros, non-finite values and how much samples and positions differ.
+
+    Args:
+        tensors: several tensors of one shape, (tensors, samples, ...), of real numbers.
+        kind: of the modules that returned them.
+        sequence: whether their shape is (samples, positions, features).
+
+    Returns:
+        Numbers of each tensor, of the shape (tensors,).
+    """
+    values = tensors if tensors.dtype == torch.float64 else tensors.float()
+    flat = values.reshape(len(values), -1)
+    low, high = torch.aminmax(flat, dim=1)
+    sizes = _norms(flat)
     described = {
-        "rms": quick_norm(values) / values.numel() ** 0.5,
+        "rms": sizes / flat.shape[1] ** 0.5,
         "low": low,
         "high": high,
-        "zeros": _share_of_zeros(some),
-        "bad": bad,
+        "zeros": _share_of_zeros(flat),
+        "bad": _count_bad(flat, high - low),
     }
-    if values.ndim > 1 and values.shape[0] > 1:
-        described["samples"] = _variation(some, 0)
-    if count_positions(values) > 1:
-        described["tokens"] = _variation(values[: max(SAMPLED // values[0].numel(), 1)], 1)
+    if values.ndim > 2 and values.shape[1] > 1:
+        described["samples"] = _variation(values, 1, sizes)
+    if sequence and values.shape[2] > 1:
+        described["tokens"] = _variation(values, 2, sizes)
+    if sequence and values.shape[2] >= POSITIONS:
+        described["first"], described["last"] = quarters(values)
+    if kind in _SLOPES:
+        described["flat"] = saturation(kind, values)
     return described
+
+
+def _count_bad(flat: Tensor, spread: Tensor) -> Tensor:
+    """Non-finite values of each row; there are none where the rows' spread is known to be finite."""
+    if spread.device.type == "cpu" and bool(spread.isfinite().all()):
+        return spread.new_zeros(len(flat))
+    return flat.isfinite().logical_not_().sum(dim=1)
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """L2 norm of each row to six digits, shape (rows,)."""
+    if rows.dtype == torch.float32 and rows.device.type == "cpu":
+        sizes: Tensor = _row_norms(rows)
+        if bool(((sizes > SQUARES[0]) & (sizes < SQUARES[1])).all()):
+            return sizes
+    return torch.linalg.vector_norm(rows, dim=1, dtype=wide(rows))  # type: ignore[no-any-return]
+
+
+def _row_norms(rows: Tensor) -> Tensor:
+    whole = rows.shape[1] // ROW * ROW
+    if rows.shape[1] <= FEW or not rows.is_contiguous() or whole != rows.shape[1]:
+        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)  # type: ignore[no-any-return]
+    sizes = torch.linalg.vector_norm(rows.view(len(rows), -1, ROW), dim=2)
+    return torch.linalg.vector_norm(sizes, dim=1, dtype=torch.float64)  # type: ignore[no-any-return]
 
 
 def count_positions(tensor: Tensor) -> int:
@@ -110,13 +209,11 @@ def is_ragged(tensor: Tensor) -> bool:
     return tensor.layout != torch.strided or tensor.is_nested
 
 
-def quarters(tensor: Tensor) -> Tensor | None:
-    """L2 norms at the first and the last quarter of a sequence's positions, shape (2,); None: no long sequence."""
-    positions = count_positions(tensor)
-    if positions < POSITIONS:
-        return None
-    quarter = positions // 4
-    return torch.stack([norm(tensor[:, :quarter]), norm(tensor[:, -quarter:])])
+def quarters(sequences: Tensor) -> tuple[Tensor, Tensor]:
+    """L2 norms at the first and the last quarter of the positions, for each of (sequences, samples, positions, ...)."""
+    quarter = sequences.shape[2] // 4
+    first, last = sequences[:, :, :quarter], sequences[:, :, -quarter:]
+    return _norms(first.flatten(1)), _norms(last.flatten(1))
 
 
 def norms_by_step(gradient: Tensor, dimension: int) -> Tensor:
@@ -126,26 +223,41 @@ def norms_by_step(gradient: Tensor, dimension: int) -> Tensor:
     return norms
 
 
-def flat_share(kind: str, output: Tensor) -> Tensor | None:
-    """Share of a saturating activation's outputs where its slope is below ``SLOPE`` of its largest; scalar.
+def has_slope(kind: str) -> bool:
+    """Whether modules of a kind saturate, so that :func:`describe` tells the share of their outputs that do.
 
-    For a softmax it is the share of distributions that give all but ``SLOPE`` to one place. None: the kind of
-    module does not saturate.
+    That is the share at which the slope is below ``SLOPE`` of its largest; of a softmax the share of distributions
+    that give all but ``SLOPE`` to one place.
     """
-    slope = _SLOPES.get(kind)
-    if slope is None or output.is_complex():
+    return kind in _SLOPES
+
+
+def saturation(kind: str, outputs: Tensor) -> Tensor:
+    """That share of each of several tensors, (tensors, ...)."""
+    return _SLOPES[kind](outputs).lt(SLOPE).reshape(len(outputs), -1).mean(dim=1, dtype=torch.float32)
+
+
+def flat_share(kind: str, output: Tensor) -> float | None:
+    """That share of one tensor; None: the kind of module does not saturate."""
+    if kind not in _SLOPES or output.is_complex():
         return None
-    return slope(output.detach()).lt(SLOPE).mean(dtype=torch.float32)
+    return float(saturation(kind, output.detach()[None]))
 
 
 _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "Sigmoid": lambda y: 4 * y * (1 - y),
     "Tanh": lambda y: 1 - y * y,
     "Softsign": lambda y: (1 - y.abs()) ** 2,
-    "Hardtanh": lambda y: y.lt(y.max()).logical_and(y.gt(y.min())).float(),
+    "Hardtanh": lambda y: y.lt(_end(y, torch.amax)).logical_and(y.gt(_end(y, torch.amin))).float(),
     "Hardsigmoid": lambda y: 4 * y * (1 - y),
     "Softmax": lambda y: 1 - y.amax(dim=-1),
 }
+"""Slopes over the largest, of several tensors, (tensors, ...)."""
+
+
+def _end(tensors: Tensor, reduce: Callable[..., Tensor]) -> Tensor:
+    """The smallest or largest number of each tensor, shaped so that it can be compared with them."""
+    return reduce(tensors, dim=tuple(range(1, tensors.ndim)), keepdim=True) if tensors.ndim > 1 else tensors
 
 
 def tally(tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,7 +265,7 @@ def tally(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
     What a sparse tensor leaves out is zero; complex numbers are two each. Unlike the others, this waits for the device.
     """
-    values = _real_values(tensor).reshape(-1)
+    values = real_values(tensor).reshape(-1)
     absent = tensor.numel() * (1 + tensor.is_complex()) - values.numel()
     # Taking elements out of a large tensor is slow, and most often there is nothing to take out.
     finite = values if values.sum(dtype=wide(values)).isfinite() else values[values.isfinite()]
@@ -169,23 +281,18 @@ def tally(tensor: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([low.to(total.dtype), high.to(total.dtype), total, size.square()]), counts
 
 
-def _thinned(values: Tensor) -> Tensor:
-    """Every k-th column of a matrix with many elements; k is odd, so that it comes to all places of an image."""
-    step = values.numel() // SAMPLED | 1
-    return values[:, ::step].contiguous() if 1 < step < values.shape[1] else values
+def _share_of_zeros(rows: Tensor) -> Tensor:
+    """Of each row. Comparing and counting is many times slower on a CPU."""
+    return 1 - rows.sign().abs_().nan_to_num_(1.0).mean(dim=1, dtype=torch.float32)
 
 
-def _share_of_zeros(values: Tensor) -> Tensor:
-    """Comparing and counting is many times slower on a CPU."""
-    return 1 - values.sign().abs_().nan_to_num_(1.0).mean(dtype=torch.float32)
+def _variation(values: Tensor, dimension: int, sizes: Tensor) -> Tensor:
+    """Root mean square distance from the mean along a dimension, over the root mean square, of each tensor."""
+    distances = (values - values.mean(dim=dimension, keepdim=True)).flatten(1)
+    return _norms(distances) / sizes
 
 
-def _variation(values: Tensor, dimension: int) -> Tensor:
-    """Root mean square distance from the mean along a dimension, over the root mean square."""
-    return quick_norm(values - values.mean(dim=dimension, keepdim=True)) / quick_norm(values)
-
-
-def _real_values(tensor: Tensor) -> Tensor:
+def real_values(tensor: Tensor) -> Tensor:
     """The stored values as real numbers: what a sparse tensor leaves out is zero."""
     values = shard_of(tensor.detach())
     if values.layout == torch.sparse_coo:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import SimpleNamespace as _Draft
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
-from pytest_gradhealth.measure.passes.paths import predecessors, with_reach
-from pytest_gradhealth.measure.passes.probe import ModulePass, Pass, unit_dimensions
+from pytest_gradhealth.measure.passes.paths import predecessors, reaches
+from pytest_gradhealth.measure.passes.probe import Pass, unit_dimensions
+from pytest_gradhealth.measure.passes.signals import median, signals_of
 from pytest_gradhealth.measure.passes.source import class_of, is_installed, source_of
+from pytest_gradhealth.measure.passes.structure import modules_of, names_of, own_parameters, parameters_of
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
 __all__ = ["Weight", "summarise", "whole_loss_graph"]
@@ -57,24 +59,27 @@ def summarise(
         seed: what the random number generators were seeded with.
         weights: those of a model that several processes hold between them; None: this one holds all of it.
     """
-    signals = _signals(passes)
-    measured = _layers(model, passes, signals, weights or _weights(model))
-    found = _ordered(_with_predecessors(measured, passes))
-    layers = with_reach(_with_gain(_with_shut(found, model, passes), signals))
+    signals = signals_of(passes)
+    drafts = _ordered(_drafts(model, passes, signals, weights))
+    _tell_predecessors(drafts, passes)
+    _tell_gain(drafts, signals)
+    _tell_shut(drafts, model, passes)
+    for draft, reach in zip(drafts, reaches(drafts), strict=True):
+        draft.reach = reach
     first = next(model.parameters(), None)
     return GradientRecord(
         model=class_of(model).__name__,
         source=source_of(model),
-        installed=_is_installed("", {"": model}),
+        installed=_Foreign({"": model})(""),
         device=str(first.device) if first is not None else "cpu",
         precision=str(first.dtype).removeprefix("torch.") if first is not None else "float32",
         seed=seed,
         torch=torch.__version__,
         batches=len(passes),
         samples=samples,
-        loss=_median([p.loss for p in passes]),
+        loss=median([p.loss for p in passes]),
         loss_graph=whole_loss_graph([p.objective for p in passes if p.objective]),
-        layers=layers,
+        layers=tuple(LayerGradient(**vars(draft)) for draft in drafts),
         signals=signals,
     )
 
@@ -87,13 +92,13 @@ def whole_loss_graph(seen: Sequence[LossGraph]) -> LossGraph | None:
     return LossGraph(
         maximised=next((one.maximised for one in seen if one.maximised), ""),
         broadcast=max(one.broadcast for one in seen),
-        initial_loss=_median(one.initial_loss for one in seen),
+        initial_loss=median(one.initial_loss for one in seen),
         classes=min((one.classes for one in seen if one.classes is not None), default=None),
         unbounded=any(one.unbounded for one in seen),
         signed_mean=any(one.signed_mean for one in seen),
         wrong_dim=any(one.wrong_dim for one in seen),
-        probability_sum=_median(one.probability_sum for one in seen),
-        output_scale=_median(one.output_scale for one in seen),
+        probability_sum=median(one.probability_sum for one in seen),
+        output_scale=median(one.output_scale for one in seen),
         target_excess=max(one.target_excess for one in seen),
         output_bound=worst.output_bound,
         unreachable=worst.unreachable,
@@ -106,120 +111,58 @@ def whole_loss_graph(seen: Sequence[LossGraph]) -> LossGraph | None:
     )
 
 
-def _signals(passes: Sequence[Pass]) -> tuple[Signal, ...]:
-    names = dict.fromkeys(name for p in passes for name in p.modules)
-    seen = {name: [p.modules[name] for p in passes if name in p.modules] for name in names}
-    signals = [_signal(name, modules) for name, modules in seen.items()]
-    starts = _starts(signals)
-    signals.sort(key=lambda signal: (starts[signal.name], len(_path(signal.name))))
-    return tuple(replace(signal, order=order) for order, signal in enumerate(signals))
-
-
-def _starts(signals: Iterable[Signal]) -> dict[str, int]:
-    """Modules are seen when they return; a parent begins where the first of its children does."""
-    starts: dict[str, int] = {}
-    for signal in signals:
-        path = _path(signal.name)
-        for depth in range(len(path) + 1):
-            parent = ".".join(path[:depth])
-            starts[parent] = min(signal.order, starts.get(parent, signal.order))
-    return starts
-
-
-def _path(name: str) -> list[str]:
-    return name.split(".") if name else []
-
-
-def _signal(name: str, modules: Sequence[ModulePass]) -> Signal:
-    def median(key: str) -> float | None:
-        return _median([m.numbers.get(key) for m in modules])
-
-    def most(key: str) -> int:
-        return int(max((m.numbers.get(key, 0.0) for m in modules), default=0.0))
-
-    fed = [m.fed for m in modules if m.fed is not None]
-    low, high = median("low"), median("high")
-    return Signal(
-        name=name,
-        kind=modules[0].kind,
-        order=int(modules[0].order),
-        calls=modules[0].calls,
-        gradient=median("gradient"),
-        input_gradient=median("returned"),
-        attached=any(m.attached for m in modules),
-        input_attached=any(fed) if fed else None,
-        rms=median("rms") or 0.0,
-        peak=max(abs(low or 0.0), abs(high or 0.0)),
-        sample_variation=_known(median("samples")),
-        token_variation=_known(median("tokens")),
-        positions=most("positions"),
-        position_reach=_known(median("late")),
-        saturation=median("flat"),
-        dropout=median("dropped") or 0.0,
-        zeros=median("zeros") or 0.0,
-        input_min=median("input_low"),
-        input_max=median("input_high"),
-        input_variation=_known(median("input_samples")),
-        steps=most("steps"),
-        time_reach=_carry(median("first_steps"), median("last_steps")),
-        size=most("size"),
-        nonfinite=most("bad"),
-        nonfinite_input=most("input_bad"),
-        nonfinite_gradient=most("bad_gradient"),
-        nonfinite_input_gradient=most("bad_return"),
-    )
-
-
-def _carry(early: float | None, late: float | None) -> float | None:
-    return None if early is None or not late else early / late
-
-
-def _layers(
-    model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal], weights: Mapping[str, Weight]
-) -> list[LayerGradient]:
+def _drafts(
+    model: nn.Module, passes: Sequence[Pass], signals: Sequence[Signal], weights: Mapping[str, Weight] | None
+) -> list[_Draft]:
     by_name = {signal.name: signal for signal in signals}
-    owners, taken = _owners(model), set[int]()
-    dimensions = unit_dimensions(model)
-    layers, modules = [], dict(model.named_modules())
+    modules, taken = modules_of(model), set[int]()
+    owners, is_foreign = _owners(model), _Foreign(modules)
+    dimensions = unit_dimensions(modules)
+    weights = weights or _weights(modules, dimensions)
+    drafts = []
     for name, module in modules.items():
-        own = {local: p for local, p in module.named_parameters(recurse=False) if id(p) not in taken}
+        own = {local: p for local, p in own_parameters(module) if id(p) not in taken}
         if any(p.numel() for p in own.values()):
-            tied = tuple(dict.fromkeys(other for p in own.values() for other in owners[id(p)] if other != name))
-            layers.append(_layer(name, module, own, passes, by_name, tied, dimensions, modules, weights))
+            drafts.append(_draft(name, module, own, passes, by_name.get(name), dimensions, weights))
+            drafts[-1].installed = is_foreign(name)
+            drafts[-1].tied = _tied(name, own.values(), owners)
         taken |= {id(p) for p in own.values()}
-    return layers
+    return drafts
 
 
-def _weights(model: nn.Module) -> dict[str, Weight]:
+def _weights(modules: Mapping[str, nn.Module], dimensions: Mapping[str, int]) -> dict[str, Weight]:
     """Of every trainable parameter."""
-    dimensions = unit_dimensions(model)
-    trainable = ((name, p) for name, p in model.named_parameters() if p.requires_grad and p.numel())
+    trainable = {name: p for name, p in parameters_of(modules).items() if p.requires_grad and p.numel()}
+    sizes = statistics.norms(list(trainable.values()))
     return {
-        name: Weight(_number(statistics.norm(p)), name in dimensions and _is_alike(p, dimensions[name]))
-        for name, p in trainable
+        name: Weight(size, name in dimensions and _is_alike(p, dimensions[name]))
+        for (name, p), size in zip(trainable.items(), sizes, strict=True)
     }
 
 
 def _owners(model: nn.Module) -> dict[int, list[str]]:
     """Every layer that holds a parameter, by the parameter's identity."""
     owners: dict[int, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        for parameter in module.parameters(recurse=False):
+    for name, module in names_of(model):
+        for _, parameter in own_parameters(module):
             owners.setdefault(id(parameter), []).append(name)
     return owners
 
 
-def _layer(
+def _tied(name: str, own: Iterable[nn.Parameter], owners: dict[int, list[str]]) -> tuple[str, ...]:
+    """Other layers that hold one of a layer's parameters."""
+    return tuple(dict.fromkeys(other for p in own for other in owners[id(p)] if other != name))
+
+
+def _draft(
     name: str,
     module: nn.Module,
     own: dict[str, nn.Parameter],
     passes: Sequence[Pass],
-    signals: dict[str, Signal],
-    tied: tuple[str, ...],
+    signal: Signal | None,
     dimensions: dict[str, int],
-    modules: dict[str, nn.Module],
     weights: Mapping[str, Weight],
-) -> LayerGradient:
+) -> _Draft:
     full = {local: path_of(name, local) for local in own}
     trainable = {local: p for local, p in own.items() if p.requires_grad and p.numel()}
     gradients = {
@@ -227,13 +170,12 @@ def _layer(
     }
     found = [[p.parameters[full[local]] for local in trainable if full[local] in p.parameters] for p in passes]
     norms = [math.hypot(*(gradient.norm for gradient in each)) for each in found if each]
-    signal = signals.get(name)
     sizes = {local: weights[full[local]].norm for local in trainable}
-    norm, weight_norm = _median(norms), math.hypot(*sizes.values())
+    norm, weight_norm = median(norms), math.hypot(*sizes.values())
     biggest = max(own.values(), key=lambda p: p.numel())
     units = {full[local]: [g.alive for g in gradients[local] if g.alive is not None] for local in trainable}
     dead, count, silent = _dead(units, dimensions)
-    return LayerGradient(
+    return _Draft(
         name=name,
         kind=class_of(module).__name__,
         order=None if signal is None else signal.order,
@@ -255,9 +197,7 @@ def _layer(
         missing=tuple(local for local, seen in gradients.items() if not seen),
         zero_gradients=tuple(local for local, seen in gradients.items() if seen and all(g.norm == 0 for g in seen)),
         zero_weights=tuple(local for local, size in sizes.items() if size == 0),
-        tied=tied,
         histogram=histogram_of(tally for each in found for gradient in each for tally in gradient.tallies),
-        installed=_is_installed(name, modules),
     )
 
 
@@ -293,21 +233,18 @@ def _is_alike(weight: Tensor, dimension: int) -> bool:
     return len(units) > 1 and torch.equal(units[0], units[1]) and bool((units == units[:1]).all() and units[0].any())
 
 
-def _with_shut(layers: list[LayerGradient], model: nn.Module, passes: Sequence[Pass]) -> list[LayerGradient]:
-    """Layers most of whose units are dead, with the share that a bias holds shut: their own, or the next layer's."""
-    told = []
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        if layer.norm and layer.dead > HALF:
+def _tell_shut(drafts: list[_Draft], model: nn.Module, passes: Sequence[Pass]) -> None:
+    """The share of units that a bias holds shut, where most are dead: their own bias, or the next layer's."""
+    for draft, following in zip(drafts, [*drafts[1:], None], strict=True):
+        if draft.norm and draft.dead > HALF:
             behind = [following.name] if following is not None and "Norm" in following.kind else []
-            shares = (_shut(model.get_submodule(name), _given(name, passes)) for name in (layer.name, *behind))
-            layer = replace(layer, dead_by_bias=max(shares))
-        told.append(layer)
-    return told
+            shares = (_shut(model.get_submodule(name), _given(name, passes)) for name in (draft.name, *behind))
+            draft.dead_by_bias = max(shares)
 
 
 def _given(name: str, passes: Sequence[Pass]) -> float:
     """Root mean square of what a layer was given."""
-    return _median(p.modules[name].numbers.get("input_rms") for p in passes if name in p.modules) or 0.0
+    return median(p.modules[name].numbers.get("input_rms") for p in passes if name in p.modules) or 0.0
 
 
 @torch.no_grad()
@@ -329,21 +266,42 @@ def _shut(module: nn.Module, given: float) -> float:
     return max(_number(-firm.float().mean()), 0.0)
 
 
-def _ordered(layers: list[LayerGradient]) -> list[LayerGradient]:
-    """Forward order; a layer that is never called itself (its parent uses its weights) stands behind its parent."""
-    placed: list[LayerGradient] = sorted((x for x in layers if x.order is not None), key=lambda x: x.order or 0)
-    for layer in (x for x in layers if x.order is None):
-        family = [i for i, other in enumerate(placed) if parent_of(layer.name) in (other.name, parent_of(other.name))]
-        placed.insert(family[-1] + 1 if family else len(placed), layer)
-    return placed
+def _ordered(drafts: list[_Draft]) -> list[_Draft]:
+    """Forward order; a layer that is never called itself (its parent uses its weights) stands behind its family: its
+    parent and those with the same parent.
+    """
+    called = sorted((x for x in drafts if x.order is not None), key=lambda x: x.order)
+    behind: dict[str, list[_Draft]] = {}
+    last = {name: x.name for x in called for name in (x.name, parent_of(x.name))}
+    adrift = []
+    for draft in (x for x in drafts if x.order is None):
+        family = last.get(parent_of(draft.name))
+        if family is None:
+            adrift.append(draft)
+            last.setdefault(parent_of(draft.name), draft.name)
+        else:
+            behind.setdefault(family, []).append(draft)
+        last.setdefault(draft.name, draft.name)
+    return list(_followed([*called, *adrift], behind))
 
 
-def _with_predecessors(layers: list[LayerGradient], passes: Sequence[Pass]) -> list[LayerGradient]:
+def _followed(drafts: Iterable[_Draft], behind: dict[str, list[_Draft]]) -> Iterator[_Draft]:
+    """Each with what stands behind it, and behind that."""
+    for draft in drafts:
+        waiting = [draft]
+        while waiting:
+            found = waiting.pop()
+            yield found
+            waiting += reversed(behind.get(found.name, []))
+
+
+def _tell_predecessors(drafts: list[_Draft], passes: Sequence[Pass]) -> None:
     known = predecessors([one.upstream for one in passes])
-    return [replace(layer, predecessors=known.get(layer.name)) for layer in layers]
+    for draft in drafts:
+        draft.predecessors = known.get(draft.name)
 
 
-def _with_gain(layers: list[LayerGradient], signals: Sequence[Signal]) -> list[LayerGradient]:
+def _tell_gain(drafts: list[_Draft], signals: Sequence[Signal]) -> None:
     """Each layer's gain reaches back to the output of the layer in front of it, the one with the largest signal where
     there are several; that of a layer with none in front of it, to its input.
 
@@ -351,39 +309,49 @@ def _with_gain(layers: list[LayerGradient], signals: Sequence[Signal]) -> list[L
     and parametrisations (their output is a weight, not the signal).
     """
     returned = {signal.name: signal.input_gradient for signal in signals}
-    parents = _parents(layer.name for layer in layers if layer.order is not None)
+    parents = _parents(draft.name for draft in drafts if draft.order is not None)
     arriving: dict[str, float | None] = {}
-    gained, previous = [], tuple[str, ...]()
-    for layer in layers:
-        fronts = previous if layer.predecessors is None else layer.predecessors
+    previous: tuple[str, ...] = ()
+    for draft in drafts:
+        fronts = previous if draft.predecessors is None else draft.predecessors
         if not any(name in arriving for name in fronts):  # a loop leads back to it
             fronts = previous if fronts else ()
         known = [value for name in fronts if (value := arriving.get(name)) is not None]
-        before = max(known) if known else returned.get(layer.name)
-        gain, signal = None, layer.signal
-        if signal is not None and layer.name not in parents and not _makes_weights(layer.name):
-            gain = before / signal if before is not None and signal else None
+        before = max(known) if known else returned.get(draft.name)
+        signal = draft.signal
+        if signal is not None and draft.name not in parents and not _makes_weights(draft.name):
+            draft.gain = before / signal if before is not None and signal else None
             before = signal
-        arriving[layer.name], previous = before, (layer.name,)
-        gained.append(replace(layer, gain=gain))
-    return gained
+        arriving[draft.name], previous = before, (draft.name,)
 
 
 def _parents(names: Iterable[str]) -> set[str]:
     """Every module with a layer of the signal's path below it."""
-    paths = [_path(name) for name in names if not _makes_weights(name)]
-    return {".".join(path[:depth]) for path in paths for depth in range(len(path))}
+    parents: set[str] = set()
+    for name in names:
+        while name and not _makes_weights(name) and (name := parent_of(name)) not in parents:
+            parents.add(name)
+    return parents
 
 
 def _makes_weights(name: str) -> bool:
-    return "parametrizations" in _path(name)
+    return "parametrizations" in name.split(".")
 
 
-def _is_installed(name: str, modules: dict[str, nn.Module]) -> bool:
+class _Foreign:
     """Whether the class that should use a layer comes with an installed library: torch's own are anybody's bricks."""
-    while _is_brick(modules[name]) and name:
-        name = parent_of(name)
-    return not _is_brick(modules[name]) and is_installed(source_of(modules[name]))
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self._modules = modules
+        self._by_kind: dict[type, bool] = {}
+
+    def __call__(self, name: str) -> bool:
+        while _is_brick(self._modules[name]) and name:
+            name = parent_of(name)
+        module = self._modules[name]
+        if type(module) not in self._by_kind:
+            self._by_kind[type(module)] = not _is_brick(module) and is_installed(source_of(module))
+        return self._by_kind[type(module)]
 
 
 def _is_brick(module: nn.Module) -> bool:
@@ -392,15 +360,3 @@ def _is_brick(module: nn.Module) -> bool:
 
 def _number(scalar: Tensor) -> float:
     return float(scalar.item())
-
-
-def _known(share: float | None) -> float | None:
-    """None where it was zero over zero: an output of zeros, or a non-finite one."""
-    return None if share is None or math.isnan(share) else share
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    if len(present) == 1:  # most often, and NumPy's median is slow to start
-        return float(present[0])
-    return float(np.median(present)) if present else None

@@ -18,13 +18,15 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes.source import caller, frames
+from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.record import UnregisteredParameter
 
 __all__ = ["Unmoved", "UnregisteredParameters", "hidden_modules"]
 
 MOST = 1000
 """Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
-OWN = frozenset({"_parameters", "_buffers", "_modules"})
+OWN = frozenset({"_parameters", "_buffers", "_modules", *(name for name in vars(nn.Module()) if "hooks" in name)})
+"""Attributes that every module has, and that list what is its own."""
 
 
 class _Place(NamedTuple):
@@ -39,7 +41,7 @@ class UnregisteredParameters:
     """A context that notes which parameters receive a gradient without being listed by the model."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._names = {id(module): name for name, module in model.named_modules()}
+        self._names = {id(module): name for name, module in modules_of(model).items()}
         self._held = dict(_held(model))
         self._handles: list[RemovableHandle] = []
         self._passes: list[dict[_Place, int]] = []
@@ -131,16 +133,16 @@ def _has_moved(reference: weakref.ref[Tensor], version: int) -> bool:
 
 def hidden_modules(model: nn.Module) -> Iterator[nn.Module]:
     """Modules in plain attributes of a model's modules, with all in them, without those that the model lists."""
-    listed = set(model.modules())
+    listed = set(map(id, modules_of(model).values()))
     for _, value in _plain(model):
         for module in value.modules() if isinstance(value, nn.Module) else ():
-            if module not in listed:
+            if id(module) not in listed:
                 yield module
 
 
 def _held(model: nn.Module) -> Iterator[tuple[Tensor, _Place]]:
     """Leaves that ask for a gradient in plain attributes of modules, without those that the model lists."""
-    listed = {id(parameter) for parameter in model.parameters()}
+    listed = set(map(id, parameters_of(modules_of(model)).values()))
     for place, value in _plain(model):
         for tensor in value.parameters() if isinstance(value, nn.Module) else [value]:
             if tensor.is_leaf and tensor.requires_grad and id(tensor) not in listed:
@@ -149,10 +151,16 @@ def _held(model: nn.Module) -> Iterator[tuple[Tensor, _Place]]:
 
 def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
     """Modules and tensors in plain attributes, alone or in containers."""
-    for path, module in model.named_modules():
+    for path, module in modules_of(model).items():
         for name, value in vars(module).items():
-            for found in _unpacked(value) if name not in OWN else ():
-                yield _Place(path, name), found
+            if name not in OWN and _may_hold(value):
+                for found in _unpacked(value):
+                    yield _Place(path, name), found
+
+
+def _may_hold(value: Any) -> bool:
+    """Most attributes are switches, and empty dictionaries of hooks."""
+    return bool(value) if isinstance(value, list | tuple | dict) else isinstance(value, Tensor | nn.Module | Mapping)
 
 
 def _unpacked(value: Any) -> Iterator[nn.Module | Tensor]:

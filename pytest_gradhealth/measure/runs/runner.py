@@ -19,18 +19,22 @@ from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.losses.function import RAISED_BY, Step, find_step, require_scalar
 from pytest_gradhealth.measure.losses.nodes import walk
 from pytest_gradhealth.measure.passes.inputs import noted_inputs
+from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
 from pytest_gradhealth.measure.passes.pause import paused
 from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
+from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
+from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, Operation
@@ -65,13 +69,22 @@ class Runner:
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given = model
-        with isolated_rng(seed):
+        self.left_out = False
+        """Whether the last measurement looked at a sample of the elements of any output."""
+        self._drawing = tuple(held_by(loss, step))
+        with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
             self._called = _placed(_build(model), device)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
             self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
+
+    def measured_anew(self, seed: int) -> GradientRecord:
+        """A measurement with another seed, of another model where the user's factory makes it."""
+        if isinstance(self._given, nn.Module):
+            return self.measure(seed)
+        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
 
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
@@ -93,11 +106,14 @@ class Runner:
         """``step(model, batch)`` returns the loss."""
         return self._step
 
-    def measure(self, seed: int | None = None) -> GradientRecord:
-        """One forward and backward per batch in training mode; another seed drops and routes otherwise."""
+    def measure(self, seed: int | None = None, *, thorough: bool = False) -> GradientRecord:
+        """One forward and backward per batch in training mode; another seed drops and routes otherwise.
+
+        Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
+        """
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
             with noted_inputs(self._model) as inputs:
-                passes = self._passes(unregistered.begin)
+                passes = self._passes(unregistered.begin, thorough=thorough)
             if self._anywhere(unregistered.is_open):
                 self._passes(unregistered.begin)
             told = self._experiments()
@@ -119,7 +135,7 @@ class Runner:
                     self._progress(f"{type(self._model).__name__}: second look, step {taken + 1} of {steps[-1]}")
                     self._optimise(optimiser, taken % len(self._batches))
                     taken += 1
-                record = replace(self._record(self._passes()), steps=taken)
+                record = replace(self._record(self._passes(thorough=True)), steps=taken)
                 if done(record):
                     break
         return record
@@ -144,7 +160,15 @@ class Runner:
 
     @contextmanager
     def _session(self, seed: int | None = None) -> Iterator[None]:
-        with paused(), isolated_rng(self._seed if seed is None else seed), preserved(self._called), torch.enable_grad():
+        seed = self._seed if seed is None else seed
+        with (
+            uninterrupted(),
+            paused(),
+            isolated_rng(seed),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            preserved(self._called, *self._drawing),
+        ):
             self._called.train()
             try:
                 yield
@@ -152,12 +176,14 @@ class Runner:
                 if self._team is not None:
                     self._team.reshard()
 
-    def _passes(self, begin: Callable[[], None] = lambda: None) -> list[Pass]:
+    def _passes(self, begin: Callable[[], None] = lambda: None, *, thorough: bool = False) -> list[Pass]:
         passes = []
-        with Probe(self._model, through_time=True, histograms=self._histograms) as probe:
+        sampled = None if thorough else SAMPLED
+        with Probe(self._model, through_time=True, histograms=self._histograms, sampled=sampled) as probe:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
+        self.left_out = self._anywhere(probe.left_out)
         if self._team is not None:  # what one rank tries and others do not would leave them waiting
             return passes
         return without_noise(self._model, passes, lambda: self._loss(0))
@@ -167,7 +193,7 @@ class Runner:
         if not any(map(nn.parameter.is_lazy, self._model.parameters())):
             return
         with self._explained(0), torch.no_grad():
-            self._step(self._called, copied(self._batches[0], self._device))
+            delivered(self._step, self._called, copied(self._batches[0], self._device))
         waiting = [name for name, p in self._model.named_parameters() if nn.parameter.is_lazy(p)]
         if waiting:
             raise MeasurementError(f"lazy parameters that no forward pass initialises: {', '.join(waiting)}")
@@ -209,16 +235,16 @@ class Runner:
         """One pass in evaluation mode, from the state that the model is in."""
         with isolated_rng(seed), preserved(self._model):
             self._model.eval()
-            return self._step(self._model, copied(batch, self._device))
+            return delivered(self._step, self._model, copied(batch, self._device))
 
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
             with self._explained(index):
-                loss.backward()  # type: ignore[no-untyped-call]
+                delivered(loss.backward)
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
-            return require_scalar(self._step(self._called, copied(self._batches[index], self._device)))
+            return require_scalar(delivered(self._step, self._called, copied(self._batches[index], self._device)))
 
     @contextmanager
     def _explained(self, index: int) -> Iterator[None]:
@@ -263,23 +289,16 @@ def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
     if not isinstance(model, nn.Module):
         if not callable(model):
             raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {describe(model)}")
-        made = model()
+        made = delivered(model)
         if not isinstance(made, nn.Module):
             raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")
         model = made
-    model = getattr(model, "_orig_mod", model)  # torch.compile fuses hooks away: judge the eager module
+    inner = getattr(model, "_orig_mod", None)  # torch.compile fuses hooks away: judge the eager module
+    model = inner if isinstance(inner, nn.Module) else model
     if isinstance(model, torch.jit.ScriptModule):
         raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
-    _require_trainable(model)
+    require_trainable(model)
     return model
-
-
-def _require_trainable(model: nn.Module) -> None:
-    name, parameters = type(model).__name__, list(model.parameters())
-    if not parameters:
-        raise MeasurementError(f"{name} has no parameters: there is no gradient to measure")
-    if not any(parameter.requires_grad for parameter in parameters):
-        raise MeasurementError(f"every parameter of {name} is frozen: set requires_grad on what should train")
 
 
 def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:

@@ -21,6 +21,7 @@ from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.probe import ParameterPass, unit_dimensions
+from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.summary import Weight
 from pytest_gradhealth.measure.sharding.ranks import placed
 from pytest_gradhealth.measure.torch_private import place_of_shard
@@ -60,7 +61,7 @@ def shares(model: nn.Module, gradients: Mapping[str, Tensor], *, histograms: boo
         gradients: those that the optimiser is given, by name.
         histograms: count the elements of the gradients.
     """
-    dimensions = unit_dimensions(model)
+    dimensions = unit_dimensions(modules_of(model))
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}
     return {name: _share(p, gradients.get(name), dimensions.get(name), histograms) for name, p in trainable.items()}
 

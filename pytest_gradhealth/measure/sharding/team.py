@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.passes.paths import Upstream
 from pytest_gradhealth.measure.passes.probe import Pass
 from pytest_gradhealth.measure.passes.summary import Weight, whole_loss_graph
 from pytest_gradhealth.measure.sharding.ranks import Ranks, ranks_of, wrapper_of
@@ -162,7 +163,7 @@ class Team:
             modules=whole_modules(groups),
             parameters=whole_gradients(held),
             loss=whole_loss(everyone),
-            upstream={} if self._gathering else everyone[0].upstream,
+            upstream=Upstream() if self._gathering else everyone[0].upstream,
             objective=whole_loss_graph([one.objective for one in everyone if one.objective]),
         )
 

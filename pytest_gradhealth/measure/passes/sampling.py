@@ -1,0 +1,167 @@
+"""Forward statistics of many tensors at a time, each from a sample of its elements.
+
+A model has hundreds of outputs, and most say that nothing is odd: then a sample is enough, and tensors of one shape
+share each operation. Where something is odd, the same numbers are taken of all elements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pytest_gradhealth.measure.passes import statistics
+
+__all__ = ["SAMPLED", "Samples"]
+
+SAMPLED = 1 << 13
+"""Elements of a tensor that its forward statistics are taken from."""
+WAITING = 1 << 18
+"""Elements of samples that wait for others of their shape, at most: a megabyte."""
+KEPT = 1 << 14
+"""Elements up to which a whole tensor waits too."""
+
+Numbers = dict[str, float]
+Describe = Callable[[Tensor], dict[str, Tensor]]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Samples of one shape, and the numbers that are to be known of each."""
+
+    describe: Describe
+    samples: list[Tensor] = field(default_factory=list)
+    numbers: list[Numbers] = field(default_factory=list)
+
+
+class Samples:
+    """Takes samples of tensors as they are now; what is told of them is known after ``collect``.
+
+    Args:
+        limit: elements of a tensor that are looked at; None: all.
+    """
+
+    def __init__(self, limit: int | None = SAMPLED) -> None:
+        self._limit = limit
+        self.left_out = False
+        """Whether there were more elements than the limit."""
+        self._groups: dict[tuple[object, ...], _Group] = {}
+        self._described: list[tuple[list[Numbers], dict[str, Tensor]]] = []
+
+    def add(self, tensor: Tensor, kind: str = "") -> Numbers:
+        """Describe a tensor that a module of some kind returned: :func:`statistics.describe`."""
+        sequence = statistics.count_positions(tensor) > 0
+        values = statistics.real_values(tensor)
+        whole_rows = kind == "Softmax"
+        numbers: Numbers = {}
+        sample = self._sample(values, sequence)
+        key = (kind if statistics.has_slope(kind) else "", sequence, sample.shape, sample.dtype, sample.device)
+        described = partial(statistics.describe, kind="" if whole_rows else kind, sequence=sequence)
+        self._put(key, sample, numbers, described)
+        if whole_rows and values.ndim:
+            rows = self._rows(values)
+            self._put(("rows", rows.shape, rows.dtype, rows.device), rows, numbers, partial(_saturation, kind))
+        return numbers
+
+    def add_gradient(self, gradient: Tensor) -> Numbers:
+        """The L2 norms ``first`` and ``last`` of the gradient of a sequence, at the quarters of its positions."""
+        numbers: Numbers = {}
+        sample = self._sample(statistics.real_values(gradient), sequence=True)
+        self._put(("gradient", sample.shape, sample.dtype, sample.device), sample, numbers, _ends)
+        return numbers
+
+    def collect(self) -> None:
+        """Fill in all numbers, in one transfer from each device."""
+        for group in self._groups.values():
+            self._describe(group)
+        self._groups.clear()
+        for device in {_device(described) for _, described in self._described}:
+            here = [entry for entry in self._described if _device(entry[1]) == device]
+            columns = [_column(values) for _, described in here for values in described.values()]
+            told = iter(torch.cat(columns).tolist() if columns else [])
+            for numbers, described in here:
+                for name in described:
+                    for one in numbers:
+                        one[name] = next(told)
+        self._described.clear()
+
+    def _sample(self, values: Tensor, sequence: bool) -> Tensor:
+        """Every k-th element of each sample; k is odd, so that it comes to all places of an image."""
+        limit = self._limit
+        if limit is None or values.numel() <= limit:
+            return values
+        self.left_out = True
+        if values.ndim == 1:
+            return values[:: _step(len(values), limit)]
+        rows = values[:: _step(len(values), limit)]
+        limit = limit // len(rows)
+        if sequence:
+            rows = rows[:, :: _step(rows.shape[1], limit)]
+            return rows[:, :, :: _step(rows.shape[2], max(limit // rows.shape[1], 1))]
+        if not rows[0].is_contiguous():
+            return _thinned(rows, limit)
+        flat = (
+            rows.flatten(1)
+            if rows.is_contiguous()
+            else rows.as_strided((len(rows), rows[0].numel()), (rows.stride(0), 1))
+        )
+        return flat[:, :: _step(flat.shape[1], limit)]
+
+    def _rows(self, values: Tensor) -> Tensor:
+        """Distributions of a softmax over the last dimension, each whole."""
+        rows = values.reshape(-1, values.shape[-1])
+        return rows if self._limit is None else rows[:: _step(len(rows), max(self._limit // values.shape[-1], 1))]
+
+    def _put(self, key: tuple[object, ...], sample: Tensor, numbers: Numbers, describe: Describe) -> None:
+        if sample.numel() > KEPT:
+            self._described.append(([numbers], describe(sample[None])))
+            return
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(describe)
+        group.samples.append(sample.clone(memory_format=torch.contiguous_format))
+        group.numbers.append(numbers)
+        if len(group.samples) * sample.numel() >= WAITING:
+            self._describe(self._groups.pop(key))
+
+    def _describe(self, group: _Group) -> None:
+        self._described.append((group.numbers, group.describe(torch.stack(group.samples))))
+
+
+def _step(length: int, limit: int) -> int:
+    """The least odd number that leaves no more than the limit."""
+    step = -(-length // limit)
+    return step if step == 1 else step | 1
+
+
+def _thinned(values: Tensor, limit: int) -> Tensor:
+    """At most ``limit`` elements of each sample, from tensors that lie in any order."""
+    while math.prod(values.shape[1:]) > limit:
+        longest = max(range(1, values.ndim), key=lambda dim: values.shape[dim])
+        step = -(-math.prod(values.shape[1:]) // limit)
+        kept = max(values.shape[longest] // step, values.shape[longest] // 8, 1)
+        index = [slice(None)] * values.ndim
+        index[longest] = slice(None, None, _step(values.shape[longest], kept))
+        values = values[tuple(index)]
+    return values
+
+
+def _ends(gradients: Tensor) -> dict[str, Tensor]:
+    first, last = statistics.quarters(gradients)
+    return {"first": first, "last": last}
+
+
+def _saturation(kind: str, rows: Tensor) -> dict[str, Tensor]:
+    return {"flat": statistics.saturation(kind, rows)}
+
+
+def _device(described: dict[str, Tensor]) -> torch.device:
+    return next(iter(described.values())).device
+
+
+def _column(values: Tensor) -> Tensor:
+    return values.to(statistics.wide(values))

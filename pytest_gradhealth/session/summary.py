@@ -1,0 +1,76 @@
+"""What a maintainer is told of a whole suite: at its head how it is watched, at its end what to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_gradhealth.errors import counted
+from pytest_gradhealth.session import options
+from pytest_gradhealth.settings import Settings
+
+__all__ = ["closing", "header", "unmeasured"]
+
+LONGEST = 100
+"""Characters of a reason that are shown."""
+UNSEEN = "through no module that was called in the test itself"
+
+
+def header(config: pytest.Config, settings: Settings) -> str:
+    """Version, device and mode, as in ``gradhealth: 1.2.0, device auto, every test is watched and may fail``."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("pytest-gradhealth")
+    except PackageNotFoundError:
+        found = "not installed"
+    modes = {
+        "": "mode: marked tests and the fixture",
+        "fail": "mode: fail (every test is watched)",
+        "report": "mode: report (every test is watched, none fails)",
+    }
+    return f"gradhealth: {found}, device: {settings.device}, {modes[options.mode(config)]}"
+
+
+def closing(checks: Sequence[Mapping[str, Any]]) -> str:
+    """One line about everything measured, from plain data: decoding every record would take longer than to say this."""
+    layers = sum(len(check["record"].get("layers", ())) for check in checks)
+    judged = [check for check in checks if check.get("judged", True)]
+    sick = sum(bool(check.get("findings")) for check in judged)
+    measured = f"gradhealth: {counted(len(checks), 'model')} measured, {counted(layers, 'layer')}"
+    if not judged:
+        return f"{measured}, none judged"
+    health = f"{sick} sick{_kinds(judged)}" if sick else "all healthy"
+    return f"{measured}, {health}{f' of {len(judged)} judged' if len(judged) < len(checks) else ''}"
+
+
+def _kinds(checks: Iterable[Mapping[str, Any]]) -> str:
+    """How many models each kind was found in, the most frequent first."""
+    found = Counter(kind for check in checks for kind in {f["kind"] for f in check.get("findings", ())})
+    return f" ({', '.join(f'{kind} {number}' for kind, number in found.most_common())})"
+
+
+def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """How much of a suite was watched, and which tests called backward without being measured, by reason."""
+    trained = sum(bool(found["models"]) for found in seen.values())
+    yield f"gradhealth: {counted(len(seen), 'test')} watched, of which {trained} trained a model that was measured"
+    reasons: dict[str, list[str]] = {}
+    for test, found in sorted(seen.items()):
+        if found["backwards"] and not found["models"]:
+            reasons.setdefault(_reason(found), []).append(test)
+    missed = sum(map(len, reasons.values()))
+    if missed:
+        was = "was" if missed == 1 else "were"
+        yield f"gradhealth: {counted(missed, 'test')} called backward and {was} not measured:"
+    for reason, tests in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
+        yield f"  {len(tests)}: {reason} (as {tests[0]})"
+
+
+def _reason(found: Mapping[str, Any]) -> str:
+    """The first thing that went wrong, without the model's name."""
+    text = str(found["problems"][0]) if found["problems"] else UNSEEN
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
