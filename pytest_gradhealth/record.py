@@ -450,6 +450,13 @@ class GradientRecord(_Plain):
     optimisers: tuple[OptimiserUse, ...] = ()
     """Optimisers that made a step in a test that trains, and hold parameters of this model, or of none that was
     called."""
+    toy_loss: str = ""
+    """How the loss of such a test was made of the outputs alone: ``sum`` of them (or mean), or ``element``, one number
+    taken out of them; empty: by more than that."""
+    step_function: str = ""
+    """A function of slope zero that such a loss was computed through, as in ``round``; empty: none is known."""
+    random: bool = False
+    """Whether random numbers were drawn in such a pass."""
     detached_loss: bool = False
     """Whether a backward of such a test began at a loss without a graph, as after ``requires_grad_(True)`` on it."""
     operations: tuple[Operation, ...] = ()
