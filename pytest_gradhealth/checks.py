@@ -69,7 +69,10 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
             return method(*args, **kwargs)
         except (ConfigurationError, GradientHealthError, MeasurementError) as error:
             problem = error
-        raise problem.with_traceback(None)
+        try:
+            raise problem.with_traceback(None)
+        finally:
+            del problem  # the error holds this frame, and the frame must not hold the error: both keep the model alive
 
     return call
 
@@ -269,15 +272,16 @@ class GradHealth:
         loss: Callable[..., Any] | None,
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
+        from pytest_gradhealth.measure.passes.interrupts import delivered
         from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
+        from pytest_gradhealth.measure.runs.generators import held_by, isolated_rng
         from pytest_gradhealth.measure.runs.runner import Runner
-        from pytest_gradhealth.measure.runs.state import isolated_rng
 
         require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
-        with isolated_rng(settings.seed):  # shuffling and augmentation draw numbers too
-            taken = as_batches(batches, settings.max_batches, loss)
+        with isolated_rng(settings.seed, *held_by(batches)):  # shuffling and augmentation draw numbers too
+            taken = delivered(as_batches, batches, settings.max_batches, loss)
         note = assumption(batches, loss)
         return [
             Runner(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from types import CodeType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.fx
@@ -31,10 +31,15 @@ __all__ = [
     "is_unwritten",
     "is_wrapped",
     "place_of_shard",
+    "set_version",
     "unseen",
     "unwrapped",
     "why_nothing_can_be_watched",
+    "without_graph",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NAMES: list[str] = []
 """Every name that is looked up; of several for one thing, the newest torch's."""
@@ -70,6 +75,8 @@ _key: Callable[[str], Any] = _private(str, "_C._dispatch_key_parse")
 _lazy_clone: Callable[[Tensor], Tensor] | None = _private(None, "_lazy_clone")
 _owners: Callable[[int], int] | None = _private(None, "_C._storage_Use_Count")
 _is_lazy: Callable[[Tensor], bool] | None = _private(None, "_C._is_cow_tensor")
+_set_versions: Callable[[Any, Any], None] | None = _private(None, "_C._autograd._unsafe_set_version_counter")
+_set_grad_enabled: Callable[[bool], Any] = _private(torch.set_grad_enabled, "_C._set_grad_enabled")
 _frames: Any = _private(None, "_C._dynamo.eval_frame")
 _private(None, "nn.Module._compiled_call_impl")
 
@@ -183,6 +190,29 @@ def copy_on_write(tensor: Tensor) -> Tensor | None:
 def is_unwritten(tensor: Tensor) -> bool:
     """Whether nothing has written to a tensor since :func:`copy_on_write`."""
     return _is_lazy is not None and bool(_is_lazy(tensor))
+
+
+def without_graph(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function as under ``torch.no_grad()``, whose exit is a function that a signal can keep from running."""
+    before = torch.is_grad_enabled()
+    _set_grad_enabled(False)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _set_grad_enabled(before)
+
+
+def set_version(tensor: Tensor, version: int) -> None:
+    """Count a tensor's writes from ``version`` on: what it holds is again what it held then.
+
+    A graph that was built before can be sent back only while its tensors are at the version that it saw.
+    """
+    if _set_versions is None:
+        return
+    try:
+        _set_versions((tensor,), (version,))
+    except TypeError:  # before torch 2.7 one tensor at a time
+        _set_versions(tensor, version)
 
 
 def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:
