@@ -129,6 +129,20 @@ class Watch:
             if entry.problem:
                 yield f"{entry.name}: {entry.problem}"
 
+    def why_unmeasured(self) -> str:
+        """Why nothing was measured although a backward ran; empty: no model was called that could have been."""
+        if self._detached_loss:
+            return (
+                "nothing was measured: the loss that backward began with has no graph, as after requires_grad_(True), "
+                "so that no parameter receives a gradient"
+            )
+        if self._entries:
+            return (
+                "nothing was measured: no parameter of the models that were called received a gradient; inputs alone "
+                "were differentiated, or the loss does not depend on what they return"
+            )
+        return ""
+
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
         """A module is called from outside any other. None: nothing of this call is measured."""
         if not _is_trained(module):
