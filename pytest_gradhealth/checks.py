@@ -21,6 +21,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
+from pytest_gradhealth.on_ranks import OnRanks
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
@@ -77,7 +78,7 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-class GradHealth:
+class GradHealth(OnRanks):
     """Measures and judges models."""
 
     def __init__(
@@ -324,7 +325,7 @@ class GradHealth:
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
     ) -> dict[str, Any]:
         """What experiments on copies add to the verdict, which they never change."""
-        if self._explore is None:
+        if self._explore is None or rehearsal.is_shared:
             return {}
         check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
         return self._explore(check, rehearsal, settings, self._hook, self._progress)

@@ -106,6 +106,11 @@ class Runner:
         """``step(model, batch)`` returns the loss."""
         return self._step
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes train the model together with this one."""
+        return self._team is not None
+
     def measure(self, seed: int | None = None, *, thorough: bool = False) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
