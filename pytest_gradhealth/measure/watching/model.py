@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError, RankLostError
@@ -26,7 +25,7 @@ from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names
 from pytest_gradhealth.measure.sharding.team import Team, team_of
-from pytest_gradhealth.measure.torch_private import is_compiled, unseen
+from pytest_gradhealth.measure.torch_private import is_compiled, unseen, without_graph
 from pytest_gradhealth.measure.watching.chance import random_state
 from pytest_gradhealth.measure.watching.keras import as_torch
 from pytest_gradhealth.measure.watching.late_gradients import LateGradients
@@ -42,6 +41,7 @@ COMPILED = (
     "compiled: layers stand in the order in which the model lists them, and what happens between them inside the "
     "compiled graph was not observed"
 )
+OWN_CALL = "its modules have a __call__ of their own: only what their parameters receive was judged"
 WHOLE = ("",)
 
 Records = dict[tuple[str, ...], GradientRecord]
@@ -72,6 +72,8 @@ class Watched:
         self._samples: int | None = None
         self._untouched: GradientRecord | None = None
         self._drawn: bytes = b""
+        self.has_own_call = False
+        """Whether its modules are called past the ``__call__`` of ``nn.Module``, with things that are no tensors."""
 
     @property
     def model(self) -> nn.Module | None:
@@ -200,8 +202,9 @@ class Watched:
         if model is None or probe is None or (probe.problem and self._team is None):
             return
         try:
-            with unseen(), torch.no_grad():
-                record = self._record(as_torch(model), partial(_seen, probe, loss, objective), scale)
+            with unseen():
+                seen = partial(_seen, probe, loss, objective)
+                record = without_graph(self._record, as_torch(model), seen, scale)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
             self._look_for_unregistered(model)
@@ -234,7 +237,9 @@ class Watched:
         if probe.compiled:
             layers = tuple(replace(layer, order=order) for order, layer in enumerate(record))
             record = replace(record, layers=layers, notes=(*record.notes, COMPILED))
-        if probe.offers_more(self._roots):
+        if self.has_own_call:
+            record = _without_signals(record, offers_more=probe.offers_more(self._roots))
+        elif probe.offers_more(self._roots):
             record = _without_unused(record)
         paths = probe.paths
         record = replace(
@@ -283,6 +288,12 @@ def _is_in(name: str, roots: tuple[str, ...] | dict[str, bool]) -> bool:
 def _has_overflowed(record: GradientRecord) -> bool:
     loss = record.loss
     return (loss is None or math.isfinite(loss)) and any(layer.nan or layer.inf for layer in record)
+
+
+def _without_signals(record: GradientRecord, *, offers_more: bool) -> GradientRecord:
+    """What parameters receive, and not what goes from module to module: that is no tensor, or not all of it."""
+    kept = tuple(layer for layer in record if layer.arrived or not offers_more)
+    return replace(record, layers=kept, signals=(), notes=(*record.notes, OWN_CALL))
 
 
 def _without_unused(record: GradientRecord) -> GradientRecord:

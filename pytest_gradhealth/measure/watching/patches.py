@@ -23,11 +23,13 @@ from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 from pytest_gradhealth.errors import WatchingUnavailable
 from pytest_gradhealth.measure import torch_private
 from pytest_gradhealth.measure.losses import graph
-from pytest_gradhealth.measure.passes.pause import is_paused, paused
-from pytest_gradhealth.measure.torch_private import counts_operations, unseen
+from pytest_gradhealth.measure.passes.interrupts import uninterrupted
+from pytest_gradhealth.measure.passes.pause import aside, is_paused
+from pytest_gradhealth.measure.torch_private import counts_operations, unseen, without_graph
 from pytest_gradhealth.measure.watching.callers import owner_of, runs_forward, unwrapped
 from pytest_gradhealth.measure.watching.model import Watched
 from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
+from pytest_gradhealth.measure.watching.own_calls import OwnCalls
 from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
@@ -85,19 +87,32 @@ class Watch:
         problem = torch_private.why_nothing_can_be_watched()
         if problem:
             raise WatchingUnavailable(problem)
-        if not _active:
-            _patch()
-        _active.append(self)
+        try:
+            with uninterrupted():
+                if not _active:
+                    _patch()
+                _active.append(self)
+        except BaseException:  # a signal that waited
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _active.remove(self)
-        if not _active:
-            _unpatch()
-        for entry in self._entries:
-            entry.close()
+        try:
+            self._close()
+        finally:
+            self._close()  # a signal may raise before the first has begun
+
+    def _close(self) -> None:
+        with uninterrupted():
+            if self in _active:
+                _active.remove(self)
+            if not _active:
+                _unpatch()
+            for entry in self._entries:
+                entry.close()
 
     def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
         """For each model that received gradients, in order of first use, the records of its measured passes."""
@@ -114,12 +129,28 @@ class Watch:
             if entry.problem:
                 yield f"{entry.name}: {entry.problem}"
 
+    def why_unmeasured(self) -> str:
+        """Why nothing was measured although a backward ran; empty: no model was called that could have been."""
+        if self._detached_loss:
+            return (
+                "nothing was measured: the loss that backward began with has no graph, as after requires_grad_(True), "
+                "so that no parameter receives a gradient"
+            )
+        if self._entries:
+            return (
+                "nothing was measured: no parameter of the models that were called received a gradient; inputs alone "
+                "were differentiated, or the loss does not depend on what they return"
+            )
+        return ""
+
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
         """A module is called from outside any other. None: nothing of this call is measured."""
         if not _is_trained(module):
             return None
         model = unwrapped(module)
         entry = self._by_module.get(model) or self._found(model)
+        if entry is not None and _own_calls.covers(model):
+            entry.has_own_call = True
         return entry.forward_begins(module, model, args, kwargs) if entry else None
 
     def could_not_begin(self, module: nn.Module, error: Exception) -> None:
@@ -151,8 +182,8 @@ class Watch:
         if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
             self._detached_loss = True
         if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
-            with paused(), suppress(Exception):  # a test's graph may hold anything
-                self._objective = graph.read(loss)
+            with suppress(Exception):  # a test's graph may hold anything
+                self._objective = aside(graph.read, loss)
 
     def backward_done(self, outputs: tuple[Any, ...]) -> None:
         """Measure the passes that a backward went through."""
@@ -181,8 +212,8 @@ class Watch:
         if counts_operations():
             return
         try:
-            with unseen(), torch.no_grad():
-                action()
+            with unseen():
+                without_graph(action)
         except Exception as error:
             self._unseen[f"{type(optimiser).__name__}: {describe_error(error)}"] = None
 
@@ -208,22 +239,29 @@ def _loss_of(outputs: tuple[Any, ...]) -> Tensor | None:
 def _called(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
     """Stands in for ``nn.Module.__call__``."""
     __tracebackhide__ = True
+    return _called_by(_module_call, module, args, kwargs)
+
+
+def _called_by(call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    __tracebackhide__ = True
     if torch.compiler.is_compiling():
-        return _module_call(module, *args, **kwargs)
+        return call(module, *args, **kwargs)
     if not _here.inside:
-        return _called_from_outside(module, args, kwargs)
-    output = _module_call(module, *args, **kwargs)
+        return _called_from_outside(call, module, args, kwargs)
+    output = call(module, *args, **kwargs)
     if _here.outer is not None:
         _here.outer.inner_returned(module, args, kwargs, output)
     return output
 
 
-def _called_from_outside(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _called_from_outside(
+    call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     __tracebackhide__ = True
     outer = _begun(module, args, kwargs)
     _here.inside, _here.outer = True, outer
     try:
-        output = _module_call(module, *args, **kwargs)
+        output = call(module, *args, **kwargs)
     finally:
         _here.inside, _here.outer = False, None
     if outer is not None:
@@ -300,6 +338,7 @@ _PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (torch.autograd, torch_private.ENGINE, _ran_backward),
     (torch.amp.GradScaler, "scale", _scaled),
 )
+_own_calls = OwnCalls(_called_by)
 _handles: list[RemovableHandle] = []
 _module_call: Callable[..., Any] = nn.Module.__call__
 _engine_run: Callable[..., Any] = getattr(torch.autograd, torch_private.ENGINE, lambda *args, **kwargs: None)
@@ -317,6 +356,7 @@ def _patch() -> None:
     )
     for owner, name, ours in _PATCHES:
         setattr(owner, name, ours)
+    _own_calls.wrap()
     _handles[:] = register_optimizer_step_pre_hook(_stepping), register_optimizer_step_post_hook(_stepped)
 
 
@@ -325,12 +365,22 @@ def _unpatch() -> None:
     for (owner, name, ours), original in zip(_PATCHES, (_module_call, _engine_run, _scale), strict=True):
         if getattr(owner, name) is ours:
             setattr(owner, name, original)
+    _own_calls.unwrap()
     for handle in _handles:
         handle.remove()
     _handles.clear()
 
 
-_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _unheard, _scaled, _stepping, _stepped)
+_WRAPPERS: tuple[Any, ...] = (
+    _called,
+    _called_by,
+    _called_from_outside,
+    _ran_backward,
+    _unheard,
+    _scaled,
+    _stepping,
+    _stepped,
+)
 _OURS: tuple[Any, ...] = (
     _begun,
     OuterCall.inner_returned,
