@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
-__all__ = ["is_paused", "paused"]
+__all__ = ["aside", "is_paused", "paused"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _Here(threading.local):
@@ -22,6 +26,15 @@ def paused() -> Iterator[None]:
     before, _here.paused = _here.paused, True
     try:
         yield
+    finally:
+        _here.paused = before
+
+
+def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in such a context; a signal that raises at any moment cannot leave it open."""
+    before, _here.paused = _here.paused, True
+    try:
+        return function(*args, **kwargs)
     finally:
         _here.paused = before
 
