@@ -71,3 +71,32 @@ def test_a_loss_that_is_no_number_in_a_pass_between() -> None:
     check = watched(run)
     assert [finding.kind for finding in check.findings] == ["non-finite"]
     assert check.record.steps == 1
+
+
+class OwnCall(nn.Module):
+    """As GPyTorch's modules are called: past the ``__call__`` of ``nn.Module``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.used).sum(1)
+
+
+class Derived(OwnCall):
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x)
+
+
+@pytest.mark.parametrize("kind", [OwnCall, Derived])
+def test_a_model_with_a_call_of_its_own(kind: type[OwnCall]) -> None:
+    before = OwnCall.__call__
+    check = watched(lambda: (kind()(torch.randn(8, 3)) - 1).square().mean().backward())
+    (finding,) = check.findings
+    assert finding.kind == "missing"
+    assert "unused" in finding.message
+    assert OwnCall.__call__ is before

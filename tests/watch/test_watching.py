@@ -411,3 +411,21 @@ def test_by_hand():
 def test_without_the_plugin_in_use_there_is_no_head_line(project: pytest.Pytester) -> None:
     project.makepyfile("def test_it(): pass")
     assert "gradhealth:" not in project.runpytest().stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            "loss = net()(torch.randn(2, 16)).argmax(1).float().mean().requires_grad_(True); loss.backward()",
+            "has no graph",
+        ),
+        ("x = torch.randn(2, 16).requires_grad_(); torch.autograd.grad(net()(x).sum(), x)", "inputs alone"),
+        ("torch.randn(2).requires_grad_().square().sum().backward()", "through no module that was called"),
+    ],
+)
+def test_a_marked_test_is_told_why_nothing_was_measured(project: pytest.Pytester, lines: str, reason: str) -> None:
+    project.makepyfile(HEAD + f"@pytest.mark.gradhealth\ndef test_it(): {lines}")
+    result = project.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{reason}*"])
