@@ -12,6 +12,7 @@ __all__ = [
     "FADING",
     "FAINT",
     "MISSING",
+    "MIXED",
     "NON_FINITE",
     "OBJECTIVE",
     "OPTIMISER",
@@ -20,11 +21,15 @@ __all__ = [
     "STEEP",
     "SYMMETRIC",
     "UNREGISTERED",
+    "UNSCALED",
     "VANISHING",
+    "WRONG_BACKWARD",
 ]
 
 FADING, STEEP = "fading", "steep"
-LEADING = frozenset({"vanishing-over-time", "closed-recurrent-gate", "single-class"})
+LEADING = frozenset(
+    {"clamped-probabilities", "closed-recurrent-gate", "single-class", "unscaled-input", "vanishing-over-time"}
+)
 """Rules that explain every gradient that fades, dies or is the same."""
 
 NON_FINITE = Family("non-finite", 10, STEEP)
@@ -35,9 +40,12 @@ SYMMETRIC = Family("symmetric", 30, FADING, LEADING)
 DEAD = Family("dead", 40, FADING, LEADING | {"symmetric"})
 VANISHING = Family("vanishing", 50, FADING, LEADING | {"symmetric", "dead"})
 COLLAPSE = Family("collapse", 60, FADING, LEADING | {"symmetric", "dead", "vanishing"})
-EXPLODING = Family("exploding", 70, STEEP)
-SATURATED = Family("saturated", 75, STEEP, frozenset({"exploding"}))
+EXPLODING = Family("exploding", 70, STEEP, frozenset({"unscaled-input"}))
+SATURATED = Family("saturated", 75, STEEP, frozenset({"exploding", "unscaled-input"}))
 FAINT = Family("faint", 80, FADING, LEADING | {"symmetric", "dead", "vanishing", "collapse"})
 OBJECTIVE = Family("objective", 90)
 OWN = Family("own-limit", 95)
 DRIFT = Family("drift", 98)
+MIXED = Family("mixed", 27)
+WRONG_BACKWARD = Family("wrong-backward", 28)
+UNSCALED = Family("unscaled", 92)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_gradhealth.judge.families import DEAD, NON_FINITE
+from pytest_gradhealth.judge.families import COLLAPSE, DEAD, FAINT, NON_FINITE, VANISHING
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.registry import entries, group_of
 from pytest_gradhealth.judge.rule import Rule
@@ -12,6 +12,9 @@ from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord
 
 __all__ = ["is_open", "judge"]
+
+ONLY_OF_SAMPLES = (VANISHING, COLLAPSE, FAINT)
+"""Families that say nothing where there is nothing to tell samples apart by."""
 
 
 def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
@@ -42,6 +45,8 @@ def _found(view: View) -> Iterator[Finding]:
     known: set[str] = set()
     for rule, find in entries():
         if find is None or NON_FINITE.name in known or not rule.follows.isdisjoint(known):
+            continue
+        if view.targets_are_constant and rule.family in ONLY_OF_SAMPLES:
             continue
         if (view.silencing and not rule.when_silenced) or not view.limits.asks(rule.code):
             continue

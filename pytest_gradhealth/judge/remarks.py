@@ -38,6 +38,8 @@ def _memory(signal: Signal) -> str:
 
 
 def _sameness(view: View) -> Iterator[str]:
+    if view.targets_are_constant:
+        yield "all targets are the same: the last bias learns them alone. What fades was not judged"
     if not view.samples_differ and (view.record.samples or 0) > 1:
         yield "all samples of the batch are equal: whether the model tells samples apart is not judged"
     if not view.tokens_differ:

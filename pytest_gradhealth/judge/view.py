@@ -30,6 +30,8 @@ BOUNDED = frozenset({"Tanh", "Hardtanh", "Softsign"})
 """Activations that carry the signal. A sigmoid is a gate as often, and may stand open or shut."""
 EXACT = 1e-4
 """Relative distance within which the gradient at the output is that of a plain sum or mean."""
+SEVERAL_SAMPLES = 4
+"""Samples from which it is no chance that all targets are the same."""
 BACK = 2
 """The back holds at least so many modules: the last one alone may be a constant by design (a bias, a scale)."""
 
@@ -180,6 +182,12 @@ class View:
             return False
         root = math.sqrt(output.size)
         return any(math.isclose(output.gradient, size, rel_tol=EXACT) for size in (root, 1 / root))
+
+    @property
+    def targets_are_constant(self) -> bool:
+        """Whether every sample has the same target: the last bias alone learns it, and what fades teaches nothing."""
+        graph = self.record.loss_graph
+        return graph is not None and graph.constant_targets and (self.record.samples or 0) >= SEVERAL_SAMPLES
 
     @cached_property
     def samples_differ(self) -> bool:

@@ -34,6 +34,8 @@ SATURATED = 0.5
 """Share of flat outputs from which saturation is a cause."""
 LARGE = 50
 """Largest input from which the input is too large."""
+UNEVEN = 100
+"""Size of the largest feature over the median feature's from which it drowns the others."""
 INITIALISE = "use He initialisation (ReLU) or Xavier (tanh)"
 SKIP = "add a normalisation or skip connections"
 REVIVE = "use LeakyReLU or GELU, start biases at 0, or lower the learning rate"
@@ -121,7 +123,7 @@ def dead_end(view: View, culprit: str) -> Explanation:
         case Operation() as operation:
             return _flat_operation(operation)
         case Signal() as signal:
-            return _all_zeros(signal)
+            return _all_zeros(view, signal)
         case LayerGradient(zero_weights=(_, *_)) as following:
             cause = f"the weights of {following.name!r} behind it are all zero and stay zero"
             return Explanation(
@@ -130,11 +132,13 @@ def dead_end(view: View, culprit: str) -> Explanation:
         case LayerGradient() as following:
             cause = f"the input of {following.name!r} behind it is all zeros"
             return Explanation(cause=cause, remedy="check the activation, mask or factor between the two")
+    if too_large := unscaled(view):
+        return too_large
     cause = "something between it and the loss has slope zero: a saturated activation, a clamp, a mask or a factor of 0"
     return Explanation(cause=cause, remedy="check what is applied to its output")
 
 
-def _all_zeros(signal: Signal) -> Explanation:
+def _all_zeros(view: View, signal: Signal) -> Explanation:
     """A module that returns nothing but zeros."""
     if signal.kind == "Dropout":
         return Explanation(cause=f"{signal.name!r} drops everything", remedy="lower its probability p")
@@ -144,6 +148,8 @@ def _all_zeros(signal: Signal) -> Explanation:
     if "Embedding" in signal.kind:
         cause = f"{signal.name!r} ({signal.kind}) returns only zeros: all indices are padding, or its rows are zero"
         return Explanation(cause=cause, remedy="check the indices, padding_idx, and how the rows are initialised")
+    if too_large := unscaled(view):
+        return too_large
     cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
     return Explanation(cause=cause, remedy=REVIVE)
 
@@ -175,12 +181,20 @@ def growing(view: View, stretch: Sequence[str]) -> Explanation:
 
 
 def unscaled(view: View) -> Explanation | None:
-    """An input that is too large explains the rest; None: it is not."""
-    given = view.leaves[0].input_peak if view.leaves else 0.0
-    if given <= LARGE:
+    """An input that is too large explains the rest; None: it is not, or a normalisation comes first."""
+    if any(NORMALISES.search(signal.kind) for signal in view.leaves[:2]):
+        return None
+    for given in view.record.inputs:
+        if given.feature is not None and given.feature_scale > UNEVEN and given.high > LARGE:
+            cause = f"feature {given.feature} of the input is {given.feature_scale:.3g} times as large as the others"
+            return Explanation(
+                cause=cause, remedy="standardise each feature: subtract its mean, divide by its deviation"
+            )
+    peak = view.leaves[0].input_peak if view.leaves else 0.0
+    if peak <= LARGE:
         return None
     remedy = "scale the input to mean 0 and standard deviation 1 (or to 0..1)"
-    return Explanation(cause=f"the input has values up to {given:.0f}", remedy=remedy)
+    return Explanation(cause=f"the input has values up to {peak:.0f}", remedy=remedy)
 
 
 def unnormalised(view: View, weak: Sequence[str]) -> Explanation | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_gradhealth.judge.families import DEAD
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import REVIVE, Explanation
+from pytest_gradhealth.judge.wording import REVIVE, Explanation, unscaled
 from pytest_gradhealth.record import Finding, LayerGradient
 
 __all__ = ["RULE", "find"]
@@ -89,5 +89,7 @@ def _explanation(view: View, layer: LayerGradient) -> Explanation:
     if zeros < RARE:
         cause = "nothing behind it is zero as often: a hook, or a mask on its weights, blocks the gradient"
         return Explanation(cause=cause, remedy="check for hooks on its parameters and for what changes its weights")
+    if too_large := unscaled(view):
+        return too_large
     share = f" ({zeros:.0%} of all outputs)" if zeros else ""
     return Explanation(cause=f"{kind} behind it is zero for every sample in those units{share}", remedy=REVIVE)

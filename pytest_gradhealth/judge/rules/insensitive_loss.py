@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_gradhealth.judge.families import FAINT
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, saturated_modules
+from pytest_gradhealth.judge.wording import Explanation, saturated_modules, unscaled
 from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
@@ -85,6 +85,8 @@ def find(view: View) -> Iterator[Finding]:
 
 
 def _explanation(view: View) -> Explanation:
+    if too_large := unscaled(view):
+        return too_large
     flat = saturated_modules(view)
     if flat:
         cause = f"{flat[-1].name!r} ({flat[-1].kind}) is saturated"

@@ -19,12 +19,12 @@ RULE = Rule(
     summary="An activation bounds the outputs, and the targets lie beyond its range.",
     family=OBJECTIVE,
     when_silenced=True,
+    also_follows=frozenset({"activation-before-loss", "scores-as-log-probabilities"}),
     theory="""\
-Behind a tanh, sigmoid, softmax or hardtanh at the end of the model, the least loss of any output in its range is
-compared with that of the best constant. Where it is above 80 % of it, there is next to nothing to learn: a sigmoid
-in front of a loss that applies its own, for rare positives; a tanh for targets ten times as large. Targets of a
-regression up to three times as large as the largest output are left alone, since tests make them up from random
-numbers ([LeCun et al., 1998](https://doi.org/10.1007/3-540-49430-8_2), section 4.5, on choosing targets).""",
+Behind a ReLU, tanh, sigmoid, softmax or hardtanh at the end of the model, the least loss of any output in its range is
+compared with that of the best constant. Where more than 40 % of it stays, the targets lie beyond the range: half of
+them are negative behind a sigmoid or a ReLU, or they are ten times as large as a tanh can get
+([LeCun et al., 1998](https://doi.org/10.1007/3-540-49430-8_2), section 4.5, on choosing targets).""",
     remedies=("Remove the activation (a cross entropy applies its own), or scale the targets into its range.",),
     sick="""\
 model = lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh())
@@ -38,8 +38,8 @@ loss = F.mse_loss
 """,
 )
 
-OUT_OF_REACH = 0.8
-"""Share of the best constant's loss from which what is left is not worth learning."""
+OUT_OF_REACH = 0.4
+"""Share of the best constant's loss that stays: normal noise in place of targets leaves 0.15 behind a tanh."""
 
 
 def find(view: View) -> Iterator[Finding]:

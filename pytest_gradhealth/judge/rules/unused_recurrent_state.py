@@ -60,6 +60,10 @@ FEW = 3
 """Calls from which they are steps: the first of two may have been a look at what comes out."""
 
 
+FEW = 3
+"""Calls from which they are steps: of two the first may have been a look at what comes out."""
+
+
 def find(view: View) -> Iterator[Finding]:
     """Recurrent layers called several times whose recurrent weights have a gradient of zero."""
     for layer in view.trained:
