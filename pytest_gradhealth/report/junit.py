@@ -15,7 +15,7 @@ def properties(check: Check) -> list[tuple[str, str]]:
     norms = [layer.norm for layer in layers if layer.norm is not None]
     values: dict[str, object] = {
         "verdict": ("healthy" if check.healthy else "unhealthy") if check.judged else "measured",
-        "findings": ", ".join(dict.fromkeys(finding.headline for finding in check.findings)),
+        "findings": ", ".join(dict.fromkeys(finding.kind for finding in check.findings)),
         "culprit": check.findings[0].layer if check.findings else "",
         "device": record.device,
         "precision": record.precision,
