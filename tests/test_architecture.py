@@ -72,6 +72,7 @@ ALLOWED = {
     "results": {"record", "errors", "report"},
     "checks": {"record", "errors", "judge", "measure", "report", "hookspecs", "settings", "results"},
     "experiment": {"record", "errors", "judge", "measure", "report", "settings", "checks"},
+    "explain": {"judge"},
     "command": {"record", "errors", "judge", "measure", "report", "settings", "checks"},
 }
 
@@ -89,8 +90,11 @@ def test_not_even_for_its_types(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", within("report"))
-def test_reports_know_of_the_judge_only_the_drift(module: str) -> None:
-    assert {found for found in imports(module) if room(found) == "judge"} <= {"pytest_gradhealth.judge.drift"}
+def test_reports_know_of_the_judge_only_the_drift_and_what_the_rules_are(module: str) -> None:
+    assert {found for found in imports(module) if room(found) == "judge"} <= {
+        "pytest_gradhealth.judge.drift",
+        "pytest_gradhealth.judge.registry",
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)

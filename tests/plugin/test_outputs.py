@@ -139,7 +139,7 @@ def test_a_failed_test_is_in_the_report_with_its_line(pytester: pytest.Pytester)
     pytester.makepyfile(test_sick=SICK)
     pytester.runpytest("--gradhealth-json=report.json").assert_outcomes(failed=1)
     (stored,) = read_report(pytester.path / "report.json").checks
-    assert (stored.line, stored.outcome, stored.check.findings[0].kind) == (3, "failed", "vanishing")
+    assert (stored.line, stored.outcome, stored.check.findings[0].kind) == (3, "failed", "vanishing-gradient")
 
 
 def test_a_session_without_checks_still_writes_its_report(pytester: pytest.Pytester) -> None:

@@ -32,12 +32,13 @@ from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
+from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
-from pytest_gradhealth.record import GradientRecord, Operation
+from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
 
 __tracebackhide__ = True
 
@@ -68,7 +69,9 @@ class Runner:
         self._notes = notes
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
-        self._given = model
+        self._given, self._has_targets = model, loss is not None
+        self._samples: int | None = None
+        """Samples in the smallest batch that was given, where memory was too small for it."""
         self.left_out = False
         """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
@@ -115,7 +118,26 @@ class Runner:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
         Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
+        Batches that do not fit into memory are halved until they do.
         """
+        while True:
+            try:
+                return self._measured(seed, thorough)
+            except Exception as error:
+                smaller = halved(self._batches) if is_out_of_memory(error) and self._team is None else None
+                if smaller is None:
+                    raise
+            self._shrink(smaller)  # behind the error, whose traceback holds what filled the memory
+
+    def _shrink(self, smaller: Sequence[Any]) -> None:
+        """Go on with smaller batches, and say so."""
+        if self._samples is None:
+            self._samples = smallest(self._batches)
+        self._batches = smaller
+        note = f"out of memory with {self._samples} samples on {self._device}: measured with {smallest(smaller)}"
+        self._notes = (*(old for old in self._notes if not old.startswith("out of memory")), note)
+
+    def _measured(self, seed: int | None, thorough: bool) -> GradientRecord:
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
             with noted_inputs(self._model) as inputs:
                 passes = self._passes(unregistered.begin, thorough=thorough)
@@ -214,11 +236,20 @@ class Runner:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
-        told = graph.read(loss)
+        told = self._with_targets(graph.read(loss), index)
         probe.paths.follow([loss])
         self._suspect(loss) if index == 0 and self._team is None else None
         self._send_back(loss, index)
         return replace(probe.take(loss), objective=told)
+
+    def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
+        """Whether all targets are the same: a loss that is written by hand keeps none of them in its graph."""
+        batch = self._batches[index]
+        if told is None or not self._has_targets or not isinstance(batch, tuple | list):
+            return told
+        target = batch[-1]
+        alike = isinstance(target, Tensor) and len(target) > 1 and bool((target == target[:1]).all())
+        return replace(told, constant_targets=told.constant_targets or alike)
 
     def _suspect(self, loss: Tensor) -> None:
         """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
