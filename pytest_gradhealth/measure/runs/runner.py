@@ -160,8 +160,14 @@ class Runner:
 
     def _passes(self, begin: Callable[[], None] = lambda: None, *, thorough: bool = False) -> list[Pass]:
         passes = []
-        sampled = None if thorough else SAMPLED
-        with Probe(self._model, through_time=True, histograms=self._histograms, sampled=sampled) as probe:
+        probe = Probe(
+            self._model,
+            through_time=True,
+            histograms=self._histograms,
+            sampled=None if thorough else SAMPLED,
+            owns_gradients=self._team is None,  # else the ranks compare them afterwards
+        )
+        with probe:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
@@ -194,7 +200,9 @@ class Runner:
         told = graph.read(loss)
         probe.paths.follow([loss])
         self._suspect(loss) if index == 0 and self._team is None else None
+        probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
+        probe.frees_gradients = False
         return replace(probe.take(loss), objective=told)
 
     def _suspect(self, loss: Tensor) -> None:
