@@ -153,8 +153,6 @@ class _Container(NamedTuple):
     def restore(self) -> None:
         """Fill it again with what it held before."""
         original, content = self
-        if not original and not content:
-            return
         original.clear()
         if isinstance(original, list | deque):
             original.extend(content)
@@ -167,7 +165,9 @@ class _Attributes:
 
     def __init__(self, module: nn.Module) -> None:
         self._module, self._bound = module, dict(vars(module))
-        self._containers = [_Container(v, v.copy()) for v in self._bound.values() if type(v) in CONTAINERS]
+        held = [value for value in self._bound.values() if type(value) in CONTAINERS]
+        self._containers = [_Container(value, value.copy()) for value in held if value]
+        self._empty = [value for value in held if not value]
 
     def restore(self) -> None:
         attributes = vars(self._module)
@@ -176,3 +176,6 @@ class _Attributes:
         attributes.update(self._bound)
         for container in self._containers:
             container.restore()
+        for value in self._empty:
+            if value:
+                value.clear()
