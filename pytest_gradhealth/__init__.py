@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from pytest_gradhealth.errors import GradientHealthWarning as GradientHealthWarning
     from pytest_gradhealth.errors import MeasurementError as MeasurementError
     from pytest_gradhealth.errors import WatchingUnavailable as WatchingUnavailable
+    from pytest_gradhealth.experiment.laboratory import SelfTest as SelfTest
+    from pytest_gradhealth.experiment.laboratory import selftest as selftest
     from pytest_gradhealth.hookspecs import plugins as plugins
     from pytest_gradhealth.judge.limits import Limits as Limits
+    from pytest_gradhealth.record import Attempt as Attempt
     from pytest_gradhealth.record import Check as Check
     from pytest_gradhealth.record import CustomFunction as CustomFunction
     from pytest_gradhealth.record import Finding as Finding
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import LayerGradient as LayerGradient
     from pytest_gradhealth.record import LossGraph as LossGraph
     from pytest_gradhealth.record import ModelInput as ModelInput
+    from pytest_gradhealth.record import Mutant as Mutant
     from pytest_gradhealth.record import Operation as Operation
     from pytest_gradhealth.record import Signal as Signal
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "Attempt": "record",
     "Check": "record",
     "ConfigurationError": "errors",
     "CustomFunction": "record",
@@ -47,7 +52,9 @@ _HOMES = {
     "Measurement": "results",
     "MeasurementError": "errors",
     "ModelInput": "record",
+    "Mutant": "record",
     "Operation": "record",
+    "SelfTest": "experiment.laboratory",
     "Settings": "settings",
     "Signal": "record",
     "UnregisteredParameter": "record",
@@ -55,6 +62,7 @@ _HOMES = {
     "WatchingUnavailable": "errors",
     "check_gradients": "checks",
     "plugins": "hookspecs",
+    "selftest": "experiment.laboratory",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

@@ -21,7 +21,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
-from pytest_gradhealth.record import Attempt, Check, Finding, GradientRecord
+from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
 from pytest_gradhealth.settings import Settings
@@ -36,8 +36,8 @@ __tracebackhide__ = True
 
 __all__ = ["GradHealth", "check_gradients"]
 
-Explore = Callable[..., tuple[tuple["Attempt", ...], str]]
-"""Given a failed check, what it was measured with and its settings: what was tried, and what was not."""
+Explore = Callable[..., dict[str, Any]]
+"""Given a check, what it was measured with and its settings: further fields of it, found by experiments."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class GradHealth:
         """
         settings = self._with(device, seed, max_batches, limits)
         checks = [
-            self._examined(rehearsal, settings, name)
+            self.examined(rehearsal, settings, name)
             for rehearsal in self._rehearsals(settings, model, batches, loss, step)
         ]
         for check in checks:
@@ -234,7 +234,11 @@ class GradHealth:
         limits = (settings or self._settings).limits
         judged = []
         for passes in watch.passes():
-            record, findings = verdict(passes, limits)
+            try:
+                record, findings = verdict(passes, limits)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                watch.could_not_judge(passes[0].model, error)
+                continue
             judged.append((record, findings + self._own_findings(record, limits)))
         checks = []
         for record, told in told_once(judged):
@@ -291,7 +295,8 @@ class GradHealth:
             for device in devices
         ]
 
-    def _examined(self, rehearsal: Runner, settings: Settings, name: str | None) -> Check:
+    def examined(self, rehearsal: Runner, settings: Settings, name: str | None = None) -> Check:
+        """The verdict on what a runner measures; a sick model raises nothing here."""
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
@@ -307,16 +312,16 @@ class GradHealth:
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
-        explored = self._explored(record, findings, rehearsal, settings)
+        more = self._explored(record, findings, rehearsal, settings)
         self._progress("")
-        return self.conclude(record, findings, limits, name, *explored)
+        return self.conclude(record, findings, limits, name, **more)
 
     def _explored(
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
-    ) -> tuple[tuple[Attempt, ...], str]:
-        """What cures a model that failed; it never changes the verdict."""
-        if not findings or self._explore is None or not settings.try_seconds:
-            return (), ""
+    ) -> dict[str, Any]:
+        """What experiments on copies add to the verdict, which they never change."""
+        if self._explore is None:
+            return {}
         check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
         return self._explore(check, rehearsal, settings, self._hook, self._progress)
 
@@ -339,8 +344,7 @@ class GradHealth:
         findings: tuple[Finding, ...],
         limits: Limits,
         name: str | None,
-        tried: tuple[Attempt, ...] = (),
-        untried: str = "",
+        **more: Any,
     ) -> Check:
         """Make a check of a judged record, with what extensions add, and keep it."""
         record = replace(record, notes=record.notes + remarks(record, limits))
@@ -350,8 +354,7 @@ class GradHealth:
             record=record,
             findings=findings,
             limits=limits.to_dict(),
-            tried=tried,
-            untried=untried,
+            **more,
             by_design=designed(record, limits),
             columns={
                 str(title): {str(layer): str(text) for layer, text in cells.items()}

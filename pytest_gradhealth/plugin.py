@@ -13,7 +13,7 @@ import pytest
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import GradHealth
+    from pytest_gradhealth.experiment.laboratory import Laboratory
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.settings import Settings
 
@@ -30,7 +30,7 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 """The settings of a test; None where it opted out."""
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
-HEALTH = pytest.StashKey["GradHealth"]()
+HEALTH = pytest.StashKey["Laboratory"]()
 SEEN = pytest.StashKey[dict[str, Any]]()
 """What a watch saw of a test, as plain data for the summary: backward passes, models measured, and what was not."""
 CURRENT = pytest.StashKey[pytest.Item]()
@@ -151,8 +151,8 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
-    """Measure a model's gradients with ``check``, ``measure`` or ``watch``.
+def gradhealth(request: pytest.FixtureRequest) -> Laboratory:
+    """Measure a model's gradients with ``check``, ``measure`` or ``watch``; experiment with ``selftest``.
 
     It may be used in fixtures of any scope: what they measure belongs to the test that runs at that moment, and its
     marker counts.
@@ -162,37 +162,37 @@ def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
     return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
 
 
-def _health_of(item: pytest.Item) -> GradHealth:
+def _health_of(item: pytest.Item) -> Laboratory:
     return _health(item, item.stash.get(SETTINGS, None) or _base(item.config))
 
 
-def _health(item: pytest.Item, settings: Settings) -> GradHealth:
+def _health(item: pytest.Item, settings: Settings) -> Laboratory:
     """One for each run of a test, so that names stay unique within it."""
     from functools import partial
 
-    from pytest_gradhealth.checks import GradHealth
+    from pytest_gradhealth.experiment.laboratory import Laboratory
     from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
-        item.stash[HEALTH] = GradHealth(
+        item.stash[HEALTH] = Laboratory(
             settings,
             sink=partial(_keep, item),
             hook=item.config.hook,
             show=partial(rendering.shown, item.config, indent=rendering.error_indent(item)),
             progress=progress.progress_of(item.config),
-            explore=_explore,
+            explore=partial(_explore, bool(options.given(item.config, "selftest")[0])),
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
             tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]
 
 
-def _explore(*given: Any) -> Any:
-    """Loaded once a check has failed."""
-    from pytest_gradhealth.experiment.remedies import explore
+def _explore(selftest: bool, *given: Any) -> dict[str, Any]:
+    """Loaded once a model has been measured."""
+    from pytest_gradhealth.experiment.explore import explore
 
-    return explore(*given)
+    return explore(*given, selftest=selftest)
 
 
 def _keep(item: pytest.Item, check: Check) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "LayerGradient",
     "LossGraph",
     "ModelInput",
+    "Mutant",
     "Operation",
     "OptimiserUse",
     "Signal",
@@ -449,6 +450,13 @@ class GradientRecord(_Plain):
     optimisers: tuple[OptimiserUse, ...] = ()
     """Optimisers that made a step in a test that trains, and hold parameters of this model, or of none that was
     called."""
+    toy_loss: str = ""
+    """How the loss of such a test was made of the outputs alone: ``sum`` of them (or mean), or ``element``, one number
+    taken out of them; empty: by more than that."""
+    step_function: str = ""
+    """A function of slope zero that such a loss was computed through, as in ``round``; empty: none is known."""
+    random: bool = False
+    """Whether random numbers were drawn in such a pass."""
     detached_loss: bool = False
     """Whether a backward of such a test began at a loss without a graph, as after ``requires_grad_(True)`` on it."""
     operations: tuple[Operation, ...] = ()
@@ -542,6 +550,24 @@ class Attempt(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant(_Plain):
+    """A fault seeded into a copy of a healthy model, and whether the same check found it."""
+
+    fault: str
+    """What was done, in one or two words."""
+    sentence: str
+    """The same in a sentence."""
+    layer: str
+    """Where; the empty string is the model as a whole."""
+    outcome: str
+    """``found``, ``survived``, ``equivalent`` (no fault after all) or ``not run`` (the time was over)."""
+    found_as: str = ""
+    """Kind of the first finding; of an equivalent, why it is one."""
+    hint: str = ""
+    """The limit that would have found a survivor, and what that limit costs in false alarms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check(_Plain):
     """A record and what was said of it."""
 
@@ -557,6 +583,8 @@ class Check(_Plain):
     """Changes that were tried on copies after it failed, what cures first."""
     untried: str = ""
     """Why nothing, or not all, was tried; empty: nothing to say."""
+    mutants: tuple[Mutant, ...] = ()
+    """What the self-test seeded into copies, where it was asked for."""
     judged: bool = True
     """False: it was only measured."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -33,6 +33,8 @@ class Settings:
     """Batches taken from an iterable at most."""
     try_seconds: float = 5.0
     """Time spent on trying cures on copies of a model that failed its check; 0: none are tried."""
+    selftest_seconds: float = 60.0
+    """Time spent on the self-test of one model, where it is asked for."""
     histograms: bool = False
     """Whether to count the elements of every layer's gradient, for TensorBoard."""
 
@@ -42,6 +44,7 @@ class Settings:
         _require_int("seed", self.seed, low=0, high=2**64 - 1)
         _require_int("max_batches", self.max_batches, low=1)
         _require_seconds("try_seconds", self.try_seconds)
+        _require_seconds("selftest_seconds", self.selftest_seconds)
 
 
 def _require_int(name: str, value: object, low: int, high: float = math.inf) -> None:

@@ -15,7 +15,7 @@ from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Attempt, Check
 from pytest_gradhealth.settings import Settings
 
-__all__ = ["explore"]
+__all__ = ["tried"]
 
 ENOUGH = 3
 """Cures after which no more are looked for."""
@@ -31,7 +31,7 @@ class _Trial:
     check: Check
 
 
-def explore(
+def tried(
     check: Check,
     runner: Runner,
     settings: Settings,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from pytest_gradhealth.judge.evidence import circumstances, is_set
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.rules import judge
-from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
 __all__ = ["combined", "verdict"]
@@ -24,20 +24,14 @@ OPENED = 4
 """Passes after which gates that start at zero have opened, two of them in a row."""
 UNLEARNT = 0.5
 """Share of the first loss from which a model has not learnt so much that its gradients could be zero for that."""
-SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "saturated", "faint", "symmetric"})
-"""Kinds that ask how large something is."""
 
 
 def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientRecord, tuple[Finding, ...]]:
-    """The record of a watched model and what is found in it; no error of ours fails a test that asked for nothing."""
-    try:
-        record = combined(passes)
-        early, late = _found(record, limits)
-        shown = _late_alone(record) if late and not early else record
-        return shown, (*early, *late)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        note = f"could not be judged ({type(error).__name__}: {error}); please report this"
-        return replace(passes[0], notes=(*passes[0].notes, note)), ()
+    """The record of a watched model and what is found in it."""
+    record = combined(passes)
+    record = replace(record, notes=(*record.notes, *_unjudged(record, passes, limits)))
+    early, late = _found(record, passes, limits)
+    return _late_alone(record) if late and not early else record, (*early, *late)
 
 
 def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
@@ -49,8 +43,6 @@ def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
     first, last = with_arrivals(passes[0], passes[1:]), passes[-1]
     if last.steps < OPENED:
         first = replace(_without_shares(first), loss_graph=None)
-    notes = tuple(toy.note for toy in _toys(first))
-    first = replace(first, notes=(*first.notes, *notes))
     if len(passes) == 1:
         return first
     last = next((one for one in passes[1:] if _is_nan(one)), last)
@@ -70,17 +62,19 @@ def _late_alone(record: GradientRecord) -> GradientRecord:
     return replace(record.later, notes=(*record.notes, note))
 
 
-def _found(record: GradientRecord, limits: Limits) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+def _found(
+    record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
     Before some passes are over, a finding that a closed gate could explain stands only where no gate is to be seen,
     and in a single pass weights that are alike may have been set so for the test. In the last pass gradients fade
     because the model has learnt, so that only what is exactly zero or not finite counts there.
     """
-    findings = _lasting(record, record, limits)
+    findings = _lasting(record, record, passes, limits)
     if record.later is None:
         return tuple(f for f in findings if f.kind != "symmetric"), ()  # set alike, to compare with known numbers
-    last = _lasting(record, record.later, limits)
+    last = _lasting(record, record.later, passes, limits)
     kinds = {finding.kind for finding in last}
     redeemed = tuple(f for f in findings if f.kind != "non-finite" or f.kind in kinds or _is_nan(record))
     known = {finding.kind for finding in redeemed}
@@ -102,11 +96,14 @@ def _is_nan(record: GradientRecord) -> bool:
     return record.loss is not None and math.isnan(record.loss)
 
 
-def _lasting(record: GradientRecord, judged: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
+def _lasting(
+    record: GradientRecord, judged: GradientRecord, passes: Sequence[GradientRecord], limits: Limits
+) -> tuple[Finding, ...]:
     """What is found in the record, or in its later pass, and will not be gone after a few more steps."""
-    passes = record.later.steps if record.later else 0
-    is_opening = has_opening_gate(record) and (passes < OPENED or any(map(_is_opening, record.later or ())))
-    found = (f for f in _telling(judged, judge(judged, limits), limits) if not (f.provisional and is_opening))
+    steps = record.later.steps if record.later else 0
+    is_opening = has_opening_gate(record) and (steps < OPENED or any(map(_is_opening, record.later or ())))
+    telling = _telling(judged, judge(judged, limits), passes, limits)
+    found = (f for f in telling if not (f.provisional and is_opening))
     return tuple(f for f in found if not _is_starved(f))
 
 
@@ -120,38 +117,19 @@ def has_opening_gate(record: GradientRecord) -> bool:
     return any(layer.norm and (_is_opening(layer) or _is_small(layer)) for layer in record)
 
 
-class _Toy:
-    """What makes a pass say nothing about some faults of the model: a loss or a batch made up for a test."""
-
-    def __init__(self, note: str, kinds: frozenset[str], limit_name: str = "") -> None:
-        self.note, self._kinds, self._limit_name = note, kinds, limit_name
-
-    def explains(self, finding: Finding) -> bool:
-        """Whether the finding is none, on such a pass."""
-        return finding.kind in self._kinds and self._limit_name in ("", finding.limit_name)
+def _telling(
+    judged: GradientRecord, findings: tuple[Finding, ...], passes: Sequence[GradientRecord], limits: Limits
+) -> tuple[Finding, ...]:
+    """Findings that no circumstance explains, and those that break a limit which the user has set."""
+    known = list(circumstances(judged, passes))
+    return tuple(f for f in findings if is_set(limits, f.limit_name) or not any(one.explains(f) for one in known))
 
 
-def _telling(record: GradientRecord, findings: tuple[Finding, ...], limits: Limits) -> tuple[Finding, ...]:
-    """Findings that no toy explains, and those that break a limit which the user has set."""
-    toys = list(_toys(record))
-    return tuple(f for f in findings if _is_set(limits, f.limit_name) or not any(toy.explains(f) for toy in toys))
-
-
-def _is_set(limits: Limits, name: str) -> bool:
-    return bool(name) and getattr(limits, name, None) != getattr(Limits(), name, None)
-
-
-def _toys(record: GradientRecord) -> Iterator[_Toy]:
-    if record.loss == 0 and not any(layer.norm for layer in record):
-        yield _Toy(
-            "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault", SIZES
-        )
-    view = View(record, Limits())
-    if view.is_fed_zeros:
-        yield _Toy("the input is all zeros: what its gradients lack is no fault of the model", SIZES)
-    if view.is_plain_sum:
-        note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
-        yield _Toy(note, frozenset({"faint"}), "min_elasticity")
+def _unjudged(record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits) -> tuple[str, ...]:
+    """What was not judged, and why."""
+    known, found = list(circumstances(record, passes)), judge(record, limits)
+    told = (one.note for one in known if one.is_told or any(one.explains(finding) for finding in found))
+    return tuple(dict.fromkeys(told))
 
 
 def _is_opening(layer: LayerGradient) -> bool:

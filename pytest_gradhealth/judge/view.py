@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import groupby, pairwise
 
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal, parent_of
+from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal, parent_of, upstream_of
 
 __all__ = ["View"]
 
@@ -145,12 +145,19 @@ class View:
         """What a change of the loss is compared with.
 
         Its size, or where terms of either sign cancel (a critic's score, a policy gradient), the first-order change
-        for a relative change of what the last layer gives: behind a sigmoid that may be a slope of 1e12.
+        for a relative change of what a last layer gives: behind a sigmoid that may be a slope of 1e12.
         """
         reached = [signal for signal in reversed(self.leaves) if signal.gradient]
-        last = next((signal for signal in reached if signal.name in self._layers), next(iter(reached), None))
-        output = 0.0 if last is None else (last.gradient or 0.0) * last.rms * last.size**0.5
+        in_front = set().union(*(self.upstream[layer.name] for layer in self.trained if layer.norm))
+        ends = [signal for signal in reached if signal.name in self._layers and signal.name not in in_front]
+        ends = ends or [signal for signal in reached if signal.name in self._layers][:1] or reached[:1]
+        output = max(((end.gradient or 0.0) * end.rms * end.size**0.5 for end in ends), default=0.0)
         return max(abs(self.record.loss or 0.0), output)
+
+    @cached_property
+    def upstream(self) -> dict[str, frozenset[str]]:
+        """For each layer all that lie in front of it on its way."""
+        return upstream_of(self.record)
 
     @cached_property
     def silencing(self) -> Signal | None:

@@ -13,6 +13,8 @@ __all__ = ["reasons", "verdict", "ways_out"]
 
 MOST = 4
 """Findings whose cause and remedy are shown."""
+FEW = 3
+"""Layers of one finding that can be accepted by their names."""
 HEADLINES = {
     "collapse": "collapsed signal",
     "drift": "drift",
@@ -73,8 +75,9 @@ def ways_out(check: Check) -> Iterator[str]:
         return
     finding = check.findings[0]
     lines = []
-    if finding.layers:
-        lines.append(("this layer", f"@pytest.mark.gradhealth(ignore=[{_entry(finding)}])"))
+    if 0 < len(finding.layers) <= FEW:  # of a long stretch none can be left out so that the rest is well
+        what = "this layer" if len(finding.layers) == 1 else "the layers"
+        lines.append((what, f"@pytest.mark.gradhealth(ignore=[{', '.join(map(_entry, finding.layers))}])"))
     if finding.limit_name in check.limits:
         limit = finding.limit_name
         lines += [
@@ -87,9 +90,9 @@ def ways_out(check: Check) -> Iterator[str]:
         yield f"{'accept' if number == 0 else '':<6} for {what + ':':<11} {one_line(line)}"
 
 
-def _entry(finding: Finding) -> str:
-    """The culprit as an entry of ``ignore``: a pattern that matches its name and no other."""
-    return json.dumps(re.sub(r"([*?[])", r"[\1]", finding.layer), ensure_ascii=False)
+def _entry(layer: str) -> str:
+    """A layer as an entry of ``ignore``: a pattern that matches its name and no other."""
+    return json.dumps(re.sub(r"([*?[])", r"[\1]", layer), ensure_ascii=False)
 
 
 def _beyond(finding: Finding) -> str:

@@ -12,6 +12,7 @@ import pytest
 from pytest_gradhealth.judge.drift import drift_limit, measure_drift
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
+from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import StoredCheck, StoreError
 from pytest_gradhealth.session import options
 
@@ -19,6 +20,8 @@ __all__ = ["Accepted", "accepted_baseline", "accepted_of", "update"]
 
 ACCEPTED = pytest.StashKey["Accepted | None"]()
 DEFAULT_DRIFT = 3.0
+MOST = 20
+"""Changed entries that an update names."""
 
 
 class Accepted:
@@ -40,7 +43,7 @@ class Accepted:
             kind="drift",
             layers=(),
             message=f"{self.path.name} has no entry for {check.name!r} of this test",
-            cause="it was never accepted, or the test or model was renamed",
+            cause="nothing is wrong with the model: the check was never accepted, or the test or model was renamed",
             remedy=f"look at the table; to accept it:\n{self._command(test)}",
         )
 
@@ -75,7 +78,10 @@ def update(config: pytest.Config, checks: Sequence[StoredCheck]) -> str:
         changed = update_baseline(path, [stored for stored in checks if stored.check.judged])
     except (OSError, StoreError) as error:
         return f"ERROR: could not write {path}: {error}"
-    return f"gradhealth: {len(changed)} entries accepted into {path}; commit it"
+    named = "".join(f"\n  {plain(key.test)}: {plain(key.label)}" for key in changed[:MOST])
+    more = f"\n  and {len(changed) - MOST} more" if len(changed) > MOST else ""
+    entries = "1 entry" if len(changed) == 1 else f"{len(changed)} entries"
+    return f"gradhealth: {entries} accepted into {path}; commit it{named}{more}"
 
 
 def _read(config: pytest.Config) -> Accepted | None:

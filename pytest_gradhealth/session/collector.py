@@ -85,6 +85,7 @@ class Collector:
         only_reports = mode(self._config) == "report"
         if not (self._raw or self._seen) or (level < 0 and not asked and not only_reports):
             return
+        self._print_selftests(terminalreporter)
         shown = [(test, check) for test, check in self.checks if asked or (only_reports and not check.healthy)]
         if shown:
             terminalreporter.section("gradient health")
@@ -125,6 +126,18 @@ class Collector:
         sick = "x " if ascii_only else "✗ "
         for line in rest:
             reporter.write_line(line, red=sick in line)
+
+    def _print_selftests(self, reporter: pytest.TerminalReporter) -> None:
+        if not any(check.get("mutants") for found in self._raw.values() for check in found):
+            return  # without decoding anything
+        from pytest_gradhealth.report.selftest import render
+
+        reporter.section("gradient health self-test")
+        width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
+        for test, check in [(test, check) for test, check in self.checks if check.mutants]:
+            reporter.write_line(test, bold=True)
+            reporter.write_line(render(check.name, check.mutants, width=width, ascii_only=ascii_only))
+            reporter.write_line("")
 
 
 def _outcome(report: pytest.TestReport) -> str:

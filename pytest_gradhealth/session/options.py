@@ -58,6 +58,7 @@ MEASURING = (
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
     Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
     Option("try_seconds", "float", "Time to try cures on copies of a model that failed. Default: 5.", "SECONDS"),
+    Option("selftest_seconds", "float", "Time for the self-test of one model. Default: 60.", "SECONDS"),
 )
 MODE = Option(
     "",
@@ -67,6 +68,7 @@ MODE = Option(
 )
 SWITCHES = (
     Option("report", "bool", "Print every check's table and a closing summary, healthy ones too"),
+    Option("selftest", "bool", "Seed faults into copies of every checked model, and tell which the limits find"),
     Option("ascii", "bool", "Draw tables with ASCII characters only"),
 )
 FILES = (

@@ -87,6 +87,10 @@ def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool, se
     checks = health.judged_passes(watch)
     seen["models"] = len(checks) + own
     problems = list(watch.problems())
+    for text in watch.unjudged:
+        if marked:
+            _fail(item, text)
+        complain(item, f"{item.nodeid}: {text}")
     if marked:
         if not checks and not own:
             told = "\n".join(f"could not measure {problem}" for problem in problems)

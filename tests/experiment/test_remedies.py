@@ -26,7 +26,7 @@ from faulty_networks import (
 from torch import nn
 
 from pytest_gradhealth import Check, GradHealth, GradientHealthError, Limits, Settings
-from pytest_gradhealth.experiment.remedies import explore
+from pytest_gradhealth.experiment.explore import explore
 
 
 def tried(model: Any, given: Any = None, loss: Callable[..., Any] = F.cross_entropy, **settings: Any) -> Check:
@@ -98,7 +98,7 @@ def test_a_loss_with_the_wrong_sign_gets_the_other() -> None:
 def test_two_cures_together_help_where_none_does_alone() -> None:
     first = tried(lambda: deep(nn.Sigmoid, 12)).tried[0]
     assert first.cures
-    assert first.change == "He initialisation and ReLU for bounded activations"
+    assert first.change == "ReLU for bounded activations and He initialisation"
 
 
 def test_what_does_not_cure_is_told_with_its_number() -> None:

@@ -197,6 +197,12 @@ class TestBaseline:
         result = pytester.runpytest_subprocess("--gradhealth-baseline=base.json", "--gradhealth-max-drift=1.001", "-n2")
         result.assert_outcomes(passed=2)
 
+    def test_an_update_names_what_changed(self, pytester: pytest.Pytester, suite: Path) -> None:
+        self.accept(pytester, "-k", "test_first")
+        result = self.accept(pytester)
+        result.stdout.fnmatch_lines(["gradhealth: 1 entry accepted into *", "  test_suite.py::test_second: *, cpu, *"])
+        result.stdout.no_fnmatch_line("  test_suite.py::test_first: *")
+
     def test_a_weakened_block_is_named(self, pytester: pytest.Pytester, suite: Path) -> None:
         self.accept(pytester)
         suite.write_text(SUITE.replace("{shrink}", "0.1"))

@@ -246,7 +246,7 @@ def test_marked(): Odd()(torch.randn(2, 4)).square().mean().backward()
     result.stdout.fnmatch_lines(["*could not measure Odd: NotImplementedError: not for this kind of tensor*"])
 
 
-def test_an_error_of_ours_while_judging_fails_no_test(project: pytest.Pytester) -> None:
+def test_an_error_of_ours_while_judging_is_told_and_fails_marked_tests_only(project: pytest.Pytester) -> None:
     code = """
 @pytest.fixture(autouse=True)
 def broken(monkeypatch):
@@ -255,15 +255,18 @@ def broken(monkeypatch):
     monkeypatch.setattr(passes, "judge", fail)
 
 def test_it(): train(net())
+
+@pytest.mark.gradhealth
+def test_marked(): train(net())
 """
     project.makepyfile(HEAD + code)
     result = project.runpytest("--gradhealth", "--gradhealth-report", "-vv")
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=1, failed=1, warnings=1)
     result.stdout.fnmatch_lines(["*could not be judged (ValueError: a bug); please report this*"])
 
 
 def test_two_sick_models_are_both_shown(project: pytest.Pytester) -> None:
-    project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    sick()")
+    project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    train(net(nn.Sigmoid, 14))")
     result = project.runpytest("--gradhealth")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["vanishing gradient in Sequential: *", "vanishing gradient in Sequential #3: *"])

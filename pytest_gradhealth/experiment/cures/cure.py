@@ -29,6 +29,8 @@ class Cure(Change):
     """Kinds of findings that it is tried for."""
     cause: str
     """What is at fault where it cures, as in ``the initialisation``."""
+    words: tuple[str, ...] = ()
+    """What a rule of thumb says where it expects this cure, in lower case."""
 
 
 def weighted(model: nn.Module, names: frozenset[str] | None = None) -> Iterator[nn.Module]:

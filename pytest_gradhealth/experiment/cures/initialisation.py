@@ -133,6 +133,17 @@ def usual_eps(subject: Subject) -> bool:
     return bool(odd)
 
 
+def off_zero(subject: Subject) -> bool:
+    """Weights that are all zeros drawn small: a product of two of them never moves."""
+    found = [
+        p for name, p in subject.model.named_parameters() if "bias" not in name and p.requires_grad and not p.any()
+    ]
+    with isolated_rng(subject.seed), torch.no_grad():
+        for weight in found:
+            weight.normal_(std=1 / math.sqrt(weight[0].numel()) if weight.ndim > 1 else 0.1)
+    return bool(found)
+
+
 def recurrent(subject: Subject) -> bool:
     """Orthogonal recurrent weights; an LSTM's forget gate opened."""
     found = [m for m in subject.model.modules() if isinstance(m, nn.RNNBase | nn.RNNCellBase)]
@@ -178,6 +189,7 @@ def _drawn(where: str, names: frozenset[str] | None) -> Iterator[Cure]:
             sentence=sentence,
             cause=f"the initialisation{where}",
             kinds=SIZES,
+            words=("initialise",),
             apply=_everywhere(how, names),
         )
 
@@ -185,6 +197,7 @@ def _drawn(where: str, names: frozenset[str] | None) -> Iterator[Cure]:
 EARLY = (
     Cure(
         name="usual eps",
+        words=("usual eps",),
         sentence="eps=1e-5 in every normalisation",
         cause="eps of the normalisation",
         kinds=SIZES,
@@ -197,11 +210,27 @@ EARLY = (
         kinds=SIZES,
         apply=gains,
     ),
-    Cure(name="biases of zero", sentence="start biases at zero", cause="the biases", kinds=SIZES, apply=biases),
+    Cure(
+        name="biases of zero",
+        words=("bias",),
+        sentence="start biases at zero",
+        cause="the biases",
+        kinds=SIZES,
+        apply=biases,
+    ),
 )
 LATE = (
     Cure(
+        name="weights off zero",
+        sentence="start one of two factors away from zero",
+        cause="the initialisation at zero",
+        words=("all zero", "away from zero"),
+        kinds=SIZES,
+        apply=off_zero,
+    ),
+    Cure(
         name="orthogonal recurrent weights",
+        words=("recurrent weights", "forget gate", "forget bias"),
         sentence="nn.init.orthogonal_(weight_hh), the forget gate's bias at 3",
         cause="the recurrent weights",
         kinds=SIZES,

@@ -168,53 +168,67 @@ def standardised_targets(subject: Subject) -> bool:
 
 
 def _cure(
-    name: str, sentence: str, cause: str, apply: Callable[[Subject], bool], kinds: frozenset[str] = OUTPUTS
+    name: str,
+    sentence: str,
+    cause: str,
+    apply: Callable[[Subject], bool],
+    kinds: frozenset[str],
+    *words: str,
 ) -> Cure:
-    return Cure(name=name, sentence=sentence, cause=cause, kinds=kinds, apply=apply)
+    return Cure(name=name, sentence=sentence, cause=cause, kinds=kinds, apply=apply, words=words)
 
 
+WRONG = frozenset({"objective"})
 OBJECTIVE = (
     _cure(
         "raw scores for the loss",
         "hand cross_entropy (or binary_cross_entropy_with_logits) raw scores, with no activation in between",
         "the activation between the model and its loss",
         raw_scores,
+        OUTPUTS,
+        "logits",
+        "raw scores",
+        "log_softmax",
+        "applies its own",
     ),
     _cure(
         "outputs and targets of one shape",
         "output.squeeze(1), or target.unsqueeze(1)",
         "the shapes of outputs and targets",
         alike,
-        frozenset({"objective"}),
+        WRONG,
     ),
-    _cure(
-        "the loss with the other sign", "remove the minus", "the sign of the loss", minimised, frozenset({"objective"})
-    ),
+    _cure("the loss with the other sign", "remove the minus", "the sign of the loss", minimised, WRONG),
     _cure(
         "differences squared one by one",
         "(output - target).square().mean()",
         "differences that are added up before they are squared",
         squared,
-        frozenset({"objective"}),
+        WRONG,
     ),
-    _cure(
-        "targets from 0 to 1",
-        "scale the targets to 0..1",
-        "the scale of the targets",
-        in_range,
-        frozenset({"objective"}),
-    ),
+    _cure("targets from 0 to 1", "scale the targets to 0..1", "the scale of the targets", in_range, WRONG),
     _cure(
         "no activation at the end",
         "leave out the last activation of a regression",
         "the activation at the end of the model",
         unbounded_output,
+        OUTPUTS,
     ),
     _cure(
         "targets standardised",
         "scale the targets to mean 0 and deviation 1",
         "the scale of the targets",
         standardised_targets,
+        OUTPUTS - {"non-finite"},
     ),
 )
-SCALED = _cure("the loss scaled to order one", "scale the loss to order one", "the scale of the loss", of_order_one)
+SCALED = _cure(
+    "the loss scaled to order one",
+    "scale the loss to order one",
+    "the scale of the loss",
+    of_order_one,
+    OUTPUTS,
+    "scale the loss",
+    "loss is multiplied",
+    "loss is scaled",
+)

@@ -209,7 +209,7 @@ def _safe(name: str, function: Call, args: tuple[Any, ...], kwargs: dict[str, An
         fractional = isinstance(exponent, float) and exponent < 1
         return function(x.clamp(min=0) + EPS, *rest, **kwargs) if fractional else NotImplemented
     if name == "exp":
-        return function(x.clamp(max=LARGEST), *rest, **kwargs)
+        return function(x - (x.detach().amax() - LARGEST).clamp(min=0), *rest, **kwargs)
     if name in ("acos", "arccos", "asin", "atanh"):
         return function(x.clamp(-1 + EPS, 1 - EPS), *rest, **kwargs)
     if name in ("div", "true_divide", "__truediv__"):
@@ -297,8 +297,15 @@ def not_reentrant(subject: Subject) -> bool:
     return seen[0]
 
 
-def _cure(name: str, sentence: str, cause: str, apply: Callable[[Subject], bool], kinds: frozenset[str]) -> Cure:
-    return Cure(name=name, sentence=sentence, cause=cause, kinds=kinds, apply=apply)
+def _cure(
+    name: str,
+    sentence: str,
+    cause: str,
+    apply: Callable[[Subject], bool],
+    kinds: frozenset[str],
+    *words: str,
+) -> Cure:
+    return Cure(name=name, sentence=sentence, cause=cause, kinds=kinds, apply=apply, words=words)
 
 
 HARD = (
@@ -325,16 +332,17 @@ REGISTERED = _cure(
     frozenset({"unregistered", "missing"}),
 )
 ERASING = (
-    _cure("dropout off", "lower the dropout", "the dropout", undropped, SIZES),
-    _cure("no clamp", "take the clamp out, or widen it", "the clamp", unclamped, SIZES),
+    _cure("dropout off", "lower the dropout", "the dropout", undropped, SIZES, "drops", "dropout"),
+    _cure("no clamp", "take the clamp out, or widen it", "the clamp", unclamped, SIZES, "clamp"),
     _cure(
         "no constant factor",
         "take out the constant that the signal is multiplied by",
         "a constant factor",
         unscaled,
         SIZES,
+        "factor",
     ),
-    _cure("mask opened", "look at the mask: it hides too much", "the mask", unmasked, SIZES),
+    _cure("mask opened", "look at the mask: it hides too much", "the mask", unmasked, SIZES, "mask"),
 )
 NON_FINITE = (
     _cure(
@@ -343,6 +351,8 @@ NON_FINITE = (
         "a root, logarithm, norm or quotient at zero",
         with_eps,
         frozenset({"non-finite", "exploding"}),
+        "slope is infinite",
+        "left its domain",
     ),
     _cure("float32", "compute in float32", "half precision", in_float32, SIZES),
 )

@@ -164,6 +164,7 @@ def _is_usual(mean: float, deviation: float) -> bool:
 
 INPUTS = Cure(
     name="inputs standardised",
+    words=("the input",),
     sentence="scale the inputs to mean 0 and deviation 1",
     cause="the scale of the inputs",
     kinds=SIZES,
@@ -171,6 +172,7 @@ INPUTS = Cure(
 )
 ACTIVATION = Cure(
     name="ReLU for bounded activations",
+    words=("relu or gelu",),
     sentence="use ReLU or GELU in place of sigmoid, tanh and their kin",
     cause="the activation",
     kinds=SIZES,
@@ -178,15 +180,24 @@ ACTIVATION = Cure(
 )
 LEAKY = Cure(
     name="LeakyReLU for ReLU",
+    words=("leakyrelu",),
     sentence="use LeakyReLU, GELU or ELU, whose slope is nowhere zero",
     cause="ReLU's slope of zero",
     kinds=frozenset({"dead"}),
     apply=leaky,
 )
 STRUCTURE = (
-    Cure(name="GRU for RNN", sentence="use a GRU or an LSTM", cause="the plain recurrence", kinds=SIZES, apply=gru),
+    Cure(
+        name="GRU for RNN",
+        words=("lstm or gru",),
+        sentence="use a GRU or an LSTM",
+        cause="the plain recurrence",
+        kinds=SIZES,
+        apply=gru,
+    ),
     Cure(
         name="skip connections in blocks",
+        words=("the skip connection",),
         sentence="add the input of attention, and of what follows it, to its output: x + f(x)",
         cause="the missing skip connections",
         kinds=SIZES,
@@ -194,6 +205,7 @@ STRUCTURE = (
     ),
     Cure(
         name="skip connections",
+        words=("the skip connection",),
         sentence="add its input to the output of each block: x + f(x)",
         cause="the missing skip connections",
         kinds=SIZES - STEEP,

@@ -17,6 +17,8 @@ LONG = 100
 """Steps from which a recurrence is judged by what it carries back."""
 SHORT = 8
 """Steps from which it is known what one of them carries back."""
+FEW = 3
+"""Calls from which they are steps: of two the first may have been a look at what comes out."""
 SHUT = 0.3
 """What a step carries back at least through gates that stand half open is 0.5; below this they are shut."""
 
@@ -54,7 +56,7 @@ def forgotten(view: View) -> Iterator[Finding]:
             view.signal(layer.name),
             next((name for name in layer.zero_gradients if "weight_hh" in name), ""),
         )
-        if layer.kind in RECURRENT and memory and layer.norm and signal is not None and signal.calls > 1:
+        if layer.kind in RECURRENT and memory and layer.norm and signal is not None and signal.calls >= FEW:
             yield Finding(
                 kind="dead",
                 layers=(layer.name,),

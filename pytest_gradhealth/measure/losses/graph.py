@@ -212,7 +212,11 @@ def _is_across(term: Any) -> bool:
 
 
 def _overshoot(term: Any) -> float:
-    return rms(term._saved_self) / max(rms(term._saved_target), 1.0)
+    """Outputs over targets; the output is the side with a graph, whichever way round they were given."""
+    output, target = term._saved_self, term._saved_target
+    if term.next_functions[0][0] is None:
+        output, target = target, output
+    return rms(output) / max(rms(target), 1.0)
 
 
 def _beyond(term: Any) -> float:

@@ -20,6 +20,17 @@ __all__ = ["PathTrace", "Upstream", "predecessors", "reaches", "with_reach"]
 
 MOST = 100_000
 """Nodes of a graph that are walked, about a fifth of a second; of a larger one nothing is known."""
+CHOOSING = frozenset({"Gather", "Index", "MaskedSelect", "Narrow", "Select", "Slice", "Split", "Unbind"})
+ADDING = frozenset({"Add", "Mean", "Sum"})
+PLAIN = (
+    CHOOSING
+    | ADDING
+    | {"Clone", "Div", "Expand", "Mul", "Neg", "Permute", "Reshape", "Squeeze", "Stack", "T", "ToCopy", "Transpose"}
+    | {"Unsqueeze", "UnsafeView", "View"}
+)
+"""What a smoke test does to an output before it sends it back, with numbers that are no targets."""
+BINARY = frozenset({"Div", "Mul"})
+STEP_NODES = {f"{name.title()}Backward0": name for name in ("round", "floor", "ceil", "trunc", "sign")}
 UNNUMBERED = (1 << 64) - 1
 """What torch gives to nodes that do not stand in the order in which the graph was made."""
 
@@ -52,6 +63,11 @@ class PathTrace:
         backward may run another inside, as a reentrant checkpoint does."""
         self._given: dict[str, set[int]] = {}
         self._ahead: dict[str, int] = {}
+        self._returned: set[int] = set()
+        self.toy_loss = ""
+        """As in the record: how the loss was made of the outputs, where by next to nothing."""
+        self.step_function = ""
+        """A function of slope zero that the loss was computed through."""
 
     def owns(self, layer: str, parameter: Tensor) -> None:
         """A parameter belongs to a layer."""
@@ -62,9 +78,15 @@ class PathTrace:
         self._bits.setdefault(layer, 1 << len(self._bits))
         self._given.setdefault(layer, set()).update(_place(tensor) for tensor in inputs if tensor.requires_grad)
 
+    def returned(self, outputs: Iterable[Tensor]) -> None:
+        """These came out of the model as a whole."""
+        self._returned.update(_place(tensor) for tensor in outputs if tensor.requires_grad and tensor.numel() > 1)
+
     def follow(self, outputs: Iterable[Tensor]) -> None:
         """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion."""
-        masks = self._masks([tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None])
+        ends = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+        self.toy_loss = _how_made(ends, self._returned) if len(ends) == 1 else ""
+        masks = self._masks(ends)
         if not masks:
             return
         for layer, given in self._given.items():
@@ -99,9 +121,28 @@ class PathTrace:
                 return {}
             else:
                 self.runs_python = self.runs_python or isinstance(node, BackwardCFunction)
+                self.step_function = STEP_NODES.get(node.name(), self.step_function)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]
                 waiting += [child for child in opened[place] if child[0] not in masks]
         return masks
+
+
+def _how_made(ends: list[Any], returned: set[int]) -> str:
+    """``element`` or ``sum`` where nothing but a choice or an addition stands between the outputs and a number."""
+    passed, waiting = set[str](), list(ends)
+    while waiting:
+        node = waiting.pop()
+        if _place_of(node) in returned:
+            continue
+        children = [child for child, _ in node.next_functions if child is not None]
+        kind = node.name().partition("Backward")[0]
+        if not children or kind not in PLAIN or (kind in BINARY and len(children) > 1):
+            return ""
+        passed.add(kind)
+        waiting += children
+    if passed & ADDING:
+        return "sum"
+    return "element" if passed & CHOOSING else ""
 
 
 def predecessors(passes: Sequence[Upstream]) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,8 @@ SAMPLED = 1 << 13
 """Elements of a tensor that its forward statistics are taken from."""
 WAITING = 1 << 18
 """Elements of samples that wait for others of their shape, at most: a megabyte."""
+RUN = 16
+"""Neighbouring elements that are taken together, as they lie in one line of a processor's cache."""
 KEPT = 1 << 14
 """Elements up to which a whole tensor waits too."""
 
@@ -83,26 +85,24 @@ class Samples:
         self._described.clear()
 
     def _sample(self, values: Tensor, sequence: bool) -> Tensor:
-        """Every k-th element of each sample; k is odd, so that it comes to all places of an image."""
+        """Short runs of elements at equal distances, the same of each sample; of a sequence, of each position."""
         limit = self._limit
         if limit is None or values.numel() <= limit:
             return values
         self.left_out = True
-        if values.ndim == 1:
-            return values[:: _step(len(values), limit)]
         rows = values[:: _step(len(values), limit)]
         limit = limit // len(rows)
         if sequence:
             rows = rows[:, :: _step(rows.shape[1], limit)]
             return rows[:, :, :: _step(rows.shape[2], max(limit // rows.shape[1], 1))]
-        if not rows[0].is_contiguous():
+        if values.ndim == 1:
+            return rows
+        if limit < 2 * RUN or not rows[0].is_contiguous():
             return _thinned(rows, limit)
-        flat = (
-            rows.flatten(1)
-            if rows.is_contiguous()
-            else rows.as_strided((len(rows), rows[0].numel()), (rows.stride(0), 1))
-        )
-        return flat[:, :: _step(flat.shape[1], limit)]
+        length = rows[0].numel()
+        distance = RUN * _step(length // RUN, limit // RUN)
+        shape, strides = (len(rows), length // distance, RUN), (rows.stride(0), distance, 1)
+        return rows.as_strided(shape, strides, rows.storage_offset())
 
     def _rows(self, values: Tensor) -> Tensor:
         """Distributions of a softmax over the last dimension, each whole."""

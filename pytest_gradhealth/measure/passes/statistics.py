@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.histogram import BINS, LARGEST, SHIFT
 from pytest_gradhealth.measure.passes.nesting import shard_of
@@ -42,6 +42,8 @@ SEQUENCE = 3
 """Dimensions of a tensor that is taken for a batch of sequences."""
 POSITIONS = 8
 """Positions from which the quarters of a sequence are compared."""
+ORDINARY = (Tensor, nn.Parameter)
+"""Types of tensors that are no part of a larger one."""
 ROW = 1024
 """Elements whose squares float32 adds up to seven digits, whatever they are."""
 FEW = 4 * ROW
@@ -296,7 +298,7 @@ def _variation(values: Tensor, dimension: int, sizes: Tensor) -> Tensor:
 
 def real_values(tensor: Tensor) -> Tensor:
     """The stored values as real numbers: what a sparse tensor leaves out is zero."""
-    values = shard_of(tensor.detach())
+    values = tensor.detach() if type(tensor) in ORDINARY else shard_of(tensor.detach())
     if values.layout == torch.sparse_coo:
         values = values.coalesce().values()
     elif is_ragged(values):

@@ -31,7 +31,7 @@ from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
-from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
+from pytest_gradhealth.measure.runs.state import isolated_rng, preserved, without_collections
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, Operation
@@ -75,6 +75,12 @@ class Runner:
             self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
             self._initialise()
+
+    def measured_anew(self, seed: int) -> GradientRecord:
+        """A measurement with another seed, of another model where the user's factory makes it."""
+        if isinstance(self._given, nn.Module):
+            return self.measure(seed)
+        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
 
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
@@ -196,6 +202,10 @@ class Runner:
     def _own_pass(self, probe: Probe, index: int) -> Pass:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
+        with without_collections():
+            return self._seen(probe, index)
+
+    def _seen(self, probe: Probe, index: int) -> Pass:
         loss = self._loss(index)
         told = graph.read(loss)
         probe.paths.follow([loss])
@@ -268,6 +278,10 @@ class Runner:
         return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
 
     def _record(self, passes: Sequence[Pass]) -> GradientRecord:
+        with without_collections():
+            return self._summarised(passes)
+
+    def _summarised(self, passes: Sequence[Pass]) -> GradientRecord:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)

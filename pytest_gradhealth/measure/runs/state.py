@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten
 
-__all__ = ["isolated_rng", "preserved"]
+__all__ = ["isolated_rng", "preserved", "without_collections"]
 
 CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
 TENSORLESS = frozenset({"_modules", "training", *(name for name in vars(nn.Module()) if "hooks" in name)})
@@ -60,6 +61,18 @@ def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
     for name, value in vars(module).items():
         if name not in TENSORLESS:
             yield from tensors(value)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Python does not look for cycles meanwhile: thousands of small objects, none in a cycle, make it look often."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

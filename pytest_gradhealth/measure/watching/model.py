@@ -20,20 +20,21 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError, RankLostError
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
-from pytest_gradhealth.measure.passes.probe import Pass, Probe, Seen
-from pytest_gradhealth.measure.passes.sampling import Samples
+from pytest_gradhealth.measure.passes.probe import Pass
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names
 from pytest_gradhealth.measure.sharding.team import Team, team_of
-from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_compiled, is_wrapped, unseen
-from pytest_gradhealth.measure.watching.keras import as_torch, leaves
+from pytest_gradhealth.measure.torch_private import is_compiled, unseen
+from pytest_gradhealth.measure.watching.chance import random_state
+from pytest_gradhealth.measure.watching.keras import as_torch
 from pytest_gradhealth.measure.watching.late_gradients import LateGradients
+from pytest_gradhealth.measure.watching.quiet import OuterCall, QuietProbe, describe_error
 from pytest_gradhealth.measure.watching.schedule import FORWARDS, is_due, is_observed, is_power_of_two
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, UnregisteredParameter
 
-__all__ = ["OuterCall", "Watched", "describe_error", "is_due"]
+__all__ = ["Watched", "is_due"]
 
 OVERFLOWS = 16
 """Scaled passes in a row that may overflow before the model is at fault: a scaler starts at 2**16 and halves."""
@@ -70,6 +71,7 @@ class Watched:
         self._finished = True
         self._samples: int | None = None
         self._untouched: GradientRecord | None = None
+        self._drawn: bytes = b""
 
     @property
     def model(self) -> nn.Module | None:
@@ -132,6 +134,7 @@ class Watched:
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
             self._team = team_of(called, model, histograms=self._histograms)
+            self._drawn = random_state()
 
     def step_made(self) -> None:
         """An optimiser has made a step, of this model or another."""
@@ -155,6 +158,11 @@ class Watched:
             return False
         return self._probe.came if self._team is None else self._team.came
 
+    def mute(self, muted: bool) -> None:
+        """Gradients that a model takes on its own way forward belong to no loss."""
+        if self._probe is not None:
+            self._probe.muted = muted
+
     def backward_done(self, loss: Tensor | None, scale: float, objective: LossGraph | None = None) -> None:
         """Measure what has come so far; a further backward of the same pass measures again.
 
@@ -163,9 +171,12 @@ class Watched:
             scale: by what a gradient scaler has made it larger.
             objective: what the loss was computed from; None: not known, or shared with another model.
         """
+        self._latecomers.look()
         if self._probe is None:
             self._finished = True
-            self._latecomers.look()
+        self._latecomers.look()
+        if self._probe is None:
+            self._finished = True
         elif self.was_reached:
             self._finished = True
             self._measure(loss, scale, objective)
@@ -225,7 +236,14 @@ class Watched:
             record = replace(record, layers=layers, notes=(*record.notes, COMPILED))
         if probe.offers_more(self._roots):
             record = _without_unused(record)
-        record = replace(record, steps=self._passes - 1)
+        paths = probe.paths
+        record = replace(
+            record,
+            steps=self._passes - 1,
+            toy_loss=paths.toy_loss,
+            step_function=paths.step_function,
+            random=self._drawn != random_state(),
+        )
         parts = {roots: self._part(record, roots) for roots in self._chains()}
         return {roots: part for roots, part in parts.items() if any(layer.arrived for layer in part)}
 
@@ -256,132 +274,6 @@ class Watched:
         return replace(
             record, model=name if len(roots) == 1 else record.model, layers=with_reach(layers), signals=signals
         )
-
-
-class OuterCall:
-    """A call of a model from outside, in a pass that is measured."""
-
-    def __init__(self, probe: QuietProbe, root: str, view: nn.Module) -> None:
-        self._probe, self._root, self._view, self._root_seen = probe, root, view, False
-
-    def inner_returned(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Note a module that was called inside."""
-        name = self._probe.known_name_of(module)
-        if name is not None:
-            self._root_seen = self._root_seen or name == self._root
-            self._probe.note(name, module, args, kwargs, output)
-
-    def returned(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """The model itself has returned, and has made the last of its parameters if it is lazy."""
-        if not self._root_seen:  # where the model was wrapped, it was called inside
-            self._probe.note(self._root, module, args, kwargs, output)
-        with unseen():
-            attached = any(tensor.requires_grad for tensor in floating(output))
-        if attached:
-            self._probe.hook_parameters()
-
-
-class QuietProbe(Probe):
-    """A probe that is told of calls, raises nothing, and is not seen by those who count a test's operations."""
-
-    def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
-        self.problem, self.came = "", False
-        self._recent: list[Seen] = []
-        super().__init__(model, histograms=histograms)
-        self._names: dict[int, str] = {}
-        self.compiled = False
-
-    def observe(self, view: nn.Module, model: nn.Module) -> None:
-        """The model is about to be called; it may have got new parts since the last call."""
-        self._model = weakref.ref(view)
-        named = view.named_modules() if view is model else [("", model), *leaves(model)]
-        self._names = {id(module): name for name, module in named}
-
-    def known_name_of(self, module: nn.Module) -> str | None:
-        """Name of a module of the model; None: it is none of it."""
-        return self._names.get(id(module))
-
-    def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """One call of a module has returned."""
-        self._quietly(self.module_returned, name, module, args, kwargs, output)
-
-    def hook_parameters(self) -> None:
-        """Observe the gradients of parameters that are there by now."""
-        self._quietly(super().hook_parameters)
-
-    def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
-        """Note one contribution to a parameter's gradient."""
-        if _is_ordinary(gradient):
-            self.came = True
-            self._quietly(super().gradient_came, name, collected, gradient)
-
-    def forget_modules(self) -> None:
-        """Begin again with the modules; gradients of parameters may still come."""
-        self._release()
-        self._traces, self._seen, self._latest = {}, [], {}
-
-    def mark(self) -> None:
-        """Remember where the gradients of one backward begin."""
-        self.came = False
-        self._recent.clear()
-
-    def follow(self, outputs: tuple[Any, ...]) -> None:
-        """Note which layers lie in front of which."""
-        self._quietly(self.paths.follow, outputs)
-
-    def back_to_mark(self) -> None:
-        """Forget the gradients of one backward."""
-        for seen in self._recent:
-            seen.forget_last()
-        self._recent.clear()
-
-    def signal_came(self, seen: Seen, gradient: Tensor | None) -> None:
-        """A gradient came to what a module has returned."""
-        if _is_ordinary(gradient) and self._quietly(Seen.on_gradient, seen, gradient):
-            self._recent.append(seen)
-
-    def offers_more(self, roots: dict[str, bool]) -> bool:
-        """Whether the model returned values of which this backward used some only."""
-        traces = [self._traces[root] for root in roots if root in self._traces]
-        offered = [bool(seen.gradients) for trace in traces for seen in trace.outputs if seen.hooked]
-        return any(offered) and not all(offered)
-
-    def close(self) -> None:
-        """Leave nothing behind."""
-        self._quietly(self.unhook_parameters)
-
-    def _entry(self, tensor: Tensor, kind: str) -> Seen:
-        return _QuietSeen(tensor, kind, self._samples, self)
-
-    def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
-        if self.problem:
-            return False
-        if counts_operations():
-            self.problem = "the test itself looks at every operation, and would have seen ours"
-            return False
-        try:
-            with unseen(), torch.no_grad():
-                action(*args)
-        except Exception as error:
-            self.problem = describe_error(error)
-            return False
-        return True
-
-
-class _QuietSeen(Seen):
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
-        self._probe = weakref.ref(probe)
-        super().__init__(tensor, kind, samples)
-
-    def on_gradient(self, gradient: Tensor | None) -> None:
-        probe = self._probe()
-        if probe is not None:
-            probe.signal_came(self, gradient)
-
-
-def _is_ordinary(gradient: Tensor | None) -> bool:
-    """False for many backward passes at once (``is_grads_batched``), and where torch tests a function with None."""
-    return gradient is not None and not is_wrapped(gradient) and not is_batched(gradient)
 
 
 def _is_in(name: str, roots: tuple[str, ...] | dict[str, bool]) -> bool:
@@ -435,8 +327,3 @@ def _unscaled(measured: Pass, scale: float) -> Pass:
     }
     loss = None if measured.loss is None else measured.loss / scale
     return replace(measured, modules=modules, parameters=parameters, loss=loss)
-
-
-def describe_error(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"

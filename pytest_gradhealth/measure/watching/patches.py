@@ -7,13 +7,11 @@ for them and warns of them. Nothing is hooked on a module: a test may copy, pick
 
 from __future__ import annotations
 
-import inspect
-import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import replace
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -27,8 +25,10 @@ from pytest_gradhealth.measure import torch_private
 from pytest_gradhealth.measure.losses import graph
 from pytest_gradhealth.measure.passes.pause import is_paused, paused
 from pytest_gradhealth.measure.torch_private import counts_operations, unseen
-from pytest_gradhealth.measure.watching.model import OuterCall, Watched, describe_error
+from pytest_gradhealth.measure.watching.callers import owner_of, runs_forward, unwrapped
+from pytest_gradhealth.measure.watching.model import Watched
 from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
+from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
 __all__ = ["Watch"]
@@ -66,11 +66,13 @@ class Watch:
         self._objective: LossGraph | None = None
         self.backwards = 0
         """Backward passes that ran, whatever they went through."""
+        self.unjudged: list[str] = []
+        """Models of which nothing is known through a fault of ours."""
         self._unseen: dict[str, None] = {}
         self._optimisers = OptimiserTrace()
         self._detached_loss = False
         if model is not None:
-            entry = self._add(_unwrapped(model))
+            entry = self._add(unwrapped(model))
             for part in model.modules():
                 self._by_module[part] = entry
 
@@ -116,7 +118,7 @@ class Watch:
         """A module is called from outside any other. None: nothing of this call is measured."""
         if not _is_trained(module):
             return None
-        model = _unwrapped(module)
+        model = unwrapped(module)
         entry = self._by_module.get(model) or self._found(model)
         return entry.forward_begins(module, model, args, kwargs) if entry else None
 
@@ -124,10 +126,14 @@ class Watch:
         """A call that was not measured through a fault of ours."""
         self._unseen[f"{type(module).__name__}: {describe_error(error)}"] = None
 
+    def could_not_judge(self, model: str, error: Exception) -> None:
+        """A model that was measured, and not judged through a fault of ours."""
+        self.unjudged.append(f"{model} could not be judged ({describe_error(error)}); please report this")
+
     def _found(self, model: nn.Module) -> Watched | None:
         if self._only:
             return None
-        owner, whole = _owner(model)  # a forward method called from outside is as good as a call
+        owner, whole = owner_of(model)  # a forward method called from outside is as good as a call
         entry = self._by_module.get(owner) or self._add(owner)
         entry.whole = entry.whole or whole
         self._by_module[owner] = self._by_module[model] = entry
@@ -179,6 +185,11 @@ class Watch:
                 action()
         except Exception as error:
             self._unseen[f"{type(optimiser).__name__}: {describe_error(error)}"] = None
+
+    def mute(self, muted: bool) -> None:
+        """Whether gradients that come are none of a loss."""
+        for entry in self._entries:
+            entry.mute(muted)
 
     def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
         """A gradient scaler has made a loss larger."""
@@ -233,7 +244,11 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     """Stands in for what ``backward`` and ``grad`` call, so that early imports of them are seen too."""
     __tracebackhide__ = True
     nested = torch_private.inside_backward()  # reentrant checkpoints run one inside another
-    watches = [] if nested or is_paused() or torch.compiler.is_compiling() else list(_active)
+    if nested or is_paused() or torch.compiler.is_compiling() or not _active:
+        return _engine_run(outputs, *args, **kwargs)
+    watches = list(_active)
+    if not kwargs.get("accumulate_grad") and (_here.inside or runs_forward()):  # a model's own derivative
+        return _unheard(watches, outputs, args, kwargs)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     with unseen():
         for watch in watches:
@@ -243,6 +258,18 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
         for watch in watches:
             watch.backward_done(given)
     return result
+
+
+def _unheard(watches: list[Watch], outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run the engine while no gradient that comes is noted."""
+    __tracebackhide__ = True
+    for watch in watches:
+        watch.mute(True)
+    try:
+        return _engine_run(outputs, *args, **kwargs)
+    finally:
+        for watch in watches:
+            watch.mute(False)
 
 
 def _stepping(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
@@ -303,13 +330,14 @@ def _unpatch() -> None:
     _handles.clear()
 
 
-_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _scaled, _stepping, _stepped)
+_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _unheard, _scaled, _stepping, _stepped)
 _OURS: tuple[Any, ...] = (
     _begun,
     OuterCall.inner_returned,
     OuterCall.returned,
     Watch.backward_begins,
     Watch.backward_done,
+    Watch.mute,
     Watch.scaled,
     Watch.step_begins,
     Watch.step_ended,
@@ -329,40 +357,3 @@ def _is_trained(module: nn.Module) -> bool:
         and not torch_private.inside_transform()
         and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
     )
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """The model itself, without what compiles it or spreads it over devices."""
-    while True:
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = module.module
-        if not isinstance(inner, nn.Module):
-            return module
-        module = inner
-
-
-def _owner(model: nn.Module) -> tuple[nn.Module, bool]:
-    """The module that a part belongs to, where one of its methods is calling; and whether that is ``forward``."""
-    owner, whole = model, False
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        found = _self_of(frame)
-        found = _unwrapped(found) if isinstance(found, nn.Module) else None  # torch.compile's wrapper calls too
-        if found is not None and (found is owner or any(part is owner for part in found.modules())):
-            method = frame.f_code.co_name == "forward"
-            owner, whole = found, method if found is not owner else whole or method
-        frame = frame.f_back
-    return owner, whole
-
-
-def _self_of(frame: FrameType) -> Any:
-    """The object whose method a frame runs."""
-    code = frame.f_code
-    if not (code.co_argcount and code.co_varnames[0] == "self" and code.co_flags & inspect.CO_OPTIMIZED):
-        return None
-    names = frame.f_locals
-    found = names.get("self")
-    if type(names) is dict and sys.getrefcount(names) <= 3:
-        names.clear()  # until Python 3.13 a copy that the frame would keep, and with it what the test has deleted
-    return found

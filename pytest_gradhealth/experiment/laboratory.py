@@ -1,0 +1,90 @@
+"""Experiments on a model that a user asks for: a self-test of the limits, and a forecast at another size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.record import Check, Mutant
+from pytest_gradhealth.report import selftest as shown
+from pytest_gradhealth.report.table import verdict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Laboratory", "SelfTest", "selftest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """What the limits find of the faults seeded into one model. Prints as its table."""
+
+    check: Check
+    """The check of the model itself, healthy."""
+    mutants: tuple[Mutant, ...]
+
+    @property
+    def kill_rate(self) -> float:
+        """Share (0 to 1) of the mutants found, without equivalents and those not run; 1 where none is left."""
+        judged = [mutant for mutant in self.mutants if mutant.outcome in ("found", "survived")]
+        return sum(mutant.outcome == "found" for mutant in judged) / len(judged) if judged else 1.0
+
+    @property
+    def survivors(self) -> tuple[Mutant, ...]:
+        """Faults that the limits let pass."""
+        return tuple(mutant for mutant in self.mutants if mutant.outcome == "survived")
+
+    def __str__(self) -> str:
+        return shown.render(self.check.name, self.mutants)
+
+
+class Laboratory(GradHealth):
+    """The ``gradhealth`` fixture: a :class:`GradHealth` that also experiments on models."""
+
+    def selftest(
+        self,
+        model: nn.Module | Callable[[], nn.Module],
+        batches: Any,
+        loss: Callable[..., Any] | None = None,
+        step: Callable[..., Any] | None = None,
+        *,
+        seconds: float | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+        max_batches: int | None = None,
+        **limits: Any,
+    ) -> SelfTest:
+        """Seed faults into copies of a healthy model, and tell which of them these limits find.
+
+        Args:
+            model: the model, or a function without arguments that makes one.
+            batches: as for :meth:`check`.
+            loss: as for :meth:`check`.
+            step: as for :meth:`check`.
+            seconds: overrides how long it may take; faults that are left then are reported as not run.
+            device: overrides the configured device.
+            seed: overrides the configured seed.
+            max_batches: overrides how many batches are taken.
+            **limits: override single limits, as in ``min_reach=1e-3``.
+
+        Raises:
+            MeasurementError: the model is not healthy by these limits, or there is nothing to measure.
+        """
+        from pytest_gradhealth.experiment.selftest import mutants_of
+
+        settings = self._with(device, seed, max_batches, limits)
+        if seconds is not None:
+            settings = replace(settings, selftest_seconds=seconds)
+        runner = self._rehearsals(settings, model, batches, loss, step)[0]
+        check = GradHealth(settings, hook=self._hook).examined(runner, settings)
+        if not check.healthy:
+            raise MeasurementError(f"only a healthy model can be self-tested: {verdict(check)}")
+        return SelfTest(check=check, mutants=mutants_of(check, runner, settings, self._hook, self._progress))
+
+
+def selftest(model: Any, batches: Any, loss: Callable[..., Any] | None = None, **options: Any) -> SelfTest:
+    """:meth:`Laboratory.selftest` with the default settings, outside a pytest session too."""
+    return Laboratory().selftest(model, batches, loss, **options)

@@ -1,0 +1,61 @@
+"""Who is calling: the module that a part belongs to, and whether a forward pass is running, by the frames."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import FrameType
+from typing import Any
+
+from torch import nn
+
+__all__ = ["owner_of", "runs_forward", "unwrapped"]
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The model itself, without what compiles it or spreads it over devices."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def owner_of(model: nn.Module) -> tuple[nn.Module, bool]:
+    """The module that a part belongs to, where one of its methods is calling; and whether that is ``forward``."""
+    owner, whole = model, False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        found = _self_of(frame)
+        found = unwrapped(found) if isinstance(found, nn.Module) else None  # torch.compile's wrapper calls too
+        if found is not None and (found is owner or any(part is owner for part in found.modules())):
+            method = frame.f_code.co_name == "forward"
+            owner, whole = found, method if found is not owner else whole or method
+        frame = frame.f_back
+    return owner, whole
+
+
+def _self_of(frame: FrameType) -> Any:
+    """The object whose method a frame runs."""
+    code = frame.f_code
+    if not (code.co_argcount and code.co_varnames[0] == "self" and code.co_flags & inspect.CO_OPTIMIZED):
+        return None
+    names = frame.f_locals
+    found = names.get("self")
+    if type(names) is dict and sys.getrefcount(names) <= 3:
+        names.clear()  # until Python 3.13 a copy that the frame would keep, and with it what the test has deleted
+    return found
+
+
+def runs_forward() -> bool:
+    """Whether a ``forward`` is running that nobody called through its module: of a module, or of a custom function."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        first = code.co_varnames[0] if code.co_name == "forward" and code.co_argcount else ""
+        if first == "ctx" or (first and isinstance(_self_of(frame), nn.Module)):
+            return True
+        frame = frame.f_back
+    return False

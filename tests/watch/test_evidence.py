@@ -1,0 +1,218 @@
+"""Not everything that calls backward trains: what such tests are not judged for, and what they are still judged for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytest_gradhealth import GradHealth, GradientHealthError, MeasurementError, Settings
+from pytest_gradhealth.record import Check
+
+
+def watched(run: Callable[[], object]) -> list[Check]:
+    """Every check that comes of watching this."""
+    kept: list[Check] = []
+    torch.manual_seed(0)
+    try:
+        with GradHealth(Settings(device="cpu"), sink=kept.append).watch():
+            run()
+    except (GradientHealthError, MeasurementError):
+        pass
+    return kept
+
+
+def kinds(run: Callable[[], object]) -> set[str]:
+    return {finding.kind for check in watched(run) for finding in check.findings}
+
+
+def notes(run: Callable[[], object]) -> str:
+    return "; ".join(note for check in watched(run) for note in check.record.notes)
+
+
+def deep(*, norm: bool = False, depth: int = 12) -> nn.Sequential:
+    """A stack of sigmoids, in which the gradient vanishes."""
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(8, 8), nn.Sigmoid())]
+    return nn.Sequential(*layers, *([nn.BatchNorm1d(8), nn.ReLU()] if norm else []))
+
+
+class OneStep(nn.Module):
+    """Attention over whatever it is given, with a projection for each of query, key and value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (self.query(x) @ self.key(x).transpose(1, 2)).softmax(-1)
+        return self.value(x) + weights @ self.value(x)
+
+
+class Dropped(nn.Module):
+    """Blocks of which each is left out with a probability of 0.8; or always the last."""
+
+    def __init__(self, *, always: bool = False) -> None:
+        super().__init__()
+        self.blocks, self.head = nn.ModuleList(nn.Linear(8, 8) for _ in range(6)), nn.Linear(8, 3)
+        self.always = always
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            if number < 5 if self.always else torch.rand(()) < 0.2 or number == 0:
+                x = x + block(x).tanh()
+        return self.head(x)
+
+
+class Twins(nn.Module):
+    """Two critics, of which the smaller value counts."""
+
+    def __init__(self, apart: float = 5.0) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)) for _ in range(2))
+        nn.init.constant_(self.second[2].bias, apart)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.minimum(self.first(x), self.second(x))
+
+
+class OwnSlope(nn.Module):
+    """Takes the slope of its inner network with respect to its own weights on the way forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.inner(x).sum(), x, create_graph=True)
+            torch.autograd.grad(slope.sum(), list(self.inner.parameters()), allow_unused=True)
+        return slope.detach()
+
+
+class Slope(torch.autograd.Function):
+    """The same from inside a function with a backward of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, model: nn.Module, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            torch.autograd.grad(model(x).sum(), list(model.parameters())[:1])
+        return x.clone()
+
+
+def x(*shape: int) -> Tensor:
+    return torch.randn(*(shape or (16, 8)))
+
+
+def train(model: nn.Module, steps: int = 1) -> None:
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        given = x()
+        F.cross_entropy(model(given), given[:, :3].argmax(1)).backward()
+        optimiser.step()
+
+
+def masked() -> None:
+    """As an autoregressive network is tested: the first output depends on no input."""
+    model = nn.Linear(8, 8)
+    with torch.no_grad():
+        model.weight[0] = 0
+    masked = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), model)
+    for number in range(3):
+        masked(x(1, 8))[0, number].backward()
+
+
+def recurrent() -> None:
+    model = nn.GRU(8, 4)
+    assert len(model(x(1, 3, 8))) == 2
+    model(x(1, 3, 8))[0].square().mean().backward()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(lambda: nn.Linear(8, 3)(x(0, 8)).square().mean().backward(), id="no samples"),
+        pytest.param(masked, id="one output at a time"),
+        pytest.param(lambda: deep(norm=True)(x()).mean().backward(), id="mean behind a normalisation"),
+        pytest.param(lambda: OneStep()(x(4, 1, 8)).square().mean().backward(), id="attention over one position"),
+        pytest.param(recurrent, id="a recurrence over one step, looked at before"),
+        pytest.param(lambda: train(Dropped()), id="blocks left out by chance"),
+        pytest.param(lambda: Twins()(x()).square().mean().backward(), id="one of two twins"),
+        pytest.param(lambda: OwnSlope()(x()), id="a slope on the way forward"),
+        pytest.param(lambda: Slope.apply(nn.Linear(8, 8), x().requires_grad_()), id="a slope in a function"),
+        pytest.param(lambda: (deep()(x()) * torch.zeros(8) + 1).square().mean().backward(), id="a factor of zero"),
+        pytest.param(lambda: nn.Linear(8, 3)(x() / 0).square().mean().backward(), id="made to be infinite"),
+    ],
+)
+def test_no_evidence_of_a_fault(run: Callable[[], object]) -> None:
+    assert not kinds(run)
+
+
+@pytest.mark.parametrize(
+    ("run", "note"),
+    [
+        (masked, "one number of the output was sent back"),
+        (lambda: deep(norm=True)(x()).mean().backward(), "behind a normalisation, and nothing trained"),
+        (lambda: train(Dropped()), "it may be chance"),
+        (lambda: Twins()(x()).square().mean().backward(), "one of several towers alike was not chosen"),
+        (lambda: (deep()(x()) * torch.zeros(8) + 1).square().mean().backward(), "did not change with the output"),
+    ],
+)
+def test_what_was_not_judged_is_told(run: Callable[[], object], note: str) -> None:
+    assert note in notes(run)
+
+
+def rounded() -> None:
+    model, given = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)), x()
+    (model(given).round() - given[:, :1]).square().mean().backward()
+
+
+@pytest.mark.parametrize(
+    ("run", "kind"),
+    [
+        pytest.param(lambda: train(deep()), "vanishing", id="one step"),
+        pytest.param(lambda: deep()(x()).square().mean().backward(), "vanishing", id="one backward"),
+        pytest.param(lambda: train(Dropped(), 40), "", id="chance brings every block in time"),
+        pytest.param(lambda: train(Dropped(always=True)), "missing", id="left out without chance"),
+        pytest.param(lambda: train(Dropped(always=True), 6), "missing", id="left out in six steps"),
+        pytest.param(rounded, "dead", id="a step function behind the model"),
+        pytest.param(lambda: train(nn.Sequential(nn.Linear(8, 3), nn.Softmax(0))[:1]), "", id="healthy"),
+    ],
+)
+def test_evidence_is_still_judged(run: Callable[[], object], kind: str) -> None:
+    assert kinds(run) == ({kind} if kind else set())
+
+
+def test_a_parameter_that_another_model_of_the_test_trains_is_not_missing() -> None:
+    """A critic that looks through the actor's eyes, and does not train them."""
+
+    class Critic(nn.Module):
+        def __init__(self, eyes: nn.Module) -> None:
+            super().__init__()
+            self.eyes, self.head = eyes, nn.Linear(8, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                x = self.eyes(x)
+            return self.head(x)
+
+    def run() -> None:
+        actor = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
+        critic = Critic(actor[0])
+        critic(x()).square().mean().backward()
+        train(actor)
+
+    assert not kinds(run)
+
+
+def test_a_target_may_be_given_first() -> None:
+    """``mse_loss`` does not care, and the output is the side that was computed."""
+    model = nn.Linear(8, 1)
+    (check,) = watched(lambda: [F.mse_loss(1e3 + x(16, 1), model(x())).backward() for _ in range(6)])
+    assert check.record.loss_graph is not None
+    assert check.record.loss_graph.output_scale == pytest.approx(0, abs=0.01)
