@@ -21,6 +21,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.rules import is_open, judge
+from pytest_gradhealth.on_ranks import OnRanks
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
@@ -69,12 +70,15 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
             return method(*args, **kwargs)
         except (ConfigurationError, GradientHealthError, MeasurementError) as error:
             problem = error
-        raise problem.with_traceback(None)
+        try:
+            raise problem.with_traceback(None)
+        finally:
+            del problem  # the error holds this frame, and the frame must not hold the error: both keep the model alive
 
     return call
 
 
-class GradHealth:
+class GradHealth(OnRanks):
     """Measures and judges models."""
 
     def __init__(
@@ -269,15 +273,16 @@ class GradHealth:
         loss: Callable[..., Any] | None,
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
+        from pytest_gradhealth.measure.passes.interrupts import delivered
         from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
+        from pytest_gradhealth.measure.runs.generators import held_by, isolated_rng
         from pytest_gradhealth.measure.runs.runner import Runner
-        from pytest_gradhealth.measure.runs.state import isolated_rng
 
         require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
-        with isolated_rng(settings.seed):  # shuffling and augmentation draw numbers too
-            taken = as_batches(batches, settings.max_batches, loss)
+        with isolated_rng(settings.seed, *held_by(batches)):  # shuffling and augmentation draw numbers too
+            taken = delivered(as_batches, batches, settings.max_batches, loss)
         note = assumption(batches, loss)
         return [
             Runner(
@@ -320,7 +325,7 @@ class GradHealth:
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
     ) -> dict[str, Any]:
         """What experiments on copies add to the verdict, which they never change."""
-        if self._explore is None:
+        if self._explore is None or rehearsal.is_shared:
             return {}
         check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
         return self._explore(check, rehearsal, settings, self._hook, self._progress)

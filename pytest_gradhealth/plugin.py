@@ -138,6 +138,8 @@ def pytest_runtest_makereport(
         from pytest_gradhealth.session.rendering import headed_by_verdict
 
         headed_by_verdict(report, call.excinfo.value)
+    if call.excinfo is not None and call.excinfo.typename == "RankLostError":  # what comes next would wait for it again
+        item.session.shouldstop = str(call.excinfo.value)
     checks = item.stash.get(CHECKS, None)
     if report.when == "teardown" and checks:
         from pytest_gradhealth.session.collector import attach

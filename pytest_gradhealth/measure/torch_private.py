@@ -6,11 +6,12 @@ Private names come and go between versions. They are looked up here, once, so th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
-from types import CodeType
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.fx
@@ -31,10 +32,15 @@ __all__ = [
     "is_unwritten",
     "is_wrapped",
     "place_of_shard",
+    "set_version",
     "unseen",
     "unwrapped",
     "why_nothing_can_be_watched",
+    "without_graph",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NAMES: list[str] = []
 """Every name that is looked up; of several for one thing, the newest torch's."""
@@ -70,6 +76,8 @@ _key: Callable[[str], Any] = _private(str, "_C._dispatch_key_parse")
 _lazy_clone: Callable[[Tensor], Tensor] | None = _private(None, "_lazy_clone")
 _owners: Callable[[int], int] | None = _private(None, "_C._storage_Use_Count")
 _is_lazy: Callable[[Tensor], bool] | None = _private(None, "_C._is_cow_tensor")
+_set_versions: Callable[[Any, Any], None] | None = _private(None, "_C._autograd._unsafe_set_version_counter")
+_set_grad_enabled: Callable[[bool], Any] = _private(torch.set_grad_enabled, "_C._set_grad_enabled")
 _frames: Any = _private(None, "_C._dynamo.eval_frame")
 _private(None, "nn.Module._compiled_call_impl")
 
@@ -100,8 +108,17 @@ def counts_operations() -> bool:
 
 
 def is_traced() -> bool:
-    """Whether the forward pass is run to be recorded, by ``torch.jit.trace`` or ``torch.fx``."""
-    return bool(_is_jit_traced() or _is_fx_traced())
+    """Whether the forward pass is run to be recorded, by ``torch.jit.trace``, ``torch.fx`` or ``torch.export``."""
+    return bool(_is_jit_traced() or _is_fx_traced()) or _is_exported()
+
+
+def _is_exported() -> bool:
+    """Read off the calling code, as before torch 2.7 nothing else tells."""
+    exporting = getattr(sys.modules.get("torch.export._trace"), "__file__", None)
+    frame: FrameType | None = sys._getframe(1) if exporting else None
+    while frame is not None and frame.f_code.co_filename != exporting:
+        frame = frame.f_back
+    return frame is not None
 
 
 def inside_backward() -> bool:
@@ -183,6 +200,29 @@ def copy_on_write(tensor: Tensor) -> Tensor | None:
 def is_unwritten(tensor: Tensor) -> bool:
     """Whether nothing has written to a tensor since :func:`copy_on_write`."""
     return _is_lazy is not None and bool(_is_lazy(tensor))
+
+
+def without_graph(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function as under ``torch.no_grad()``, whose exit is a function that a signal can keep from running."""
+    before = torch.is_grad_enabled()
+    _set_grad_enabled(False)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _set_grad_enabled(before)
+
+
+def set_version(tensor: Tensor, version: int) -> None:
+    """Count a tensor's writes from ``version`` on: what it holds is again what it held then.
+
+    A graph that was built before can be sent back only while its tensors are at the version that it saw.
+    """
+    if _set_versions is None:
+        return
+    try:
+        _set_versions((tensor,), (version,))
+    except TypeError:  # before torch 2.7 one tensor at a time
+        _set_versions(tensor, version)
 
 
 def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:

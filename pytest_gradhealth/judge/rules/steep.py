@@ -12,7 +12,7 @@ from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding, LossGraph
 
-__all__ = ["exploding", "non_finite", "saturated"]
+__all__ = ["HEADROOM", "allowed_elasticity", "exploding", "non_finite", "saturated"]
 
 HEADROOM = 100
 """The most that batch normalisation may add: beyond it, a hundred layers without skip connections, nothing trains."""
@@ -42,7 +42,7 @@ def non_finite(view: View) -> Iterator[Finding]:
 
 def exploding(view: View) -> Iterator[Finding]:
     """The loss is so steep, or the signal so large, that no step size suits."""
-    loss, limit = view.loss_scale, _allowed_elasticity(view)
+    loss, limit = view.loss_scale, allowed_elasticity(view)
     if limit is not None and loss and view.strongest / loss > limit:
         worst = localise.exploding_stretch(view)
         yield Finding(
@@ -60,7 +60,7 @@ def exploding(view: View) -> Iterator[Finding]:
     yield from islice(chain(_overgrown(view), _at_birth(view)), 1)
 
 
-def _allowed_elasticity(view: View) -> float | None:
+def allowed_elasticity(view: View) -> float | None:
     """The default limit gives way to what batch normalisation does by itself, the user's own does not.
 
     Through each batch normalisation with a ReLU the gradient grows by sqrt(pi / (pi - 1)) = 1.21 at initialisation,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
-__all__ = ["is_paused", "paused"]
+__all__ = ["aside", "is_paused", "paused", "without_collections"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _Here(threading.local):
@@ -24,6 +29,27 @@ def paused() -> Iterator[None]:
         yield
     finally:
         _here.paused = before
+
+
+def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in such a context; a signal that raises at any moment cannot leave it open."""
+    before, _here.paused = _here.paused, True
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _here.paused = before
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Python does not look for cycles meanwhile: thousands of small objects, none in a cycle, make it look often."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def is_paused() -> bool:

@@ -103,7 +103,8 @@ def units_norm(gradient: Tensor, dimension: int) -> tuple[Scalar, Tensor]:
 
     The second has the shape (units,). One look at a large matrix tells both.
     """
-    if gradient.dtype != torch.float32 or gradient.device.type != "cpu" or dimension or not gradient.is_contiguous():
+    quick = gradient.dtype == torch.float32 and gradient.device.type == "cpu" and gradient.is_contiguous()
+    if dimension or not quick or not gradient.numel():  # units without inputs have no elements
         return norm(gradient), alive_units(gradient, dimension)
     rows = gradient.detach().view(len(gradient), -1)
     parts = _parts(rows.shape[1])
@@ -140,7 +141,7 @@ def count_nonfinite(tensor: Tensor, size: Scalar) -> tuple[Scalar, Scalar]:
 def alive_units(gradient: Tensor, dimension: int) -> Tensor:
     """For each unit, the index along ``dimension``: does any of its weights have a gradient? Shape (units,), bool."""
     moved = gradient.detach().movedim(dimension, 0)
-    return moved.reshape(moved.shape[0], -1).any(dim=1)
+    return moved.flatten(1).any(dim=1)
 
 
 def describe(tensors: Tensor, *, kind: str = "", sequence: bool = False) -> dict[str, Tensor]:
@@ -179,7 +180,7 @@ def describe(tensors: Tensor, *, kind: str = "", sequence: bool = False) -> dict
 def _count_bad(flat: Tensor, spread: Tensor) -> Tensor:
     """Non-finite values of each row; there are none where the rows' spread is known to be finite."""
     if spread.device.type == "cpu" and bool(spread.isfinite().all()):
-        return torch.zeros(len(flat))
+        return spread.new_zeros(len(flat))
     return flat.isfinite().logical_not_().sum(dim=1)
 
 

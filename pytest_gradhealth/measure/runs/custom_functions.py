@@ -81,7 +81,7 @@ def _difference(function: Any, args: tuple[Any, ...], double: bool) -> CustomFun
     inputs = [a for a in wide if isinstance(a, Tensor) and a.is_floating_point() and a.numel()]
     if not inputs or _is_on_purpose(function, wide):
         return None
-    draw = torch.Generator().manual_seed(0)
+    draw = torch.Generator("cpu").manual_seed(0)
     found = [_one_direction(function, wide, draw, DOUBLE if double else SINGLE) for _ in range(TRIES)]
     if all(abs(forward) < TINY for forward, _ in found):
         return None  # a step: any backward is a surrogate
@@ -96,7 +96,7 @@ def _one_direction(function: Any, args: tuple[Any, ...], draw: torch.Generator, 
     moved = [leaf for leaf in leaves if _is_moved(leaf)]
     output = _first(function.apply(*leaves))
     along = [_direction(leaf, output, draw) for leaf in moved]
-    weights = torch.randn(output.shape, generator=draw, dtype=output.dtype).to(output.device)
+    weights = torch.randn(output.shape, generator=draw, dtype=output.dtype, device=draw.device).to(output.device)
     gradients = torch.autograd.grad(output, moved, weights, allow_unused=True)
     backward = sum(float((g * v).sum()) for g, v in zip(gradients, along, strict=True) if g is not None)
     with torch.no_grad():
@@ -109,7 +109,7 @@ def _one_direction(function: Any, args: tuple[Any, ...], draw: torch.Generator, 
 def _direction(leaf: Tensor, output: Tensor, draw: torch.Generator) -> Tensor:
     """At random, as large as the input; not where the forward is flat, as there a straight-through backward is free."""
     size = leaf.detach().square().mean().sqrt().clamp_min(TINY)
-    made = torch.randn(leaf.shape, generator=draw, dtype=leaf.dtype).to(leaf.device) * size
+    made = torch.randn(leaf.shape, generator=draw, dtype=leaf.dtype, device=draw.device).to(leaf.device) * size
     if leaf.shape == output.shape:
         flat = (output == 0) | (output == output.min()) | (output == output.max())
         made = made.where(~flat, 0.0)

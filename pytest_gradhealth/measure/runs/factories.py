@@ -93,7 +93,7 @@ def synthetic_batch(
     inputs: Sequence[InputShape], *, classes: int | None = None, target: InputShape | None = None, seed: int = 0
 ) -> Any:
     """Normal noise, or random tokens, as ``(inputs..., target)``; without classes or target the inputs alone."""
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator("cpu").manual_seed(seed)
     made = [_drawn(shape, draw) for shape in inputs]
     if target is not None:
         made.append(_drawn(target, draw))
@@ -104,8 +104,8 @@ def synthetic_batch(
 
 def _drawn(wanted: InputShape, draw: torch.Generator) -> Tensor:
     if wanted.vocabulary is not None:
-        return torch.randint(wanted.vocabulary, wanted.shape, generator=draw)
-    return torch.randn(wanted.shape, generator=draw)
+        return torch.randint(wanted.vocabulary, wanted.shape, generator=draw, device=draw.device)
+    return torch.randn(wanted.shape, generator=draw, device=draw.device)
 
 
 def _timm(name: str, classes: int | None) -> nn.Module:

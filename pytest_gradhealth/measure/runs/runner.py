@@ -19,9 +19,10 @@ from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.losses.function import RAISED_BY, Step, find_step, require_scalar
 from pytest_gradhealth.measure.losses.nodes import walk
 from pytest_gradhealth.measure.passes.inputs import noted_inputs
+from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
-from pytest_gradhealth.measure.passes.pause import paused
+from pytest_gradhealth.measure.passes.pause import paused, without_collections
 from pytest_gradhealth.measure.passes.probe import Pass, Probe
 from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
@@ -30,8 +31,11 @@ from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_pla
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
+from pytest_gradhealth.measure.runs.generators import held_by
+from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
-from pytest_gradhealth.measure.runs.state import isolated_rng, preserved, without_collections
+from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
+from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, Operation
@@ -66,9 +70,12 @@ class Runner:
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given = model
+        self._samples: int | None = None
+        """Samples in the smallest batch that was given, where memory was too small for it."""
         self.left_out = False
         """Whether the last measurement looked at a sample of the elements of any output."""
-        with isolated_rng(seed):
+        self._drawing = tuple(held_by(loss, step))
+        with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
             self._called = _placed(_build(model), device)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
@@ -102,11 +109,35 @@ class Runner:
         """``step(model, batch)`` returns the loss."""
         return self._step
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes train the model together with this one."""
+        return self._team is not None
+
     def measure(self, seed: int | None = None, *, thorough: bool = False) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
         Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
+        Batches that do not fit into memory are halved until they do.
         """
+        while True:
+            try:
+                return self._measured(seed, thorough)
+            except Exception as error:
+                smaller = halved(self._batches) if is_out_of_memory(error) and self._team is None else None
+                if smaller is None:
+                    raise
+            self._shrink(smaller)  # behind the error, whose traceback holds what filled the memory
+
+    def _shrink(self, smaller: Sequence[Any]) -> None:
+        """Go on with smaller batches, and say so."""
+        if self._samples is None:
+            self._samples = smallest(self._batches)
+        self._batches = smaller
+        note = f"out of memory with {self._samples} samples on {self._device}: measured with {smallest(smaller)}"
+        self._notes = (*(old for old in self._notes if not old.startswith("out of memory")), note)
+
+    def _measured(self, seed: int | None, thorough: bool) -> GradientRecord:
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
             with noted_inputs(self._model) as inputs:
                 passes = self._passes(unregistered.begin, thorough=thorough)
@@ -156,7 +187,15 @@ class Runner:
 
     @contextmanager
     def _session(self, seed: int | None = None) -> Iterator[None]:
-        with paused(), isolated_rng(self._seed if seed is None else seed), preserved(self._called), torch.enable_grad():
+        seed = self._seed if seed is None else seed
+        with (
+            uninterrupted(),
+            paused(),
+            isolated_rng(seed),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            preserved(self._called, *self._drawing),
+        ):
             self._called.train()
             try:
                 yield
@@ -187,7 +226,7 @@ class Runner:
         if not any(map(nn.parameter.is_lazy, self._model.parameters())):
             return
         with self._explained(0), torch.no_grad():
-            self._step(self._called, copied(self._batches[0], self._device))
+            delivered(self._step, self._called, copied(self._batches[0], self._device))
         waiting = [name for name, p in self._model.named_parameters() if nn.parameter.is_lazy(p)]
         if waiting:
             raise MeasurementError(f"lazy parameters that no forward pass initialises: {', '.join(waiting)}")
@@ -235,16 +274,16 @@ class Runner:
         """One pass in evaluation mode, from the state that the model is in."""
         with isolated_rng(seed), preserved(self._model):
             self._model.eval()
-            return self._step(self._model, copied(batch, self._device))
+            return delivered(self._step, self._model, copied(batch, self._device))
 
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
             with self._explained(index):
-                loss.backward()  # type: ignore[no-untyped-call]
+                delivered(loss.backward)
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
-            return require_scalar(self._step(self._called, copied(self._batches[index], self._device)))
+            return require_scalar(delivered(self._step, self._called, copied(self._batches[index], self._device)))
 
     @contextmanager
     def _explained(self, index: int) -> Iterator[None]:
@@ -293,23 +332,16 @@ def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
     if not isinstance(model, nn.Module):
         if not callable(model):
             raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {describe(model)}")
-        made = model()
+        made = delivered(model)
         if not isinstance(made, nn.Module):
             raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")
         model = made
-    model = getattr(model, "_orig_mod", model)  # torch.compile fuses hooks away: judge the eager module
+    inner = getattr(model, "_orig_mod", None)  # torch.compile fuses hooks away: judge the eager module
+    model = inner if isinstance(inner, nn.Module) else model
     if isinstance(model, torch.jit.ScriptModule):
         raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
-    _require_trainable(model)
+    require_trainable(model)
     return model
-
-
-def _require_trainable(model: nn.Module) -> None:
-    name, parameters = type(model).__name__, list(model.parameters())
-    if not parameters:
-        raise MeasurementError(f"{name} has no parameters: there is no gradient to measure")
-    if not any(parameter.requires_grad for parameter in parameters):
-        raise MeasurementError(f"every parameter of {name} is frozen: set requires_grad on what should train")
 
 
 def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:

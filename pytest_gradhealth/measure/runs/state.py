@@ -2,121 +2,140 @@
 
 from __future__ import annotations
 
-import gc
-import random
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
-from pytest_gradhealth.measure.passes.nesting import tensors
+from pytest_gradhealth.measure.passes.interrupts import uninterrupted
+from pytest_gradhealth.measure.passes.nesting import shard_of, tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
-from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten
+from pytest_gradhealth.measure.runs.attributes import Attributes
+from pytest_gradhealth.measure.runs.generators import LEAVES, held_by, isolated_rng, kept
+from pytest_gradhealth.measure.sharding.ranks import placed
+from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten, set_version
 
-__all__ = ["isolated_rng", "preserved", "without_collections"]
+__all__ = ["isolated_rng", "preserved"]
 
-CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
 TENSORLESS = frozenset({"_modules", "training", *(name for name in vars(nn.Module()) if "hooks" in name)})
 """Attributes of every module that hold no tensor of its own."""
+HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+EMPTY = TENSORLESS | {"_parameters", "_buffers"}
+"""Those that hold nothing that could draw."""
 
 
 @contextmanager
-def preserved(model: nn.Module) -> Iterator[None]:
-    """Restore parameters, gradients, buffers, mode, ``requires_grad`` and plain attributes on leaving.
+def preserved(model: nn.Module, *others: Any) -> Iterator[None]:
+    """Restore parameters, gradients, buffers, mode, ``requires_grad``, hooks and plain attributes on leaving.
 
     So are modules that the model keeps where torch does not look for them, in a plain list. Attributes that a forward
     pass rebinds (step counters, caches) are restored, and so is what it changes in place in tensors and containers;
     other objects are not. Tensors are copied only when something writes to them, whether torch counts that as a new
     version or not (``tensor.data``).
+
+    Meanwhile no hook runs on a gradient that has been accumulated: there, optimisers step inside the backward pass.
+    One that steps all the same, or in the user's ``step``, gets its state back too.
+
+    Args:
+        model: what is measured.
+        others: modules, optimisers and generators that the loss or the step holds.
     """
-    modules = list(dict.fromkeys([*modules_of(model).values(), *hidden_modules(model)]))
-    attributes = [_Attributes(module) for module in modules]
-    held = {id(tensor): tensor for module in modules for tensor in _tensors_of(module)}
-    values = [_Values(tensor) for tensor in held.values()]
-    trained = (tensor for tensor in held.values() if isinstance(tensor, nn.Parameter) or _asks(tensor))
-    parameters = [(tensor, tensor.grad, tensor.requires_grad) for tensor in trained]
-    for parameter, *_ in parameters:
-        parameter.grad = None
-    try:
+    owners = {id(part): part for owner in (model, *others) for part in _parts(owner)}
+    drawing = [*others, *held_by(*(value for owner in owners.values() for value in _may_draw(owner)))]
+    with uninterrupted(), ExitStack() as undo:
+        undo.enter_context(kept(drawing))
+        _restore_later(owners.values(), undo)
+        undo.enter_context(_optimisers_preserved())
         yield
-    finally:
-        for saved in attributes:
-            saved.restore()
-        with torch.no_grad():
-            for value in values:
-                value.restore()
-            for parameter, gradient, requires_grad in parameters:
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = gradient
 
 
-def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
-    """What a module holds itself."""
+def _parts(owner: Any) -> Iterator[nn.Module | Optimizer]:
+    if isinstance(owner, Optimizer):
+        yield owner
+    elif isinstance(owner, nn.Module):
+        yield from modules_of(owner).values()
+        yield from hidden_modules(owner)
+
+
+def _may_draw(module: nn.Module | Optimizer) -> Iterator[Any]:
+    """Attributes that are no tensor and no number: one may be a generator, or hold one."""
     for name, value in vars(module).items():
-        if name not in TENSORLESS:
-            yield from tensors(value)
+        if name not in EMPTY and not isinstance(value, LEAVES):
+            yield value
+
+
+def _restore_later(owners: Iterable[Any], undo: ExitStack) -> None:
+    """Put back on leaving: first what attributes are bound to, then what tensors hold, then their gradients."""
+    saved = [Attributes(owner) for owner in owners]
+    held = {id(tensor): tensor for attributes in saved for tensor in tensors(attributes.values(TENSORLESS))}
+    undo.callback(_restore, saved, values := list[_Values](), trained := list[_Gradient]())
+    for tensor in held.values():
+        values.append(_Values(tensor))
+    for tensor in held.values():
+        if isinstance(tensor, nn.Parameter) or _asks(tensor):
+            trained.append(_Gradient(tensor))
+            trained[-1].set_aside()
+
+
+def _restore(*saved: Iterable[Attributes | _Values | _Gradient]) -> None:
+    """All of it, even where something cannot be restored."""
+    problem = None
+    with torch.no_grad():
+        for one in chain(*saved):
+            try:
+                one.restore()
+            except Exception as error:
+                problem = problem or error
+    if problem is not None:
+        raise problem
+
+
+class _Gradient:
+    """What a tensor has collected, whether it asks for more, and the hooks that wait for it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor, self._gradient, self._asks = tensor, tensor.grad, tensor.requires_grad
+        self._hooks = [(name, hooks, dict(hooks or ())) for name in HOOKS for hooks in [getattr(tensor, name)]]
+
+    def set_aside(self) -> None:
+        """Begin without a gradient; no hook runs on what is accumulated meanwhile."""
+        self._tensor.grad = None
+        if self._tensor._post_accumulate_grad_hooks:
+            self._tensor._post_accumulate_grad_hooks.clear()
+
+    def restore(self) -> None:
+        """As it was."""
+        self._tensor.requires_grad_(self._asks)
+        self._tensor.grad = self._gradient
+        for name, hooks, held in self._hooks:
+            present = getattr(self._tensor, name)
+            if hooks is None and present is not None:
+                present.clear()
+                setattr(self._tensor, name, None)
+            elif hooks is not None and hooks != held:
+                hooks.clear()
+                hooks.update(held)
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
-    """Python does not look for cycles meanwhile: thousands of small objects, none in a cycle, make it look often."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
+def _optimisers_preserved() -> Iterator[None]:
+    """Restore every optimiser of torch that makes a step inside this context."""
+    known: list[Optimizer] = []
+    with ExitStack() as undo:
+
+        def stepping(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
+            if not any(optimiser is seen for seen in known):
+                known.append(optimiser)
+                _restore_later([optimiser], undo)
+
+        undo.callback(register_optimizer_step_pre_hook(stepping).remove)
         yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextmanager
-def isolated_rng(seed: int | None) -> Iterator[None]:
-    """Seed Python's, NumPy's and every torch device's generator, and restore all of them on leaving.
-
-    ``None`` leaves them where they are, and still restores them.
-    """
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    devices = _device_generators()
-    if seed is not None:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        _seed_devices(seed)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        for generators, states in devices:
-            generators.set_rng_state_all(states)
-
-
-def _seed_devices(seed: int) -> None:
-    """``torch.manual_seed`` formats the whole stack for each kind of device that is not there."""
-    torch.default_generator.manual_seed(seed)
-    if any(kind.is_available() for kind in (torch.cuda, getattr(torch, "xpu", None), torch.backends.mps) if kind):
-        torch.manual_seed(seed)
-
-
-def _device_generators() -> list[tuple[Any, list[Tensor]]]:
-    """CUDA and XPU only where the test already uses them: asking would initialise the device."""
-    used = [module for module in (torch.cuda, getattr(torch, "xpu", None)) if module and module.is_initialized()]
-    states: list[tuple[Any, list[Tensor]]] = [(module, module.get_rng_state_all()) for module in used]
-    if torch.backends.mps.is_available():
-        states.append((_Mps, [torch.mps.get_rng_state()]))
-    return states
-
-
-class _Mps:
-    @staticmethod
-    def set_rng_state_all(states: list[Tensor]) -> None:
-        torch.mps.set_rng_state(states[0])
 
 
 def _asks(tensor: Tensor) -> bool:
@@ -131,15 +150,22 @@ def _version(tensor: Tensor) -> int:
 class _Values:
     """A tensor and what it held: in the same memory until something writes to it, where torch can do that."""
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, given: Tensor) -> None:
+        is_shard = placed(given) is not None  # to compare whole ones would be to wait for others
+        tensor = shard_of(given.detach()) if is_shard else given
         self._tensor, self._version = tensor, _version(tensor)
-        plain = type(tensor) in (Tensor, nn.Parameter) and not is_ragged(tensor) and not tensor.is_inference()
+        plain = (
+            not is_shard
+            and type(tensor) in (Tensor, nn.Parameter)
+            and not is_ragged(tensor)
+            and not tensor.is_inference()
+        )
         shared = copy_on_write(tensor) if plain else None
         self._storage = None if shared is None else tensor.untyped_storage()._cdata
         self._saved = tensor.detach().clone() if shared is None else shared
 
     def restore(self) -> None:
-        """Write only where something changed, so that untouched tensors keep their version counter."""
+        """Write only where something changed; a graph that was built before can then still be sent back."""
         tensor, saved = self._tensor, self._saved
         if self._storage is not None:
             if not is_unwritten(tensor) or tensor.untyped_storage()._cdata != self._storage:
@@ -150,45 +176,10 @@ class _Values:
             tensor.data = saved
         elif _version(tensor) != self._version or not _equal(tensor, saved):
             tensor.copy_(saved)
+        if _version(tensor) != self._version:
+            set_version(tensor, self._version)
 
 
 def _equal(tensor: Tensor, value: Tensor) -> bool:
     """Values too, as ``tensor.data`` changes them without a new version; torch cannot compare sparse ones."""
     return is_ragged(tensor) or torch.equal(tensor, value)
-
-
-class _Container(NamedTuple):
-    """A list, dict, set or deque that a module holds, with what it held."""
-
-    original: Any
-    content: Any
-
-    def restore(self) -> None:
-        """Fill it again with what it held before."""
-        original, content = self
-        original.clear()
-        if isinstance(original, list | deque):
-            original.extend(content)
-        else:
-            original.update(content)
-
-
-class _Attributes:
-    """What a module's attributes are bound to, and what the containers among them hold."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module, self._bound = module, dict(vars(module))
-        held = [value for value in self._bound.values() if type(value) in CONTAINERS]
-        self._containers = [_Container(value, value.copy()) for value in held if value]
-        self._empty = [value for value in held if not value]
-
-    def restore(self) -> None:
-        attributes = vars(self._module)
-        for name in attributes.keys() - self._bound.keys():
-            del attributes[name]
-        attributes.update(self._bound)
-        for container in self._containers:
-            container.restore()
-        for value in self._empty:
-            if value:
-                value.clear()

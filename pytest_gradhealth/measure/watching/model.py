@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError, RankLostError
@@ -26,7 +25,7 @@ from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names
 from pytest_gradhealth.measure.sharding.team import Team, team_of
-from pytest_gradhealth.measure.torch_private import is_compiled, unseen
+from pytest_gradhealth.measure.torch_private import is_compiled, unseen, without_graph
 from pytest_gradhealth.measure.watching.chance import random_state
 from pytest_gradhealth.measure.watching.keras import as_torch
 from pytest_gradhealth.measure.watching.late_gradients import LateGradients
@@ -200,8 +199,9 @@ class Watched:
         if model is None or probe is None or (probe.problem and self._team is None):
             return
         try:
-            with unseen(), torch.no_grad():
-                record = self._record(as_torch(model), partial(_seen, probe, loss, objective), scale)
+            with unseen():
+                seen = partial(_seen, probe, loss, objective)
+                record = without_graph(self._record, as_torch(model), seen, scale)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
             self._look_for_unregistered(model)

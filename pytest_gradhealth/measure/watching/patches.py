@@ -23,8 +23,9 @@ from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 from pytest_gradhealth.errors import WatchingUnavailable
 from pytest_gradhealth.measure import torch_private
 from pytest_gradhealth.measure.losses import graph
-from pytest_gradhealth.measure.passes.pause import is_paused, paused
-from pytest_gradhealth.measure.torch_private import counts_operations, unseen
+from pytest_gradhealth.measure.passes.interrupts import uninterrupted
+from pytest_gradhealth.measure.passes.pause import aside, is_paused
+from pytest_gradhealth.measure.torch_private import counts_operations, unseen, without_graph
 from pytest_gradhealth.measure.watching.callers import owner_of, runs_forward, unwrapped
 from pytest_gradhealth.measure.watching.model import Watched
 from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
@@ -85,19 +86,32 @@ class Watch:
         problem = torch_private.why_nothing_can_be_watched()
         if problem:
             raise WatchingUnavailable(problem)
-        if not _active:
-            _patch()
-        _active.append(self)
+        try:
+            with uninterrupted():
+                if not _active:
+                    _patch()
+                _active.append(self)
+        except BaseException:  # a signal that waited
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _active.remove(self)
-        if not _active:
-            _unpatch()
-        for entry in self._entries:
-            entry.close()
+        try:
+            self._close()
+        finally:
+            self._close()  # a signal may raise before the first has begun
+
+    def _close(self) -> None:
+        with uninterrupted():
+            if self in _active:
+                _active.remove(self)
+            if not _active:
+                _unpatch()
+            for entry in self._entries:
+                entry.close()
 
     def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
         """For each model that received gradients, in order of first use, the records of its measured passes."""
@@ -151,8 +165,8 @@ class Watch:
         if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
             self._detached_loss = True
         if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
-            with paused(), suppress(Exception):  # a test's graph may hold anything
-                self._objective = graph.read(loss)
+            with suppress(Exception):  # a test's graph may hold anything
+                self._objective = aside(graph.read, loss)
 
     def backward_done(self, outputs: tuple[Any, ...]) -> None:
         """Measure the passes that a backward went through."""
@@ -181,8 +195,8 @@ class Watch:
         if counts_operations():
             return
         try:
-            with unseen(), torch.no_grad():
-                action()
+            with unseen():
+                without_graph(action)
         except Exception as error:
             self._unseen[f"{type(optimiser).__name__}: {describe_error(error)}"] = None
 

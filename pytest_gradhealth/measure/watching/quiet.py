@@ -6,13 +6,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.probe import Probe, Seen
 from pytest_gradhealth.measure.passes.sampling import Samples
-from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen
+from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
 from pytest_gradhealth.measure.watching.keras import leaves
 
 __all__ = ["OuterCall", "QuietProbe", "describe_error"]
@@ -68,7 +68,8 @@ class QuietProbe(Probe):
 
     def hook_parameters(self) -> None:
         """Observe the gradients of parameters that are there by now."""
-        self._quietly(super().hook_parameters)
+        with uninterrupted():  # a hook without its handle would stay
+            self._quietly(super().hook_parameters)
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient."""
@@ -125,8 +126,8 @@ class QuietProbe(Probe):
             self.problem = "the test itself looks at every operation, and would have seen ours"
             return False
         try:
-            with unseen(), torch.no_grad():
-                action(*args)
+            with unseen():
+                without_graph(action, *args)
         except Exception as error:
             self.problem = describe_error(error)
             return False
