@@ -20,7 +20,7 @@ from pytest_gradhealth.judge.wording import (
 )
 from pytest_gradhealth.record import Finding
 
-__all__ = ["RULE", "find"]
+__all__ = ["HEADROOM", "RULE", "find", "headroom"]
 
 MAX_ELASTICITY = Limit(
     "max_elasticity", 1e3, 0, None, "FACTOR", "Largest relative change of the loss for one of a layer's weights"
@@ -75,7 +75,7 @@ def find(view: View) -> Iterator[Finding]:
     loss, limit = view.loss_scale, view.limits.max_elasticity
     if limit is None or not loss:
         return
-    allowed = limit * _headroom(view)
+    allowed = limit * headroom(view)
     if view.strongest / loss <= allowed:
         return
     worst = localise.exploding_stretch(view)
@@ -90,7 +90,7 @@ def find(view: View) -> Iterator[Finding]:
     )
 
 
-def _headroom(view: View) -> float:
+def headroom(view: View) -> float:
     """What batch normalisation adds: sqrt(pi / (pi - 1)) for each with a ReLU, which the first steps remove."""
     if not view.limits.is_default(MAX_ELASTICITY.name):
         return 1
