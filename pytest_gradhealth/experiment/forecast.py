@@ -11,7 +11,7 @@ from pytest_gradhealth.errors import ConfigurationError
 from pytest_gradhealth.experiment.laws import Band, Law, fit
 from pytest_gradhealth.experiment.subject import value_of
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.exploding_gradient import HEADROOM, headroom
+from pytest_gradhealth.judge.rules.exploding_gradient import HEADROOM, allowed_elasticity
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Check, GradientRecord
 from pytest_gradhealth.report.table import verdict
@@ -195,7 +195,7 @@ def _limit_at(name: str, rungs: Sequence[tuple[Size, list[Check]]], target: Size
     limit: float | None = getattr(limits, name)
     if name != "max_elasticity" or limit is None:
         return limit
-    allowed = [(size, limit * headroom(View(check.record, limits))) for size, (check, *_) in rungs]
+    allowed = [(size, allowed_elasticity(View(check.record, limits)) or limit) for size, (check, *_) in rungs]
     law = fit([size for size, _ in allowed], [value for _, value in allowed])
     return min(law.at(target).middle, limit * HEADROOM) if len({value for _, value in allowed}) > 1 else allowed[0][1]
 
@@ -232,7 +232,7 @@ def _bounded(limit_name: str, band: Band) -> Band:
 
 
 def _verdict(checks: Sequence[Check]) -> str:
-    return next((check.findings[0].kind for check in checks if not check.healthy), "healthy")
+    return next((check.findings[0].fault for check in checks if not check.healthy), "healthy")
 
 
 def _notes(

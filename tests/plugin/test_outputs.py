@@ -208,7 +208,7 @@ class TestBaseline:
         suite.write_text(SUITE.replace("{shrink}", "0.1"))
         result = pytester.runpytest("--gradhealth-baseline=base.json", "-k", "test_first")
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["E*GradientHealthError: drift in network: *around 3.0:*"])
+        result.stdout.fnmatch_lines(["E*GradientHealthError: GH801 drift from the baseline in network: *around 3.0:*"])
         text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
         assert "if the change is meant, accept it with --gradhealth-update" in text
 

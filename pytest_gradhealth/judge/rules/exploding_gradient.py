@@ -20,7 +20,7 @@ from pytest_gradhealth.judge.wording import (
 )
 from pytest_gradhealth.record import Finding
 
-__all__ = ["HEADROOM", "RULE", "find", "headroom"]
+__all__ = ["HEADROOM", "RULE", "allowed_elasticity", "find"]
 
 MAX_ELASTICITY = Limit(
     "max_elasticity", 1e3, 0, None, "FACTOR", "Largest relative change of the loss for one of a layer's weights"
@@ -72,11 +72,8 @@ HEADROOM = 100
 
 def find(view: View) -> Iterator[Finding]:
     """The strongest layer's elasticity is large."""
-    loss, limit = view.loss_scale, view.limits.max_elasticity
-    if limit is None or not loss:
-        return
-    allowed = limit * headroom(view)
-    if view.strongest / loss <= allowed:
+    loss, limit, allowed = view.loss_scale, view.limits.max_elasticity, allowed_elasticity(view)
+    if limit is None or allowed is None or not loss or view.strongest / loss <= allowed:
         return
     worst = localise.exploding_stretch(view)
     yield RULE.finding(
@@ -90,12 +87,16 @@ def find(view: View) -> Iterator[Finding]:
     )
 
 
-def headroom(view: View) -> float:
-    """What batch normalisation adds: sqrt(pi / (pi - 1)) for each with a ReLU, which the first steps remove."""
-    if not view.limits.is_default(MAX_ELASTICITY.name):
-        return 1
+def allowed_elasticity(view: View) -> float | None:
+    """The default limit gives way to what batch normalisation does by itself, the user's own does not.
+
+    Each batch normalisation with a ReLU makes the gradient grow by sqrt(pi / (pi - 1)), which the first steps remove.
+    """
+    limit = view.limits.max_elasticity
+    if limit is None or not view.limits.is_default(MAX_ELASTICITY.name):
+        return limit
     layers = sum(signal.kind.startswith("BatchNorm") for signal in view.leaves)
-    return min(math.sqrt(math.pi / (math.pi - 1)) ** layers, HEADROOM)
+    return limit * min(math.sqrt(math.pi / (math.pi - 1)) ** layers, HEADROOM)
 
 
 def _explanation(view: View, stretch: Sequence[str]) -> Explanation:
