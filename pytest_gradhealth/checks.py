@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pluggy
 
-from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
+from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError
 from pytest_gradhealth.hookspecs import plugins
 from pytest_gradhealth.judge.copies import told_once
+from pytest_gradhealth.judge.families import MISSING
+from pytest_gradhealth.judge.judge import is_open, judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
-from pytest_gradhealth.judge.rules import is_open, judge
 from pytest_gradhealth.on_ranks import OnRanks
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
@@ -191,7 +192,7 @@ class GradHealth(OnRanks):
         allowed = self._with(None, None, None, limits).limits
         found = record_of(gradients, weights, loss=loss, name=name, histograms=self._settings.histograms)
         record, findings = verdict([found], allowed)
-        told = tuple(replace(f, **GIVEN_AS_NONE) if f.kind == "missing" else f for f in findings)
+        told = tuple(replace(f, **GIVEN_AS_NONE) if f.fault == MISSING.name else f for f in findings)
         check = self.conclude(record, (*told, *self._own_findings(record, allowed)), allowed, name)
         self._raise_if_sick(check)
         return as_measurement(check.record)
@@ -256,14 +257,11 @@ class GradHealth(OnRanks):
         return sum(self._names.values())
 
     def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: dict[str, Any]) -> Settings:
-        for limit in limits:
-            if limit not in Limits.__dataclass_fields__:
-                raise ConfigurationError(f"there is no limit {unknown(limit, Limits.__dataclass_fields__)}")
         given = {"device": device, "seed": seed, "max_batches": max_batches}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
             changes["device_from"] = "device"
-        return replace(self._settings, limits=replace(self._settings.limits, **limits), **changes)
+        return replace(self._settings, limits=self._settings.limits.replace(**limits), **changes)
 
     def _rehearsals(
         self,
@@ -309,7 +307,7 @@ class GradHealth(OnRanks):
                 record = rehearsal.measure(thorough=True)
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
-        if any(finding.kind == "missing" for finding in findings):
+        if any(finding.fault == MISSING.name for finding in findings):
             others = [rehearsal.measure(settings.seed + other) for other in OTHER_SEEDS]
             record = with_arrivals(record, others)
             findings = self._judged(record, limits)

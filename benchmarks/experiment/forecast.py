@@ -62,7 +62,7 @@ def examine(family: Family) -> dict[str, Any]:
         "target": family.target,
         "forecast": "healthy" if told.healthy else ", ".join(q.name for q in told.broken),
         "certain": told.certain,
-        "measured": ", ".join(sorted({check.findings[0].kind for check in checks if check.findings})) or "healthy",
+        "measured": ", ".join(sorted({check.findings[0].fault for check in checks if check.findings})) or "healthy",
         "right": told.healthy is not sick,
         "inside": inside,
         "text": str(told).splitlines()[0],

@@ -11,7 +11,7 @@ from pytest_gradhealth.errors import ConfigurationError
 from pytest_gradhealth.experiment.laws import Band, Law, fit
 from pytest_gradhealth.experiment.subject import value_of
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.steep import HEADROOM, allowed_elasticity
+from pytest_gradhealth.judge.rules.exploding_gradient import HEADROOM, allowed_elasticity
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Check, GradientRecord
 from pytest_gradhealth.report.table import verdict
@@ -232,7 +232,7 @@ def _bounded(limit_name: str, band: Band) -> Band:
 
 
 def _verdict(checks: Sequence[Check]) -> str:
-    return next((check.findings[0].kind for check in checks if not check.healthy), "healthy")
+    return next((check.findings[0].fault for check in checks if not check.healthy), "healthy")
 
 
 def _notes(

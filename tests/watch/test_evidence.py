@@ -27,7 +27,7 @@ def watched(run: Callable[[], object]) -> list[Check]:
 
 
 def kinds(run: Callable[[], object]) -> set[str]:
-    return {finding.kind for check in watched(run) for finding in check.findings}
+    return {finding.fault for check in watched(run) for finding in check.findings}
 
 
 def notes(run: Callable[[], object]) -> str:

@@ -43,7 +43,7 @@ def regression(
 def test_gradients_that_are_all_zero_while_the_loss_is_not() -> None:
     check = watched(lambda: regression(2.0, off_from=3))
     (finding,) = check.findings
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     # The table shows the pass that was judged, not the first, in which nothing was wrong.
     assert check.record.steps == 4
     assert not any(layer.norm for layer in check.record)
@@ -97,6 +97,6 @@ def test_a_model_with_a_call_of_its_own(kind: type[OwnCall]) -> None:
     before = OwnCall.__call__
     check = watched(lambda: (kind()(torch.randn(8, 3)) - 1).square().mean().backward())
     (finding,) = check.findings
-    assert finding.kind == "missing"
+    assert finding.kind == "unused-parameter"
     assert "unused" in finding.message
     assert OwnCall.__call__ is before

@@ -38,7 +38,7 @@ from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
-from pytest_gradhealth.record import GradientRecord, Operation
+from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
 
 __tracebackhide__ = True
 
@@ -69,7 +69,7 @@ class Runner:
         self._notes = notes
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
-        self._given = model
+        self._given, self._has_targets = model, loss is not None
         self._samples: int | None = None
         """Samples in the smallest batch that was given, where memory was too small for it."""
         self.left_out = False
@@ -236,11 +236,20 @@ class Runner:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
         loss = self._loss(index)
-        told = graph.read(loss)
+        told = self._with_targets(graph.read(loss), index)
         probe.paths.follow([loss])
         self._suspect(loss) if index == 0 and self._team is None else None
         self._send_back(loss, index)
         return replace(probe.take(loss), objective=told)
+
+    def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
+        """Whether all targets are the same: a loss that is written by hand keeps none of them in its graph."""
+        batch = self._batches[index]
+        if told is None or not self._has_targets or not isinstance(batch, tuple | list):
+            return told
+        target = batch[-1]
+        alike = isinstance(target, Tensor) and len(target) > 1 and bool((target == target[:1]).all())
+        return replace(told, constant_targets=told.constant_targets or alike)
 
     def _suspect(self, loss: Tensor) -> None:
         """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
