@@ -138,7 +138,9 @@ class Fuzzer:
         return str(target)
 
     def _change(self, document: Any) -> None:
-        """One value somewhere in it."""
+        """One value somewhere in it; what has lost all its keys stays empty."""
+        if not document:
+            return
         holder, key = self._place(document)
         match self._draw.randrange(4):
             case 0 if isinstance(holder, dict):
