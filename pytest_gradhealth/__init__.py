@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pytest_gradhealth.errors import GradientHealthWarning as GradientHealthWarning
     from pytest_gradhealth.errors import MeasurementError as MeasurementError
     from pytest_gradhealth.errors import WatchingUnavailable as WatchingUnavailable
+    from pytest_gradhealth.experiment.forecast import Forecast as Forecast
     from pytest_gradhealth.experiment.laboratory import SelfTest as SelfTest
+    from pytest_gradhealth.experiment.laboratory import forecast as forecast
     from pytest_gradhealth.experiment.laboratory import selftest as selftest
     from pytest_gradhealth.hookspecs import plugins as plugins
     from pytest_gradhealth.judge.limits import Limits as Limits
@@ -41,6 +43,7 @@ _HOMES = {
     "ConfigurationError": "errors",
     "CustomFunction": "record",
     "Finding": "record",
+    "Forecast": "experiment.forecast",
     "GradHealth": "checks",
     "GradientHealthError": "errors",
     "GradientHealthWarning": "errors",
@@ -61,6 +64,7 @@ _HOMES = {
     "WatchResult": "results",
     "WatchingUnavailable": "errors",
     "check_gradients": "checks",
+    "forecast": "experiment.laboratory",
     "plugins": "hookspecs",
     "selftest": "experiment.laboratory",
 }

@@ -53,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_show)
 
     from pytest_gradhealth.command import add_check
+    from pytest_gradhealth.explain import add_explain
 
     add_check(commands)
+    add_explain(commands)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of a report")
     schema.set_defaults(run=_schema)

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pluggy
 
-from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
+from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError
 from pytest_gradhealth.hookspecs import plugins
 from pytest_gradhealth.judge.copies import told_once
+from pytest_gradhealth.judge.families import MISSING
+from pytest_gradhealth.judge.judge import is_open, judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
-from pytest_gradhealth.judge.rules import is_open, judge
+from pytest_gradhealth.on_ranks import OnRanks
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.results import Measurement, WatchResult, as_measurement
@@ -77,7 +79,7 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-class GradHealth:
+class GradHealth(OnRanks):
     """Measures and judges models."""
 
     def __init__(
@@ -190,7 +192,7 @@ class GradHealth:
         allowed = self._with(None, None, None, limits).limits
         found = record_of(gradients, weights, loss=loss, name=name, histograms=self._settings.histograms)
         record, findings = verdict([found], allowed)
-        told = tuple(replace(f, **GIVEN_AS_NONE) if f.kind == "missing" else f for f in findings)
+        told = tuple(replace(f, **GIVEN_AS_NONE) if f.fault == MISSING.name else f for f in findings)
         check = self.conclude(record, (*told, *self._own_findings(record, allowed)), allowed, name)
         self._raise_if_sick(check)
         return as_measurement(check.record)
@@ -255,14 +257,11 @@ class GradHealth:
         return sum(self._names.values())
 
     def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: dict[str, Any]) -> Settings:
-        for limit in limits:
-            if limit not in Limits.__dataclass_fields__:
-                raise ConfigurationError(f"there is no limit {unknown(limit, Limits.__dataclass_fields__)}")
         given = {"device": device, "seed": seed, "max_batches": max_batches}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
             changes["device_from"] = "device"
-        return replace(self._settings, limits=replace(self._settings.limits, **limits), **changes)
+        return replace(self._settings, limits=self._settings.limits.replace(**limits), **changes)
 
     def _rehearsals(
         self,
@@ -308,7 +307,7 @@ class GradHealth:
                 record = rehearsal.measure(thorough=True)
             record = replace(record, operations=rehearsal.trace())
             findings = self._judged(record, limits)
-        if any(finding.kind == "missing" for finding in findings):
+        if any(finding.fault == MISSING.name for finding in findings):
             others = [rehearsal.measure(settings.seed + other) for other in OTHER_SEEDS]
             record = with_arrivals(record, others)
             findings = self._judged(record, limits)
@@ -324,7 +323,7 @@ class GradHealth:
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
     ) -> dict[str, Any]:
         """What experiments on copies add to the verdict, which they never change."""
-        if self._explore is None:
+        if self._explore is None or rehearsal.is_shared:
             return {}
         check = Check(name=record.model, record=record, findings=findings, limits=settings.limits.to_dict())
         return self._explore(check, rehearsal, settings, self._hook, self._progress)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gradhealth.checks import GradHealth
-from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError
+from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.record import Check
 from pytest_gradhealth.report.table import render
@@ -111,8 +111,8 @@ def _limits(given: list[str]) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for text in given:
         name, _, value = text.partition("=")
-        if name not in Limits.__dataclass_fields__:
-            raise ConfigurationError(f"--limit {text}: there is no limit {name!r}")
+        if name not in Limits.names():
+            raise ConfigurationError(f"--limit {text}: there is no limit {unknown(name, Limits.names())}")
         try:
             limits[name] = None if value == "off" else float(value)
         except ValueError:

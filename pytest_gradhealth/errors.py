@@ -13,6 +13,7 @@ __all__ = [
     "GradientHealthError",
     "GradientHealthWarning",
     "MeasurementError",
+    "RankFailedError",
     "RankLostError",
     "WatchingUnavailable",
     "counted",
@@ -38,6 +39,12 @@ class MeasurementError(ValueError):
 
 class RankLostError(MeasurementError):
     """A process that trains the model together with this one did not answer, so that none of them can go on."""
+
+    __module__ = "pytest_gradhealth"
+
+
+class RankFailedError(AssertionError):
+    """One of the processes that a test has started raised, or ended; the message names its rank."""
 
     __module__ = "pytest_gradhealth"
 

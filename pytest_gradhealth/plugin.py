@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gradhealth.judge.index import LIMITS
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
     from pytest_gradhealth.settings import Settings
 
 MARKER = (
-    "gradhealth(*, enabled=True, max_ratio=None, min_norm=None, max_norm=None, min_reach=1e-4, max_dead=0.9, "
-    "min_variation=1e-3, min_token_variation=1e-5, max_elasticity=1e3, min_elasticity=1e-5, max_growth=1e2, "
-    "max_initial_loss=30, max_saturation=0.65, min_time_reach=1e-6, min_amplitude=1e-4, min_gradient_rms=1e-11, "
-    "ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5): measure the gradient of every "
-    "layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
+    f"gradhealth(*, enabled=True, {', '.join(f'{limit.name}={limit.default}' for limit in LIMITS.values())}, "
+    "select=(), ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5): measure the gradient "
+    "of every layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
 )
 BASE = pytest.StashKey["Settings"]()
 """The session's settings, read once."""
@@ -138,6 +137,8 @@ def pytest_runtest_makereport(
         from pytest_gradhealth.session.rendering import headed_by_verdict
 
         headed_by_verdict(report, call.excinfo.value)
+    if call.excinfo is not None and call.excinfo.typename == "RankLostError":  # what comes next would wait for it again
+        item.session.shouldstop = str(call.excinfo.value)
     checks = item.stash.get(CHECKS, None)
     if report.when == "teardown" and checks:
         from pytest_gradhealth.session.collector import attach

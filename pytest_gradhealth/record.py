@@ -32,12 +32,14 @@ __all__ = [
     "OptimiserUse",
     "Signal",
     "UnregisteredParameter",
+    "docs_url",
     "parent_of",
     "path_of",
     "upstream_of",
 ]
 
 
+DOCS = "https://github.com/pytest-gradhealth/pytest-gradhealth/blob/main/docs/rules"
 STEPS = frozenset(
     {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
 )
@@ -512,11 +514,17 @@ class Finding(_Plain):
     """One fact that breaks a limit."""
 
     kind: str
-    """``vanishing``, ``exploding``, ``non-finite``, ``dead``, ``missing``, ``unregistered``, ``collapse``, ..."""
+    """Name of the rule, as in ``vanishing-gradient``."""
     layers: tuple[str, ...]
     """The culprit first: where the signal is lost, not every layer behind it."""
     message: str
     """The fact in one clause, with its number and the limit."""
+    code: str = ""
+    """Stable code of the rule, as in ``GH101``; empty: the rule of an extension."""
+    title: str = ""
+    """How the verdict begins, as in "vanishing gradient"; empty: with the kind."""
+    family: str = ""
+    """Kind of fault that several rules look for, as in ``vanishing``; empty: the kind itself."""
     value: float | None = None
     limit: float | None = None
     limit_name: str = ""
@@ -526,6 +534,21 @@ class Finding(_Plain):
     """What to do. A line break stands before a command to be copied, which a table does not wrap."""
     provisional: bool = False
     """Whether a gate that is closed on purpose could explain it, so that it needs the second look."""
+
+    @property
+    def headline(self) -> str:
+        """Code and title, as a verdict begins: ``GH101 vanishing gradient``."""
+        return f"{self.code} {self.title or self.kind.replace('-', ' ')}".strip()
+
+    @property
+    def fault(self) -> str:
+        """The family, or the kind where it has none."""
+        return self.family or self.kind
+
+    @property
+    def url(self) -> str:
+        """Address of the rule's page; empty: the rule of an extension."""
+        return docs_url(self.kind) if self.code else ""
 
     @property
     def layer(self) -> str:
@@ -596,6 +619,11 @@ class Check(_Plain):
     def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+
+def docs_url(slug: str) -> str:
+    """Address of a rule's page in the documentation."""
+    return f"{DOCS}/{slug}.md"
 
 
 def path_of(module: str, name: str) -> str:

@@ -70,8 +70,10 @@ ALLOWED = {
     "measure": {"record", "errors"},
     "settings": {"errors", "judge"},
     "results": {"record", "errors", "report"},
-    "checks": {"record", "errors", "judge", "measure", "report", "hookspecs", "settings", "results"},
+    "on_ranks": {"errors", "measure", "record", "settings"},
+    "checks": {"on_ranks", "record", "errors", "judge", "measure", "report", "hookspecs", "settings", "results"},
     "experiment": {"record", "errors", "judge", "measure", "report", "settings", "checks"},
+    "explain": {"judge"},
     "command": {"record", "errors", "judge", "measure", "report", "settings", "checks"},
 }
 
@@ -89,8 +91,11 @@ def test_not_even_for_its_types(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", within("report"))
-def test_reports_know_of_the_judge_only_the_drift(module: str) -> None:
-    assert {found for found in imports(module) if room(found) == "judge"} <= {"pytest_gradhealth.judge.drift"}
+def test_reports_know_of_the_judge_only_the_drift_and_what_the_rules_are(module: str) -> None:
+    assert {found for found in imports(module) if room(found) == "judge"} <= {
+        "pytest_gradhealth.judge.drift",
+        "pytest_gradhealth.judge.registry",
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -70,7 +70,9 @@ class Fuzzer:
         self._draw, self._folder = random.Random(seed), folder
         record = _record()
         self._report, self._baseline = folder / "report.json", folder / "baseline.json"
-        broken = Finding(kind="vanishing", layers=("a",), message="low", value=1e-9, limit=1e-4, cause="x", remedy="y")
+        broken = Finding(
+            kind="vanishing-gradient", layers=("a",), message="low", value=1e-9, limit=1e-4, cause="x", remedy="y"
+        )
         check = Check(name="Net", record=record, findings=(broken,))
         checks = [StoredCheck(test=f"t.py::t{i}", file="t.py", line=1, outcome="failed", check=check) for i in (0, 1)]
         write_report(self._report, Report(checks=tuple(checks)))

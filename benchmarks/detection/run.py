@@ -35,7 +35,7 @@ def judge_case(case: Case, seed: int = 0) -> dict[str, Any]:
         "host": case.host,
         "operator": case.operator,
         "part": case.part,
-        "kinds": [finding.kind for finding in findings],
+        "kinds": [finding.fault for finding in findings],
         "layers": [list(finding.layers[:8]) for finding in findings],
         "message": findings[0].message if findings else error,
         "error": error,

@@ -38,7 +38,7 @@ def watched(case: Case, steps: int) -> list[str]:
         pass
     except MeasurementError:
         return ["error"]
-    return [finding.kind for check in kept for finding in check.findings]
+    return [finding.fault for check in kept for finding in check.findings]
 
 
 def _train(case: Case, model: nn.Module, steps: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from pytest_gradhealth.report.table import verdict
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Laboratory", "SelfTest", "selftest"]
+    from pytest_gradhealth.experiment.forecast import Forecast
+
+__all__ = ["Laboratory", "SelfTest", "forecast", "selftest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,60 @@ class Laboratory(GradHealth):
         if not check.healthy:
             raise MeasurementError(f"only a healthy model can be self-tested: {verdict(check)}")
         return SelfTest(check=check, mutants=mutants_of(check, runner, settings, self._hook, self._progress))
+
+    def forecast(
+        self,
+        factory: Callable[..., nn.Module],
+        batches: Any,
+        loss: Callable[..., Any] | None = None,
+        step: Callable[..., Any] | None = None,
+        *,
+        target: Mapping[str, int],
+        depth: Sequence[int] = (),
+        width: Sequence[int] = (),
+        device: str | None = None,
+        seed: int | None = None,
+        max_batches: int | None = None,
+        **limits: Any,
+    ) -> Forecast:
+        """Measure a ladder of small models, and judge the large one that is meant by the laws they follow.
+
+        Args:
+            factory: makes a model of a size: ``factory(depth=8)``, ``factory(depth=8, width=64)``.
+            batches: as for :meth:`check`; where they depend on the size, a function of it: ``batches(width=64)``.
+            loss: as for :meth:`check`.
+            step: as for :meth:`check`.
+            target: the size that is meant, as in ``{"depth": 48}``.
+            depth: depths to measure, three or more.
+            width: widths to measure; with both, each with each.
+            device: overrides the configured device.
+            seed: overrides the configured seed; each size is made with three.
+            max_batches: overrides how many batches are taken.
+            **limits: override single limits, as in ``min_reach=1e-3``.
+
+        Raises:
+            ConfigurationError: ladder and target do not belong together.
+            MeasurementError: there is nothing to measure with what was given.
+        """
+        from pytest_gradhealth.experiment.forecast import ladder
+
+        settings = self._with(device, seed, max_batches, limits)
+
+        def checked(size: Mapping[str, int], number: int) -> Check:
+            seeded = replace(settings, seed=settings.seed + number)
+            given = batches(**size) if callable(batches) else batches
+            runner = self._rehearsals(seeded, lambda: factory(**size), given, loss, step)[0]
+            return GradHealth(seeded, hook=self._hook).examined(runner, seeded)
+
+        axes = {axis: sizes for axis, sizes in (("depth", depth), ("width", width)) if sizes}
+        return ladder(checked, axes, target, settings.limits)
+
+
+def forecast(
+    factory: Callable[..., nn.Module], batches: Any, loss: Callable[..., Any] | None = None, **options: Any
+) -> Forecast:
+    """:meth:`Laboratory.forecast` with the default settings, outside a pytest session too."""
+    return Laboratory().forecast(factory, batches, loss, **options)
 
 
 def selftest(model: Any, batches: Any, loss: Callable[..., Any] | None = None, **options: Any) -> SelfTest:

@@ -69,7 +69,7 @@ class _Search:
         self._check, self._runner, self._settings, self._hook = check, runner, settings, hook
         self._progress, self._deadline = progress, time.perf_counter() + settings.try_seconds
         self._longest, self._cured, self._cut_short = 0.0, 0, False
-        self._kinds = {finding.kind for finding in check.findings}
+        self._kinds = {finding.fault for finding in check.findings}
 
     def singles(self) -> Iterator[_Trial]:
         """One cure at a time."""
@@ -111,7 +111,7 @@ class _Search:
             check = examined(subject, self._settings, self._hook)
         except Exception:
             return None
-        lost = {finding.kind for finding in check.findings} & {"missing"} - self._kinds
+        lost = {finding.fault for finding in check.findings} & {"missing"} - self._kinds
         return None if lost or _is_same(check, self._check) else _Trial(cures, check)
 
 
@@ -152,6 +152,6 @@ def _outcome(before: Check, after: Check) -> str:
 
 
 def _still(before: Check, after: Check) -> str:
-    known = {finding.kind for finding in before.findings}
-    kind = after.findings[0].kind
+    known = {finding.fault for finding in before.findings}
+    kind = after.findings[0].fault
     return f"still {kind}" if kind in known else f"then {kind}"

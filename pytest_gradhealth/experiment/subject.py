@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.checks import GradHealth
 from pytest_gradhealth.errors import GradientHealthError
+from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.measure.passes.nesting import copied
 from pytest_gradhealth.measure.passes.pause import paused
 from pytest_gradhealth.measure.runs.runner import Runner

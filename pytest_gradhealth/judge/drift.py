@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
+from pytest_gradhealth.judge.rules.drift import RULE
 from pytest_gradhealth.record import Finding, GradientRecord
 
 __all__ = ["Drift", "Move", "Profile", "drift", "drift_limit", "measure_drift"]
@@ -300,8 +301,7 @@ def _keys(profile: Profile, shared: set[str], positions: Sequence[int]) -> list[
 
 
 def _another_model(left: int, before: int, new: tuple[str, ...], limit: float) -> Finding:
-    return Finding(
-        kind="drift",
+    return RULE.finding(
         layers=new[:1],
         message=f"only {left} of the baseline's {before} layers are in this model",
         limit=limit,
@@ -453,8 +453,7 @@ def _layer_finding(moves: Sequence[Move], culprit: str, cause: str, limit: float
     rest = f", and {len(moves) - NAMED} more" if len(moves) > NAMED else ""
     around = f" around {culprit}" if culprit else ""
     named = ", ".join(map(str, moves[:NAMED]))
-    return Finding(
-        kind="drift",
+    return RULE.finding(
         layers=tuple(layers),
         message=f"moved by more than {limit:g}x from the baseline{around}: {named}{rest}",
         value=moves[0].factor,
@@ -474,8 +473,7 @@ def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile
         subject = ""
     for name, scale in scaled.items():
         what = subject or f"every {QUANTITIES[name]}"
-        yield Finding(
-            kind="drift",
+        yield RULE.finding(
             layers=(),
             message=f"{what} moved by one factor from the baseline ({_change(scale)}, limit {limit:g}x)",
             value=_size(scale),
@@ -507,8 +505,7 @@ def _shape_findings(columns: Mapping[str, _Column], names: Sequence[str], limit:
         first, last = _mean(ratios[:quarter]), _mean(ratios[-quarter:])
         tilt = first / last if first and last else 1.0
         if not 1 / limit <= tilt <= limit:
-            yield Finding(
-                kind="drift",
+            yield RULE.finding(
                 layers=(names[0],),
                 message=(
                     f"the profile of the {QUANTITIES[quantity]} over depth tilted: first to last quarter moved "

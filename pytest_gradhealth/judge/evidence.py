@@ -10,20 +10,35 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pytest_gradhealth.judge.families import (
+    COLLAPSE,
+    DEAD,
+    EXPLODING,
+    FAINT,
+    MISSING,
+    NON_FINITE,
+    OBJECTIVE,
+    SATURATED,
+    SYMMETRIC,
+    UNREGISTERED,
+    VANISHING,
+)
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View, numbers, pattern
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
 __all__ = ["SIZES", "Circumstance", "circumstances", "is_set"]
 
-SIZES = frozenset({"dead", "vanishing", "collapse", "exploding", "saturated", "faint", "symmetric"})
-"""Kinds that ask how large something is."""
-COMPARED = frozenset({"vanishing", "collapse", "exploding", "faint"})
+SIZES = frozenset(family.name for family in (DEAD, VANISHING, COLLAPSE, EXPLODING, SATURATED, FAINT, SYMMETRIC))
+"""Families that ask how large something is."""
+COMPARED = frozenset(family.name for family in (VANISHING, COLLAPSE, EXPLODING, FAINT))
 """Those of them that compare gradients, and none that looks for what is exactly zero."""
-ALL_BUT_NAN = SIZES | {"missing", "unregistered", "objective", "ratio"}
-ALL = ALL_BUT_NAN | {"non-finite"}
+ALL_BUT_NAN = SIZES | {MISSING.name, UNREGISTERED.name, OBJECTIVE.name, "uneven-norms"}
+ALL = ALL_BUT_NAN | {NON_FINITE.name}
 SEVERAL = 3
 """Measured passes in which chance is unlikely to leave the same layer out, or to choose the same of two."""
+UNDERFLOWS = 1e-4
+"""Size of a loss below which half precision may have lost its gradient, which is a fault."""
 NEAR = 2.0
 """Factor within which a number is near its limit, so that another draw of the weights may lie beyond it."""
 
@@ -37,15 +52,16 @@ class Circumstance:
     """Something about a pass, or the test, that explains findings of some kinds."""
 
     note: str
-    kinds: Collection[str]
-    limit_name: str = ""
+    faults: Collection[str]
+    """Families of rules, or single ones."""
     concerns: Callable[[Finding], bool] = field(default=_any_layer)
     is_told: bool = True
     """Whether the note is worth a line also where nothing would have been found."""
 
     def explains(self, finding: Finding) -> bool:
         """Whether the finding is none, on such a pass."""
-        return finding.kind in self.kinds and self.limit_name in ("", finding.limit_name) and self.concerns(finding)
+        named = finding.fault in self.faults or finding.kind in self.faults
+        return named and self.concerns(finding)
 
 
 def circumstances(record: GradientRecord, passes: Sequence[GradientRecord]) -> Iterator[Circumstance]:
@@ -77,7 +93,7 @@ def _of_the_batch(view: View) -> Iterator[Circumstance]:
     alone = {signal.name for signal in view.leaves if signal.positions == 1}
     if alone:
         note = "sequences of one position: attention has nothing to choose, and what is zero for that is no fault"
-        yield Circumstance(note, {"dead"}, concerns=lambda finding: alone.issuperset(finding.layers), is_told=False)
+        yield Circumstance(note, {DEAD.name}, concerns=lambda finding: alone.issuperset(finding.layers), is_told=False)
 
 
 def _of_the_loss(view: View, trained: bool) -> Iterator[Circumstance]:
@@ -85,12 +101,13 @@ def _of_the_loss(view: View, trained: bool) -> Iterator[Circumstance]:
     if record.loss == 0 and not any(layer.norm for layer in record):
         note = "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault"
         yield Circumstance(note, SIZES)
-    elif _is_deaf(view) and not record.step_function:
+    elif _is_deaf(view) and not record.step_function and abs(record.loss or 0.0) > UNDERFLOWS:
         note = "the loss did not change with the output in this pass (all is masked, or weighted by zero): not judged"
         yield Circumstance(note, SIZES)
     if view.is_plain_sum or record.toy_loss == "sum":
         note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
-        yield Circumstance(note, {"faint"}, "min_elasticity")
+        # Outputs of either sign may add up to nothing, so that nothing is steep beside it.
+        yield Circumstance(note, {"insensitive-loss", "exploding-gradient"})
     if trained:
         return
     if record.toy_loss == "element":
@@ -120,13 +137,13 @@ def _above(name: str) -> Iterator[str]:
 def _of_chance(view: View, passes: Sequence[GradientRecord]) -> Iterator[Circumstance]:
     if len(passes) < SEVERAL and view.record.random:
         note = "random numbers were drawn, and some of several blocks alike had no part in the loss: it may be chance"
-        kinds = {"missing", "dead"}
-        yield Circumstance(note, kinds, concerns=lambda finding: _are_dropped(view, finding), is_told=False)
+        faults = {MISSING.name, DEAD.name}
+        yield Circumstance(note, faults, concerns=lambda finding: _are_dropped(view, finding), is_told=False)
     note = "one of several towers alike was not chosen in this pass (a minimum, a mask): it was not judged"
-    yield Circumstance(note, {"dead"}, concerns=lambda finding: _are_unchosen(view, finding, passes), is_told=False)
+    yield Circumstance(note, {DEAD.name}, concerns=lambda finding: _are_unchosen(view, finding, passes), is_told=False)
     if len(passes) == 1:
         note = "near its limit in a single pass: another draw of the weights or the batch may lie on the other side"
-        yield Circumstance(note, COMPARED | {"dead", "saturated"}, concerns=_is_near, is_told=False)
+        yield Circumstance(note, COMPARED | {DEAD.name, SATURATED.name}, concerns=_is_near, is_told=False)
 
 
 def _are_dropped(view: View, finding: Finding) -> bool:
@@ -178,4 +195,4 @@ def _is_near(finding: Finding) -> bool:
 
 def is_set(limits: Limits, name: str) -> bool:
     """Whether the user has set a limit, which then holds whatever the test is like."""
-    return bool(name) and getattr(limits, name, None) != getattr(Limits(), name, None)
+    return bool(name) and not limits.is_default(name)

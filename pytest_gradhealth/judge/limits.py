@@ -3,125 +3,223 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from pytest_gradhealth.errors import ConfigurationError
+from pytest_gradhealth.errors import ConfigurationError, unknown
+from pytest_gradhealth.judge.index import LIMITS, RULES
 
 __all__ = ["Limits"]
 
+OFF = frozenset({"off", "none"})
+"""What switches a limit off where only text can be given."""
+COLLECTIONS = ("select", "ignore", "layers")
+CODE = re.compile(r"(?i)gh\d*")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Limits:
-    """The limits a record is judged by. ``None`` means that a limit is off.
+    """The limits a record is judged by: one attribute for each, by its name.
+
+    Args:
+        select: codes, beginnings of codes or slugs of rules: only those are looked for. Empty: all are.
+        ignore: what is measured but not judged. A code, the beginning of a code or a slug takes out a rule
+            (``"GH203"``); with a pattern behind a colon, for the layers that match (``"dead-units:head.*"``). A
+            pattern alone takes layers out of every rule (``"head.*"``).
+        layers: other limits for the layers that match a pattern: ``{"head.*": {"min_norm": 1e-6}}``.
+        **values: the limits, as in ``min_reach=1e-3``. ``None``, and ``"off"`` where only text can be given, switch
+            one off. Their names and defaults are declared by the rules; ``Limits.names()`` lists them.
 
     Raises:
-        ConfigurationError: a value is of the wrong type, out of range, or contradicts another.
+        ConfigurationError: a name is unknown, or a value is of the wrong type, out of range, or contradicts another.
     """
 
-    max_ratio: float | None = field(default=None, metadata={"low": 1.0})
-    """Strongest over weakest layer's gradient norm (at least 1)."""
-    min_norm: float | None = field(default=None, metadata={"low": 0.0})
-    """Smallest gradient norm of any layer."""
-    max_norm: float | None = field(default=None, metadata={"low": 0.0})
-    """Largest gradient norm of any layer."""
-    min_reach: float | None = field(default=1e-4, metadata={"low": 0.0, "high": 1.0})
-    """Smallest reach of the first quarter of the layers (0 to 1)."""
-    max_dead: float | None = field(default=0.9, metadata={"low": 0.0, "high": 1.0})
-    """Largest share (0 to 1) of a layer's units with an exactly zero gradient."""
-    min_time_reach: float | None = field(default=1e-6, metadata={"low": 0.0, "high": 1.0})
-    """Smallest gradient at the first quarter of a recurrence over that at the last, from 100 steps on. Gated cells
-    (LSTM, GRU) are judged only by a limit of your own: training opens their gates."""
-    min_variation: float | None = field(default=1e-3, metadata={"low": 0.0, "high": 1.0})
-    """Smallest difference between samples, relative to the signal, that must be left in the last quarter."""
-    min_token_variation: float | None = field(default=1e-5, metadata={"low": 0.0, "high": 1.0})
-    """The same between the positions of a sequence: below it they have become one."""
-    min_amplitude: float | None = field(default=1e-4, metadata={"low": 0.0})
-    """Smallest root mean square, in the last quarter, of what differs between samples: the loss has to tell them
-    apart by numbers of order one."""
-    max_elasticity: float | None = field(default=1e3, metadata={"low": 0.0})
-    """Largest relative change of the loss for a relative change of one layer's weights."""
-    min_elasticity: float | None = field(default=1e-5, metadata={"low": 0.0})
-    """The same for the strongest layer: below it the loss does not depend on the weights."""
-    max_growth: float | None = field(default=1e2, metadata={"low": 1.0})
-    """Largest growth of the signal's root mean square on its way forward, up to the output."""
-    max_initial_loss: float | None = field(default=30.0, metadata={"low": 1.0})
-    """Largest cross entropy at the first look over that of a uniform guess (ln of the number of classes), and largest
-    outputs of a regression over its targets (or over 1)."""
-    max_saturation: float | None = field(default=0.65, metadata={"low": 0.0, "high": 1.0})
-    """Largest share of outputs at which a bounded activation (tanh and its kin) has next to no slope, in the median of
-    three such modules or more. Tanh gets there with pre-activations of a root mean square of 6.6."""
-    min_gradient_rms: float | None = field(default=1e-11, metadata={"low": 0.0})
-    """Smallest root mean square of a gradient's elements in the layer where it is largest. Adam adds 1e-8 to what it
-    divides by, so that a thousandth of that moves weights by a thousandth of the learning rate."""
-    ignore: tuple[str, ...] = ()
-    """Layers that are measured but not judged, as shell-style patterns."""
-    layers: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """Other limits for the layers that match a pattern: ``{"head.*": {"min_norm": 1e-6}}``."""
+    __slots__ = ("_values", "ignore", "layers", "select")
+    _values: Mapping[str, float | None]
+    select: tuple[str, ...]
+    ignore: tuple[str, ...]
+    layers: Mapping[str, Mapping[str, float | None]]
 
-    def __post_init__(self) -> None:
-        for name in self.scalars():
-            _require_number(name, getattr(self, name))
-        object.__setattr__(self, "ignore", _patterns(self.ignore))
-        for pattern, changes in _overrides(self.layers).items():
-            self._require_known(pattern, changes)
+    def __init__(
+        self,
+        *,
+        select: str | Collection[str] = (),
+        ignore: str | Collection[str] = (),
+        layers: Mapping[str, Mapping[str, float | str | None]] | None = None,
+        **values: float | str | None,
+    ) -> None:
+        defaults = {limit.name: limit.default for limit in LIMITS.values()}
+        given = {name: _checked(name, value) for name, value in values.items()}
+        for name, value in (
+            ("_values", defaults | given),
+            ("select", _select(select)),
+            ("ignore", _ignore(ignore)),
+            ("layers", _overrides({} if layers is None else layers)),
+        ):
+            object.__setattr__(self, name, value)
         if self.min_norm is not None and self.max_norm is not None and self.min_norm > self.max_norm:
             raise ConfigurationError(
                 f"min_norm={self.min_norm:g} is above max_norm={self.max_norm:g}: no layer can meet both"
             )
 
+    def __getattr__(self, name: str) -> float | None:
+        if name.startswith("_") or name not in self._values:
+            raise AttributeError(f"there is no limit {unknown(name, self.names())}")
+        return self._values[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"limits do not change: use limits.replace({name}=...)")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (self._all(),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Limits) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash((tuple(self._values.items()), self.select, self.ignore, tuple(self.layers)))
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
     @classmethod
-    def scalars(cls) -> tuple[str, ...]:
+    def names(cls) -> tuple[str, ...]:
         """Names of the limits that are one number."""
-        return tuple(f.name for f in fields(cls) if f.metadata)
+        return tuple(LIMITS)
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """All that can be given: the limits, and ``select``, ``ignore`` and ``layers``."""
+        return (*LIMITS, *COLLECTIONS)
+
+    def replace(self, **changes: Any) -> Limits:
+        """These limits with some changed.
+
+        Raises:
+            ConfigurationError: as for the class.
+        """
+        return Limits(**(self._all() | changes))
+
+    def is_default(self, name: str) -> bool:
+        """Whether the user has left a limit as it is."""
+        return self._values[name] == LIMITS[name].default
 
     def judges(self, layer: str) -> bool:
-        """Whether the layer is judged at all."""
-        return not any(fnmatchcase(layer, pattern) for pattern in self.ignore)
+        """Whether a layer is judged at all."""
+        return not any(not entry.rule and fnmatchcase(layer, entry.pattern) for entry in map(_parsed, self.ignore))
+
+    def asks(self, code: str) -> bool:
+        """Whether the rule of that code is looked for."""
+        if self.select and not any(code.startswith(_code(entry)) for entry in self.select):
+            return False
+        ignored = (entry.rule for entry in map(_parsed, self.ignore) if entry.rule and not entry.pattern)
+        return not any(map(code.startswith, ignored))
+
+    def under(self, code: str) -> Limits:
+        """The limits under which one rule judges: layers that are ignored for it are ignored."""
+        entries = (entry for entry in map(_parsed, self.ignore) if entry.rule and entry.pattern)
+        patterns = [entry.pattern for entry in entries if code.startswith(entry.rule)]
+        return self.replace(ignore=(*self.ignore, *patterns)) if patterns else self
 
     def of(self, layer: str) -> Limits:
         """The limits of one layer: later patterns win over earlier ones."""
         changes = [found for pattern, found in self.layers.items() if fnmatchcase(layer, pattern)]
         merged: dict[str, Any] = {name: value for found in changes for name, value in found.items()}
-        return replace(self, layers={}, **merged) if changes else self
+        return self.replace(layers={}, **merged) if changes else self
 
     def to_dict(self) -> dict[str, Any]:
         """The limits that are on, JSON-safe."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, (), {})}
+        return {name: value for name, value in self._all().items() if value not in (None, (), {})}
 
-    def _require_known(self, pattern: str, changes: Mapping[str, float | None]) -> None:
-        for name, value in changes.items():
-            if name not in self.scalars():
-                allowed = ", ".join(self.scalars())
-                raise ConfigurationError(
-                    f"layers[{pattern!r}] sets {name!r}, which is no limit; a layer can have {allowed}"
-                )
-            _require_number(name, value, where=f"layers[{pattern!r}]: ")
+    def _all(self) -> dict[str, Any]:
+        return {**self._values, **{name: getattr(self, name) for name in COLLECTIONS}}
 
 
-def _require_number(name: str, value: object, where: str = "") -> None:
-    if value is None:
-        return
-    bounds = Limits.__dataclass_fields__[name].metadata
-    low, high = bounds["low"], bounds.get("high", math.inf)
-    allowed = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number of at least {low:g}"
+def _remade(given: dict[str, Any]) -> Limits:
+    return Limits(**given)
+
+
+class _Entry(NamedTuple):
+    """An entry of ``ignore``: a rule by the beginning of its code (empty: all) and layers by a pattern (empty: all)."""
+
+    rule: str
+    pattern: str
+
+
+@cache
+def _parsed(text: str) -> _Entry:
+    rule, colon, pattern = text.partition(":")
+    if colon:
+        return _Entry(_code(rule), pattern)
+    is_rule = text.lower() in RULES or CODE.fullmatch(text)
+    return _Entry(_code(text), "") if is_rule else _Entry("", text)
+
+
+def _code(text: str) -> str:
+    """The code of a rule, or the beginning of several, from what a user writes.
+
+    Raises:
+        ConfigurationError: no rule has that code or slug.
+    """
+    if (code := RULES.get(text.lower())) is not None:
+        return code
+    if CODE.fullmatch(text) and any(code.startswith(text.upper()) for code in RULES.values()):
+        return text.upper()
+    known = sorted(RULES.values()) if CODE.fullmatch(text) else list(RULES)
+    raise ConfigurationError(f"there is no rule {unknown(text.upper() if CODE.fullmatch(text) else text, known)}")
+
+
+def _select(given: object) -> tuple[str, ...]:
+    entries = _texts("select", given, "rules by code or slug, as in select=['GH2', 'vanishing-gradient']")
+    for entry in entries:
+        try:
+            _code(entry)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"select={entry!r}: {error}") from None
+    return entries
+
+
+def _ignore(given: object) -> tuple[str, ...]:
+    example = "layer-name patterns, as in ignore=['head.*'], or rules, as in ignore=['GH203', 'dead-units:head.*']"
+    entries = _texts("ignore", given, example)
+    for entry in entries:
+        try:
+            _parsed(entry)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"ignore={entry!r}: {error}") from None
+    return entries
+
+
+def _texts(name: str, given: object, allowed: str) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return (given,)
+    if isinstance(given, list | tuple | set | frozenset) and all(isinstance(entry, str) for entry in given):
+        return tuple(given)
+    raise ConfigurationError(f"{name}={given!r} must be {allowed}")
+
+
+def _checked(name: str, value: object, where: str = "") -> float | None:
+    """The value of a limit, which may be switched off by name.
+
+    Raises:
+        ConfigurationError: there is no such limit, or the value is impossible.
+    """
+    if name not in LIMITS:
+        raise ConfigurationError(f"{where}there is no limit {unknown(name, LIMITS)}")
+    if value is None or (isinstance(value, str) and value.lower() in OFF):
+        return None
+    _, _, low, high, *_ = LIMITS[name]
+    allowed = f"a number of at least {low:g}" if high is None else f"a number from {low:g} to {high:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(f"{where}{name}={value!r} must be {allowed}, or None to switch it off")
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         raise ConfigurationError(f"{where}{name} is a number of {value.bit_length()} bits: it must be {allowed}")
-    if not low <= value <= high:
+    if not low <= value <= (math.inf if high is None else high):
         raise ConfigurationError(f"{where}{name}={value!r} is out of range: it must be {allowed}")
-
-
-def _patterns(ignore: object) -> tuple[str, ...]:
-    if isinstance(ignore, str):
-        return (ignore,)
-    if isinstance(ignore, list | tuple | set | frozenset) and all(isinstance(pattern, str) for pattern in ignore):
-        return tuple(ignore)
-    raise ConfigurationError(f"ignore={ignore!r} must be layer-name patterns, as in ignore=['head.*']")
+    return value
 
 
 def _overrides(layers: object) -> Mapping[str, Mapping[str, float | None]]:
@@ -131,4 +229,7 @@ def _overrides(layers: object) -> Mapping[str, Mapping[str, float | None]]:
     for pattern, changes in layers.items():
         if not isinstance(pattern, str) or not isinstance(changes, Mapping):
             raise ConfigurationError(f"layers[{pattern!r}]={changes!r} must be a mapping of limits, {example}")
-    return layers
+    return {
+        pattern: {name: _checked(name, value, f"layers[{pattern!r}]: ") for name, value in changes.items()}
+        for pattern, changes in layers.items()
+    }

@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pytest_gradhealth.judge.evidence import circumstances, is_set
+from pytest_gradhealth.judge.families import DEAD, NON_FINITE, SYMMETRIC
+from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.random_depth import with_arrivals
-from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
 __all__ = ["combined", "verdict"]
@@ -73,13 +74,13 @@ def _found(
     """
     findings = _lasting(record, record, passes, limits)
     if record.later is None:
-        return tuple(f for f in findings if f.kind != "symmetric"), ()  # set alike, to compare with known numbers
+        return tuple(f for f in findings if f.fault != SYMMETRIC.name), ()  # set alike, to compare with known numbers
     last = _lasting(record, record.later, passes, limits)
-    kinds = {finding.kind for finding in last}
-    redeemed = tuple(f for f in findings if f.kind != "non-finite" or f.kind in kinds or _is_nan(record))
-    known = {finding.kind for finding in redeemed}
-    counts = {"non-finite", "dead"} if _may_be_dead(record, record.later) else {"non-finite"}
-    return redeemed, tuple(f for f in last if f.kind in counts - known)
+    faults = {finding.fault for finding in last}
+    redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults or _is_nan(record))
+    known = {finding.fault for finding in redeemed}
+    counts = {NON_FINITE.name, DEAD.name} if _may_be_dead(record, record.later) else {NON_FINITE.name}
+    return redeemed, tuple(f for f in last if f.fault in counts - known)
 
 
 def _may_be_dead(first: GradientRecord, last: GradientRecord) -> bool:
@@ -109,7 +110,7 @@ def _lasting(
 
 def _is_starved(finding: Finding) -> bool:
     """Whether a gradient is not zero, but nothing beside the others: training takes it there, and away again."""
-    return finding.kind == "dead" and finding.provisional and bool(finding.value) and not finding.limit_name
+    return finding.kind == "starved-layer"
 
 
 def has_opening_gate(record: GradientRecord) -> bool:

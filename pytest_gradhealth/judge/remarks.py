@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytest_gradhealth.judge import design
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.recurrent import GATED, forgetful
+from pytest_gradhealth.judge.recurrence import GATED, forgetful
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import GradientRecord, Signal
 
@@ -31,17 +31,19 @@ def remarks(record: GradientRecord, limits: Limits) -> tuple[str, ...]:
 
 def _memory(signal: Signal) -> str:
     return (
-        f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.time_reach:.0e} "
-        "at the first quarter: what the first steps hold is out of reach until training opens the gates; "
-        "a forget bias above 0 helps"
+        f"over {signal.steps} steps of {signal.name!r} the gradient falls to {signal.time_reach:.0e} at the first "
+        "quarter: the model cannot learn from the first steps until training opens the gates; a forget bias above 0 "
+        "helps"
     )
 
 
 def _sameness(view: View) -> Iterator[str]:
+    if view.targets_are_constant:
+        yield "all targets are the same: the last bias learns them alone. What fades was not judged"
     if not view.samples_differ and (view.record.samples or 0) > 1:
-        yield "the samples of the batch are all alike: whether the model tells samples apart was not judged"
+        yield "all samples of the batch are equal: whether the model tells samples apart is not judged"
     if not view.tokens_differ:
-        yield "the positions of the input are all alike: whether the model tells positions apart was not judged"
+        yield "all positions of the input are equal: whether the model tells positions apart is not judged"
 
 
 def _silence(view: View) -> tuple[str, ...]:
@@ -50,5 +52,6 @@ def _silence(view: View) -> tuple[str, ...]:
         return ()
     return (
         f"the loss does not depend on what {silencing.name!r} ({silencing.kind}) normalises: it is a plain sum or mean "
-        "of the output, or the batch has too few values. Gradients in front of it are rounding noise, not judged",
+        "of the output, or the batch has too few values. The gradients in front of it are rounding noise and are not "
+        "judged",
     )

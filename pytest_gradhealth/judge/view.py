@@ -30,6 +30,8 @@ BOUNDED = frozenset({"Tanh", "Hardtanh", "Softsign"})
 """Activations that carry the signal. A sigmoid is a gate as often, and may stand open or shut."""
 EXACT = 1e-4
 """Relative distance within which the gradient at the output is that of a plain sum or mean."""
+SEVERAL_SAMPLES = 4
+"""Samples from which it is no chance that all targets are the same."""
 BACK = 2
 """The back holds at least so many modules: the last one alone may be a constant by design (a bias, a scale)."""
 
@@ -48,7 +50,7 @@ class View:
     @cached_property
     def trained(self) -> list[LayerGradient]:
         """Judged layers that received a finite gradient."""
-        return [layer for layer in self.judged if layer.norm is not None and math.isfinite(layer.norm)]
+        return [layer for layer in self.judged if _is_trained(layer)]
 
     @cached_property
     def called(self) -> list[LayerGradient]:
@@ -58,7 +60,8 @@ class View:
     @cached_property
     def hidden(self) -> list[LayerGradient]:
         """All but the last called: a loss may ask for a few outputs only (the action taken, the class sampled)."""
-        return [layer for layer in self.trained if layer.order is not None][:-1]
+        called = [layer.name for layer in self.record if _is_trained(layer) and layer.order is not None]
+        return [layer for layer in self.trained if layer.order is not None and layer.name != called[-1]]
 
     @cached_property
     def leaves(self) -> list[Signal]:
@@ -180,6 +183,12 @@ class View:
         root = math.sqrt(output.size)
         return any(math.isclose(output.gradient, size, rel_tol=EXACT) for size in (root, 1 / root))
 
+    @property
+    def targets_are_constant(self) -> bool:
+        """Whether every sample has the same target: the last bias alone learns it, and what fades teaches nothing."""
+        graph = self.record.loss_graph
+        return graph is not None and graph.constant_targets and (self.record.samples or 0) >= SEVERAL_SAMPLES
+
     @cached_property
     def samples_differ(self) -> bool:
         """Whether the batch holds different samples: what is given alike (``torch.ones``) cannot be told apart."""
@@ -288,6 +297,10 @@ class View:
     @cached_property
     def _signals(self) -> dict[str, Signal]:
         return {signal.name: signal for signal in self.record.signals}
+
+
+def _is_trained(layer: LayerGradient) -> bool:
+    return bool(layer.trainable) and layer.norm is not None and math.isfinite(layer.norm)
 
 
 def _density(layer: LayerGradient) -> float:

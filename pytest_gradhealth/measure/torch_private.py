@@ -6,10 +6,11 @@ Private names come and go between versions. They are looked up here, once, so th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -107,8 +108,17 @@ def counts_operations() -> bool:
 
 
 def is_traced() -> bool:
-    """Whether the forward pass is run to be recorded, by ``torch.jit.trace`` or ``torch.fx``."""
-    return bool(_is_jit_traced() or _is_fx_traced())
+    """Whether the forward pass is run to be recorded, by ``torch.jit.trace``, ``torch.fx`` or ``torch.export``."""
+    return bool(_is_jit_traced() or _is_fx_traced()) or _is_exported()
+
+
+def _is_exported() -> bool:
+    """Read off the calling code, as before torch 2.7 nothing else tells."""
+    exporting = getattr(sys.modules.get("torch.export._trace"), "__file__", None)
+    frame: FrameType | None = sys._getframe(1) if exporting else None
+    while frame is not None and frame.f_code.co_filename != exporting:
+        frame = frame.f_back
+    return frame is not None
 
 
 def inside_backward() -> bool:

@@ -36,7 +36,7 @@ def render_markdown(report: Report, *, largest: int = LARGEST) -> str:
 def _gravity(stored: StoredCheck) -> tuple[bool, float]:
     """Non-finite gradients first, then by how far the worst limit is broken."""
     findings = stored.check.findings
-    return any(finding.kind == "non-finite" for finding in findings), max(map(_distance, findings), default=0.0)
+    return any(finding.fault == "non-finite" for finding in findings), max(map(_distance, findings), default=0.0)
 
 
 def _distance(finding: Finding) -> float:
@@ -96,7 +96,7 @@ def _circumstances(stored: StoredCheck) -> str:
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"> **{markdown(finding.kind)}** {markdown(finding.message)}  "
+    yield f"> **{markdown(finding.headline)}** {markdown(finding.message)}  "
     if finding.layers:
         rest = f" and {len(finding.layers) - 1} more" if len(finding.layers) > 1 else ""
         yield f"> **Layer:** {code(finding.layer or '(model)')}{rest}  "

@@ -41,10 +41,10 @@ def pass_of(check: Check) -> GradientRecord:
 def _shows(record: GradientRecord, finding: Finding) -> bool:
     """Whether the numbers of a pass agree with a finding whose number a later pass may have."""
     found = [layer for layer in record if layer.name in finding.layers]
-    if finding.kind == "non-finite":
+    if finding.fault == "non-finite":
         loss = record.loss
         return any(layer.nan or layer.inf for layer in record) or (loss is not None and not abs(loss) < float("inf"))
-    if finding.kind == "dead" and finding.value is not None and found:
+    if finding.fault == "dead" and finding.value is not None and found:
         return any(_close(layer.dead, finding.value) or layer.norm == 0 for layer in found)
     return True
 
@@ -100,7 +100,9 @@ LIMITS = {
     "max_elasticity": "elasticity",
     "min_elasticity": "elasticity",
     "max_saturation": "saturated",
+    "max_output_scale": "rms",
     "min_time_reach": "time reach",
+    "min_position_reach": "position reach",
     "min_gradient_rms": "grad rms",
 }
 KINDS = {"collapse": "variation", "faint": "rms", "symmetric": "units"}
@@ -111,15 +113,13 @@ def _titles(finding: Finding, record: GradientRecord) -> Iterator[str]:
     if finding.limit_name in LIMITS:
         yield LIMITS[finding.limit_name]
     elif finding.limit_name == "min_reach":
-        if not any(_close(layer.reach, finding.value) for layer in record):
-            yield "position reach"
-        elif "samples differ" in finding.message:
+        if "samples differ" in finding.message:
             yield "variation"
-    elif finding.kind in KINDS:
-        yield KINDS[finding.kind]
-    elif finding.kind == "vanishing":
+    elif finding.fault in KINDS:
+        yield KINDS[finding.fault]
+    elif finding.fault == "vanishing":
         yield "time reach"
-    elif finding.kind == "non-finite":
+    elif finding.fault == "non-finite":
         yield "nan+inf"
 
 

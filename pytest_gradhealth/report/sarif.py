@@ -9,31 +9,14 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from pytest_gradhealth.record import Finding
+from pytest_gradhealth.judge.registry import find_rule
+from pytest_gradhealth.record import Finding, docs_url
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import Report, StoredCheck
 
 __all__ = ["render_sarif"]
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-HELP = {
-    "vanishing": "The gradient fades on its way back, so the first layers learn slowly or not at all.",
-    "exploding": "The gradient grows on its way back, so a step of the optimiser throws the first layers far off.",
-    "non-finite": "The gradient holds NaN or infinite values, and one step of the optimiser spreads them.",
-    "dead": "Units or layers receive an exactly zero gradient and never change.",
-    "missing": "A trainable parameter receives no gradient: it is detached, unused or behind an operation without one.",
-    "collapse": "All samples look alike after some layer, so nothing is left that the model could tell apart.",
-    "faint": "The loss hardly depends on the weights, or the samples hardly differ any more, so that little is learnt.",
-    "saturated": "Most outputs of the bounded activations lie where their slope is next to zero.",
-    "unregistered": "Parameters that receive a gradient are not among model.parameters(): no optimiser moves them.",
-    "objective": "The loss is not the one that was meant: it is upside down, or mixes up outputs and targets.",
-    "idle-optimiser": "An optimiser makes steps, and none of the parameters that it holds ever has a gradient.",
-    "unoptimised": "Layers receive a gradient and are in no optimiser, while one holds layers that are not used.",
-    "lost-update": "The optimiser's steps are so small that weight and step add up to the same weight.",
-    "symmetric": "Units hold the same weights, so they receive the same gradient and never become different.",
-    "ratio": "The gradient norms of two layers are further apart than the test allows.",
-    "drift": "The gradients are not what the accepted baseline says.",
-}
 
 
 def render_sarif(report: Report) -> str:
@@ -61,20 +44,25 @@ def _driver(tool: Mapping[str, str], kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _rule(kind: str) -> dict[str, Any]:
-    text = HELP.get(kind, f"A rule of this project found {kind} gradients.")
+    rule = find_rule(kind)
+    text = rule.summary if rule else f"An extension of this project found {kind}."
+    remedies = " ".join(rule.remedies) if rule else ""
     return {
         "id": _rule_id(kind),
         "name": "".join(word.capitalize() for word in re.findall(r"\w+", kind)) or "Finding",
-        "shortDescription": {"text": f"{kind.capitalize()} gradient"},
+        "shortDescription": {"text": rule.title.capitalize() if rule else kind.capitalize()},
         "fullDescription": {"text": text},
-        "help": {"text": f"{text} The result's message names the layer, the cause and the remedy."},
+        "help": {"text": f"{text} {remedies} The result's message names the layer, the cause and the remedy."},
+        **({"helpUri": docs_url(kind)} if rule else {}),
         "defaultConfiguration": {"level": "error"},
         "properties": {"tags": ["gradients", "training"]},
     }
 
 
 def _rule_id(kind: str) -> str:
-    return f"gradhealth/{kind}"
+    """The code; of an extension's rule, its kind."""
+    rule = find_rule(kind)
+    return rule.code if rule else f"gradhealth/{kind}"
 
 
 def _results(found: Iterable[tuple[StoredCheck, Finding]], kinds: Sequence[str]) -> Iterable[dict[str, Any]]:

@@ -169,7 +169,7 @@ def _marks(check: Check, symbols: Symbols) -> dict[str, str]:
     for finding in check.findings:
         for layer in finding.layers:
             kinds = marks.get(layer, "") if layer in marks and layer not in check.by_design else symbols.sick
-            marks[layer] = f"{kinds} {one_line(finding.kind)}" if finding.kind not in kinds else kinds
+            marks[layer] = f"{kinds} {one_line(finding.fault)}" if finding.fault not in kinds else kinds
     return marks
 
 

@@ -15,20 +15,6 @@ MOST = 4
 """Findings whose cause and remedy are shown."""
 FEW = 3
 """Layers of one finding that can be accepted by their names."""
-HEADLINES = {
-    "collapse": "collapsed signal",
-    "drift": "drift",
-    "faint": "faint gradients",
-    "idle-optimiser": "idle optimiser",
-    "lost-update": "lost updates",
-    "objective": "wrong objective",
-    "unregistered": "unregistered parameters",
-    "ratio": "uneven gradients",
-    "saturated": "saturated activations",
-    "symmetric": "identical units",
-    "unoptimised": "layers in no optimiser",
-}
-"""How a kind of finding opens the verdict, where "... gradient" would not do."""
 
 
 def verdict(check: Check) -> str:
@@ -37,8 +23,7 @@ def verdict(check: Check) -> str:
         return one_line(f"{check.name}: {'healthy' if check.judged else 'measured'} ({_circumstances(check)})")
     first, *others = check.findings
     more = f" (+{len(others)} more finding{'s' if len(others) > 1 else ''})" if others else ""
-    headline = HEADLINES.get(first.kind, f"{first.kind} gradient")
-    return one_line(f"{headline} in {check.name}: {first.message}{more}")
+    return one_line(f"{first.headline} in {check.name}: {first.message}{more}")
 
 
 def _circumstances(check: Check) -> str:
@@ -53,7 +38,7 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     shown = check.findings if verbosity > 0 else check.findings[:MOST]
     for finding in shown:
         if len(check.findings) > 1:
-            yield from _wrapped(f"{finding.kind}: {finding.message}", "  ", 4, width)
+            yield from _wrapped(f"{finding.headline}: {finding.message}", "  ", 4, width)
         for label, text in (("cause", finding.cause), ("remedy", finding.remedy)):
             yield from _wrapped(text, f"  {label + ':':<8}", 10, width)
     hidden = len(check.findings) - len(shown)
@@ -71,7 +56,7 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
 
 def ways_out(check: Check) -> Iterator[str]:
     """How to change or accept the first thing found: for this layer, this test, the whole suite. Lines to be copied."""
-    if not check.findings or check.findings[0].kind == "drift":
+    if not check.findings or check.findings[0].fault == "drift":
         return
     finding = check.findings[0]
     lines = []

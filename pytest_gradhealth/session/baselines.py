@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_gradhealth.judge.drift import drift_limit, measure_drift
+from pytest_gradhealth.judge.rules.drift import RULE
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
 from pytest_gradhealth.report.escape import plain
@@ -39,8 +40,7 @@ class Accepted:
         return tuple(map(_acceptable, drift.findings)), drift.notes
 
     def _missing(self, test: str, check: Check) -> Finding:
-        return Finding(
-            kind="drift",
+        return RULE.finding(
             layers=(),
             message=f"{self.path.name} has no entry for {check.name!r} of this test",
             cause="nothing is wrong with the model: the check was never accepted, or the test or model was renamed",

@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.report.store import StoredCheck
+    from pytest_gradhealth.session.ranks import Ranks
 
 __all__ = ["ATTRIBUTE", "Collector", "attach", "attach_seen"]
 
@@ -65,12 +66,32 @@ class Collector:
         if not any(options.given(self._config, option.name)[0] for option in asked):
             return
         from pytest_gradhealth.session import baselines, outputs
+        from pytest_gradhealth.session.ranks import ranks_of_session
 
+        ranks = ranks_of_session()
+        if ranks is not None and not self._takes_all(ranks, session):
+            return
         stored = list(self._stored())
         lines = [*outputs.write_outputs(self._config, stored), baselines.update(self._config, stored)]
-        self._lines = [line for line in lines if line]
+        self._lines += [line for line in lines if line]
         if any(line.startswith("ERROR") for line in self._lines):
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _takes_all(self, ranks: Ranks, session: pytest.Session) -> bool:
+        """Take over what other ranks of this session have measured; whether this one is to write it."""
+        from pytest_gradhealth.session.ranks import PATIENCE, Part, merged
+
+        mine = Part(self._raw, self._places, self._outcomes, int(session.exitstatus))
+        parts, lost = ranks.exchanged(mine)
+        if lost:
+            told = ", ".join(map(str, lost))
+            self._lines.append(f"ERROR: rank {told} of {ranks.total} left no report within {PATIENCE:g} s")
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        whole = merged(parts)
+        session.exitstatus = max(int(session.exitstatus), whole.exit_code)
+        if ranks.writes:
+            self._raw, self._places, self._outcomes = whole.checks, whole.places, whole.outcomes
+        return ranks.writes
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

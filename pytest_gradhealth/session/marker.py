@@ -14,7 +14,7 @@ from pytest_gradhealth.settings import Settings
 
 __all__ = ["apply_markers"]
 
-LIMITS = frozenset(f.name for f in fields(Limits))
+LIMITS = frozenset(Limits.fields())
 SETTINGS = frozenset(f.name for f in fields(Settings)) - {"limits", "device_from", "histograms"}
 ALLOWED = LIMITS | SETTINGS | {"enabled"}
 
@@ -62,7 +62,7 @@ def _changed(settings: Settings, given: Mapping[str, Any], place: str) -> Settin
     limits = {name: value for name, value in given.items() if name in LIMITS}
     others = {name: value for name, value in given.items() if name in SETTINGS | {"device_from"}}
     try:
-        return replace(settings, limits=replace(settings.limits, **limits), **others)
+        return replace(settings, limits=settings.limits.replace(**limits), **others)
     except ConfigurationError as error:
         raise ConfigurationError(f"{place}: {error}") from None
 

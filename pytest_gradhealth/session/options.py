@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
+from pytest_gradhealth.judge import index
+
 if TYPE_CHECKING:
     from pytest_gradhealth.settings import Settings
 
@@ -36,23 +38,7 @@ class Option(NamedTuple):  # a dataclass would take a millisecond more to make, 
         return "gradhealth" + (f"_{self.name}" if self.name else "")
 
 
-LIMITS = (
-    Option("max_ratio", "float", "Strongest over weakest layer's gradient norm allowed", "FACTOR"),
-    Option("min_norm", "float", "Smallest gradient norm allowed", "NORM"),
-    Option("max_norm", "float", "Largest gradient norm allowed", "NORM"),
-    Option("min_reach", "float", "Smallest reach of the first quarter of the layers allowed", "SHARE"),
-    Option("max_dead", "float", "Largest share of a layer's units with zero gradient allowed", "SHARE"),
-    Option("min_variation", "float", "Smallest difference between samples allowed, relative to the signal", "SHARE"),
-    Option("min_token_variation", "float", "Smallest difference between the positions of a sequence allowed", "SHARE"),
-    Option("max_elasticity", "float", "Largest relative change of the loss for one of a layer's weights", "FACTOR"),
-    Option("min_elasticity", "float", "Smallest such change for the strongest layer", "FACTOR"),
-    Option("max_growth", "float", "Largest growth of the signal on its way forward allowed", "FACTOR"),
-    Option("max_initial_loss", "float", "Largest cross entropy over a guess's, or outputs over targets", "FACTOR"),
-    Option("max_saturation", "float", "Largest share of outputs at which bounded activations have no slope", "SHARE"),
-    Option("min_time_reach", "float", "Smallest gradient at a recurrence's first steps over that at its last", "SHARE"),
-    Option("min_amplitude", "float", "Smallest difference between samples at the output allowed", "SIZE"),
-    Option("min_gradient_rms", "float", "Smallest root mean square allowed of the largest gradient", "SIZE"),
-)
+LIMITS = tuple(Option(limit.name, "float", limit.help, limit.metavar) for limit in index.LIMITS.values())
 MEASURING = (
     Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),

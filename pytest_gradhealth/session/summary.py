@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gradhealth.errors import counted
 from pytest_gradhealth.session import options
-from pytest_gradhealth.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_gradhealth.settings import Settings
 
 __all__ = ["closing", "header", "unmeasured"]
 

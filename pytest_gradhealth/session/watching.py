@@ -61,10 +61,14 @@ def watched(item: pytest.Item, health: GradHealth, seen: dict[str, Any]) -> Iter
         return
     with health.new_watch() as watch:
         yield
-    seen |= {"backwards": watch.backwards, "models": 0, "problems": list(watch.problems())}
+    seen |= {"backwards": watch.backwards, "models": 0, "problems": [*watch.problems(), *_reasons(watch)]}
     if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
         return
     _judge(item, health, watch, marked, seen)
+
+
+def _reasons(watch: Watch) -> list[str]:
+    return [reason] if (reason := watch.why_unmeasured()) else []
 
 
 def why_nothing_can_be_watched() -> str:
@@ -94,7 +98,7 @@ def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool, se
     if marked:
         if not checks and not own:
             told = "\n".join(f"could not measure {problem}" for problem in problems)
-            _fail(item, told or (UNSEEN if watch.backwards else NOTHING_TRAINED))
+            _fail(item, told or (watch.why_unmeasured() or UNSEEN if watch.backwards else NOTHING_TRAINED))
         for problem in problems:
             warnings.warn(GradientHealthWarning(f"{item.nodeid}: could not measure {problem}"), stacklevel=2)
     elif problems:

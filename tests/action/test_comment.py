@@ -71,14 +71,17 @@ MANY = 150_000
 
 def unclosed_signals() -> str:
     """Valid JSON in which a block starts again and again, and none ends as the plugin would end it."""
-    record = '{\n   "model": "M",' + '\n   "signals": [\n],' * MANY + '\n   "layers": []}'
-    place = '"test": "t", "file": "f", "line": 1, "outcome": "passed", "name": "M"'
-    return f'{{"schema": 1, "checks": [{{{place}, "record": {record}}}]}}'
+    return one_check('{\n   "model": "M",' + '\n   "signals": [\n],' * MANY + '\n   "layers": []}')
 
 
 def unclosed_line() -> str:
     """One line in which what follows a layer's numbers starts again and again."""
-    return f'{{"schema": 1, "checks": [], "x": [{",  ".join([chr(34) * 2] * MANY)}]\n}}'
+    return one_check('{"model": "M", "layers": [], "notes": [' + ",  ".join(['""'] * MANY) + "]\n}")
+
+
+def one_check(record: str) -> str:
+    place = '"test": "t", "file": "f", "line": 1, "outcome": "passed", "name": "M"'
+    return f'{{"schema": 1, "checks": [{{{place}, "record": {record}}}]}}'
 
 
 @pytest.mark.parametrize("text", [unclosed_signals, unclosed_line])
@@ -86,7 +89,7 @@ def test_a_hostile_report_takes_no_longer_than_another(tmp_path: Path, text: Cal
     """The processor's time is limited to many times what is needed, and to a small part of what its square would be."""
     for name in ("head", "base"):
         (tmp_path / f"{name}.json").write_text(text())
-    assert in_bounds(tmp_path) in (0, 2)
+    assert in_bounds(tmp_path) == 0
 
 
 def test_renaming_every_layer_takes_no_longer_than_another_change(tmp_path: Path) -> None:
@@ -107,8 +110,7 @@ def in_bounds(folder: Path) -> int:
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     record = '{"model": "M", "layers": [], "later": ' * 800 + '{"model": "M", "layers": []}' + "}" * 800
-    check = f'{{"test": "t", "file": "f", "line": 1, "outcome": "passed", "name": "M", "record": {record}}}'
-    (tmp_path / "head.json").write_text(f'{{"schema": 1, "checks": [{check}]}}')
+    (tmp_path / "head.json").write_text(one_check(record))
     with pytest.raises(StoreError, match="nested too deeply"):
         comment(tmp_path)
 

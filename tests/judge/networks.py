@@ -30,7 +30,7 @@ def examined(build: Build | nn.Module, batches: Any, seed: int = 0, **how: Any) 
 
 
 def kinds(check: Check) -> list[str]:
-    return [finding.kind for finding in check.findings]
+    return [finding.fault for finding in check.findings]
 
 
 def only(check: Check, kind: str) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_gradhealth import Limits
-from pytest_gradhealth.judge.rules import judge
+from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient, Signal
 
 

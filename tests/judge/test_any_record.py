@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gradhealth import Limits
+from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.remarks import designed, remarks
-from pytest_gradhealth.judge.rules import judge
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Operation, Signal, UnregisteredParameter
 
 sizes = st.sampled_from([0.0, 1e-300, 1e-12, 1e-3, 1.0, 1e6, 1e300, math.inf, math.nan])

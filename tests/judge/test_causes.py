@@ -77,7 +77,7 @@ def test_a_normalisation_over_a_single_value() -> None:
     build = lambda: nn.Sequential(  # noqa: E731
         nn.Conv2d(3, 8, 12), nn.GroupNorm(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(8, CLASSES)
     )
-    assert "one value" in examined(build, [images(seed=1)]).findings[0].cause
+    assert "a single value" in examined(build, [images(seed=1)]).findings[0].cause
 
 
 def test_indices_of_padding_alone() -> None:
@@ -104,13 +104,13 @@ def test_a_loss_made_of_numbers() -> None:
     )
     finding = examined(lambda: chain(2, nn.ReLU), BATCHES, step=step).findings[0]
     assert "item()" in finding.cause
-    assert "tensor itself" in finding.remedy
+    assert "keep working with the tensor" in finding.remedy
 
 
 def test_growth_is_told_on_its_way_forward() -> None:
     build = lambda: chain(6, nn.ReLU, {i: [Apply(lambda x: 20 * x)] for i in range(6)})  # noqa: E731
     finding = examined(build, BATCHES).findings[0]
-    assert finding.kind == "exploding"
+    assert finding.fault == "exploding"
     assert "on its way back" not in finding.cause
 
 

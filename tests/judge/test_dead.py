@@ -42,7 +42,7 @@ def test_dead_layers_behind_a_rectifier_that_is_always_off(where: int) -> None:
         return model
 
     finding = examined(build, BATCHES).findings[0]
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     assert finding.layer == f"{2 * where}"  # those behind it are silent too: they are given nothing but zeros
 
 
@@ -156,7 +156,7 @@ def test_dead_layers_behind_a_hook_that_a_normalisation_does_not_excuse() -> Non
 @pytest.mark.parametrize("operation", [torch.round, torch.sign, lambda x: x.clamp(5.0, 6.0) * 0 + x * 0])
 def test_dead_layers_in_front_of_a_step(operation: Callable[[Tensor], Tensor]) -> None:
     finding = examined(lambda: chain(4, nn.Tanh, {1: [Apply(operation)]}), BATCHES).findings[0]
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     assert finding.layer in ("2", "4", "5")
 
 
@@ -171,7 +171,7 @@ def test_dead_layers_in_front_of_a_step(operation: Callable[[Tensor], Tensor]) -
 )
 def test_dead_layers_in_front_of_a_normalisation_that_is_given_nothing(layers: list[nn.Module]) -> None:
     finding = examined(lambda: chain(4, nn.Tanh, {1: layers}), BATCHES).findings[0]
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     assert finding.layer == "2"
 
 

@@ -273,7 +273,7 @@ BY_DESIGN: dict[str, Callable[[], Check]] = {
     "teacher": lambda: examined(Teacher, BATCHES, step=own_loss),
     "SimSiam": lambda: examined(SimSiam, BATCHES, step=own_loss),
     "VQ-VAE": lambda: examined(Quantised, BATCHES, step=own_loss),
-    "tied weights, unseen rows": lambda: examined(Language, TOKENS, step=own_loss),
+    "tied weights, unseen rows": lambda: examined(Language, iter(TOKENS), step=own_loss),
     "bias before BatchNorm": lambda: examined(biased_before_norm, BATCHES),
     "convolutions and BatchNorm": lambda: examined(
         *HEALTHY["conv and batch norm"][:1], [HEALTHY["conv and batch norm"][1]()]

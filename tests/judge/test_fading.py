@@ -38,7 +38,7 @@ from torch import Tensor, nn
 def test_vanishing_is_judged_by_the_reach_of_the_first_quarter() -> None:
     fading = [layer(n, reach=10.0 ** (n - 7), gain=0.1) for n in range(8)]
     (finding,) = found(record(fading))
-    assert finding.kind == "vanishing"
+    assert finding.fault == "vanishing"
     assert finding.value == pytest.approx(1e-6)
     assert finding.limit_name == "min_reach"
     assert finding.provisional
@@ -58,7 +58,7 @@ def test_a_single_lossy_layer_is_named_alone() -> None:
 
 def test_alike_units_are_the_cause_and_not_the_vanishing_they_bring() -> None:
     given = record([layer(n, identical_units=True, reach=1e-7 if n < 4 else 1.0) for n in range(8)])
-    assert [f.kind for f in found(given)] == ["symmetric"]
+    assert [f.fault for f in found(given)] == ["symmetric"]
 
 
 # --- real models -------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_vanishing_at_one_place_is_named_there() -> None:
 
 def test_collapse_of_tokens_in_an_encoder_without_skip_connections() -> None:
     finding = examined(lambda: encoder(12, skip=False), [sequences(seed=1), sequences(seed=2)]).findings[0]
-    assert finding.kind in ("collapse", "vanishing")
+    assert finding.fault in ("collapse", "vanishing")
     assert not kinds(examined(lambda: encoder(12), [sequences(seed=1), sequences(seed=2)]))
 
 
@@ -86,7 +86,7 @@ def test_collapse_of_tokens_in_an_encoder_without_skip_connections() -> None:
 def test_collapse_that_the_noise_of_dropout_hides(dropout: float) -> None:
     batches = [sequences(seed=1), sequences(seed=2)]
     finding = examined(lambda: encoder(12, skip=False, dropout=dropout), batches).findings[0]
-    assert finding.kind in ("collapse", "vanishing")
+    assert finding.fault in ("collapse", "vanishing")
     assert not kinds(examined(lambda: encoder(12, dropout=dropout), batches))
 
 
@@ -227,8 +227,8 @@ def shifted(deviation: float) -> list[tuple[Tensor, Tensor]]:
 
 def test_an_input_that_is_nearly_a_constant() -> None:
     (finding,) = examined(relu_mlp, shifted(0.01)).findings
-    assert finding.kind == "collapse"
-    assert "of what the model is given" in finding.message
+    assert finding.fault == "collapse"
+    assert "of the input" in finding.message
     assert "mean" in finding.remedy
     assert not kinds(examined(relu_mlp, shifted(0.5)))
     assert not kinds(examined(lambda: nn.Sequential(nn.BatchNorm1d(WIDTH), *chain(3, nn.ReLU)), shifted(0.01)))

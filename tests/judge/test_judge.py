@@ -19,7 +19,7 @@ def test_a_record_without_layers_says_nothing() -> None:
 
 def test_an_ignored_layer_is_not_judged() -> None:
     sick = record(changed(1, norm=None, missing=("weight",)))
-    assert [f.kind for f in found(sick)] == ["missing"]
+    assert [f.fault for f in found(sick)] == ["missing"]
     assert found(sick, ignore=["fc1"]) == []
 
 

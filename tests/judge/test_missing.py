@@ -147,7 +147,7 @@ def test_missing_where_the_user_cuts_off_an_installed_trunk(way: str, tmp_path: 
     with installed(tmp_path) as library:
         check = examined(lambda: Ungraphed(library.Backbone(), way), BATCHES)
     finding = check.findings[0]
-    assert finding.kind == "missing"
+    assert finding.fault == "missing"
     assert {"trunk.first", "trunk.second"} <= set(finding.layers)
     assert way in finding.cause
     assert "test_missing.py:" in finding.cause
@@ -214,7 +214,7 @@ class Nested(nn.Module):
 
 def test_missing_names_the_module_that_was_left_out_as_a_whole() -> None:
     findings = examined(lambda: Nested((0, 2)), [sequences()]).findings
-    assert [finding.kind for finding in findings] == ["missing"] * 2
+    assert [finding.fault for finding in findings] == ["missing"] * 2
     for finding, number in zip(findings, (0, 2), strict=True):
         assert f"'blocks.{number}.attend' never receives a gradient (5 layers in all)" in finding.message
         assert f"'blocks.{number}.attend' is never called" in finding.cause
@@ -310,7 +310,7 @@ def test_the_last_block_is_missed_where_more_than_a_by_product_is_lost() -> None
     assert cut.findings[0].layer == "blocks.2.forecast"
     assert "detach" in cut.findings[0].cause
     forgotten = examined(lambda: WaveNet(forgotten=True), BATCHES)
-    assert {finding.kind for finding in forgotten.findings} == {"missing"}
+    assert {finding.fault for finding in forgotten.findings} == {"missing"}
     assert {finding.layer for finding in forgotten.findings} == {"residuals.1", "skips.2"}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import CLASSES, WIDTH, examined, kinds, relu_mlp, rows
+from networks import CLASSES, WIDTH, chain, examined, kinds, relu_mlp, rows
 from torch import Tensor, nn
 
 from pytest_gradhealth.record import Check
@@ -70,8 +70,8 @@ REGRESSED = [(rows(seed=seed)[0], rows(seed=seed + 2)[0][:, :CLASSES]) for seed 
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        (lambda output, target: (output - target).mean(), "bare difference"),
-        (lambda output, target: 2 * (target - output).sum(), "bare difference"),
+        (lambda output, target: (output - target).mean(), "plain difference"),
+        (lambda output, target: 2 * (target - output).sum(), "plain difference"),
         (lambda output, target: (output - target).mean() ** 2, "averaged before they are squared"),
         (lambda output, target: (output - target).sum().abs() / 8, "averaged before they are squared"),
     ],
@@ -79,7 +79,7 @@ REGRESSED = [(rows(seed=seed)[0], rows(seed=seed + 2)[0][:, :CLASSES]) for seed 
 )
 def test_differences_that_are_not_made_positive_one_by_one(loss: Loss, words: str) -> None:
     findings = examined(relu_mlp, REGRESSED, loss=loss).findings
-    assert [finding.kind for finding in findings] == ["objective"]
+    assert [finding.fault for finding in findings] == ["objective"]
     assert words in findings[0].message
 
 
@@ -141,11 +141,12 @@ def test_targets_that_no_output_reaches(function: Callable[[Tensor], Tensor], lo
     assert kinds(check) == ["objective"]
     assert check.findings[0].layer == "2"
     assert function.__name__ in check.findings[0].message
-    assert not kinds(bounded(torch.relu, 20.0, loss))
+    assert kinds(bounded(torch.relu, 20.0, loss)) == ["objective"]
+    assert not kinds(bounded(lambda x: x, 20.0, loss))
     assert not kinds(bounded(lambda x: 20 * torch.tanh(x), 20.0, loss))
 
 
-@pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid, F.hardtanh, lambda x: x.softmax(-1)])
+@pytest.mark.parametrize("function", [torch.tanh, F.hardtanh])
 def test_random_targets_are_no_statement_about_the_range(function: Callable[[Tensor], Tensor]) -> None:
     for factor in (0.0, 0.1, 1.0):
         assert not kinds(bounded(function, factor))
@@ -172,14 +173,14 @@ def test_a_sigmoid_in_front_of_another() -> None:
     assert "sigmoid" in chosen(0.2).findings[0].remedy
     assert not kinds(chosen(0.2, lambda x: x))
     assert not kinds(chosen(0.2, lambda x: 10 * x.tanh()))
-    assert not kinds(chosen(0.5)), "of balanced targets a quarter can be learnt"
+    assert kinds(chosen(0.5)) == ["objective"], "balanced targets can be learnt in part, and slowly"
 
 
-@pytest.mark.parametrize(("classes", "alarm"), [(10, False), (1000, True)])
-def test_a_softmax_in_front_of_another(classes: int, alarm: bool) -> None:
+@pytest.mark.parametrize("classes", [10, 1000])
+def test_a_softmax_in_front_of_another(classes: int) -> None:
     batch = rows(seed=1)[0], torch.arange(8)
     build = lambda: nn.Sequential(nn.Linear(WIDTH, classes), nn.Softmax(-1))  # noqa: E731
-    assert ("objective" in kinds(examined(build, [batch]))) is alarm
+    assert kinds(examined(build, [batch])) == ["objective"]
 
 
 @pytest.mark.parametrize(("scale", "alarm"), [(1.0, False), (255.0, True), (-1.0, True)])
@@ -203,7 +204,7 @@ def test_targets_that_a_mask_leaves_out() -> None:
 def test_a_log_softmax_over_the_batch(dim: int) -> None:
     check = classified(lambda output, target: F.nll_loss(output.log_softmax(dim), target))
     assert "objective" in kinds(check)
-    assert any("another dimension" in finding.message for finding in check.findings)
+    assert any("different dimension" in finding.message for finding in check.findings)
     assert not kinds(classified(lambda output, target: F.nll_loss(output.log_softmax(-1), target)))
 
 
@@ -302,3 +303,13 @@ def pairs(values: Tensor) -> Tensor:
 )
 def test_a_broadcast_that_is_meant(loss: Loss, outputs: int) -> None:
     assert not kinds(regressed(loss, outputs))
+
+
+@pytest.mark.parametrize(("alike", "alarm"), [(True, False), (False, True)])
+def test_targets_that_are_all_the_same(alike: bool, alarm: bool) -> None:
+    """The last bias does the work, and what lies in front may fade."""
+    build = lambda: chain(12, nn.Sigmoid)  # noqa: E731
+    inputs, target = rows(seed=1)
+    check = examined(build, [(inputs, torch.full_like(target, 2) if alike else target)])
+    assert ("vanishing" in kinds(check)) is alarm
+    assert any("all targets are the same" in note for note in check.record.notes) is alike

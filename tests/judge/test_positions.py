@@ -69,19 +69,19 @@ BATCHES = [torch.randint(11, (8, LENGTH), generator=torch.Generator().manual_see
 
 @pytest.mark.parametrize("how", [{}, {"pooled": True}], ids=str)
 def test_causal_attention_without_skip_connections(how: dict[str, Any]) -> None:
-    (finding,) = examined(lambda: Reader(skip=False, **how), BATCHES, step=step).findings
-    assert finding.kind == "vanishing"
-    assert finding.limit_name == "min_reach"
+    (finding,) = examined(lambda: Reader(skip=False, **how), iter(BATCHES), step=step).findings
+    assert finding.fault == "vanishing"
+    assert finding.limit_name == "min_position_reach"
     assert all(name.endswith(".out") for name in finding.layers[:6]), finding.layers
     assert "causal attention" in finding.cause
     assert "skip connection" in finding.remedy
-    assert not kinds(examined(lambda: Reader(**how), BATCHES, step=step))
+    assert not kinds(examined(lambda: Reader(**how), iter(BATCHES), step=step))
 
 
 def test_a_shallow_one_still_learns() -> None:
-    assert not kinds(examined(lambda: Reader(2, skip=False), BATCHES, step=step))
+    assert not kinds(examined(lambda: Reader(2, skip=False), iter(BATCHES), step=step))
 
 
 @pytest.mark.parametrize("step", [step_on_the_beginning, step_that_hardly_weighs_the_end])
 def test_a_loss_that_looks_at_the_beginning_only(step: Callable[[nn.Module, Tensor], Tensor]) -> None:
-    assert not kinds(examined(Reader, BATCHES, step=step))
+    assert not kinds(examined(Reader, iter(BATCHES), step=step))

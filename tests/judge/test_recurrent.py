@@ -13,7 +13,7 @@ from torch import Tensor, nn
 def test_forgetting_a_long_vanilla_rnn(steps: int) -> None:
     batches = [sequences(seed=1, length=steps), sequences(seed=2, length=steps)]
     finding = examined(lambda: Recurrent(nn.RNN), batches).findings[0]
-    assert finding.kind == "vanishing"
+    assert finding.fault == "vanishing"
     assert finding.layer == "rnn"
     assert f"{steps} steps" in finding.message
     assert not kinds(examined(lambda: Recurrent(nn.LSTM, forget=5.0), batches))

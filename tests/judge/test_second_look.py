@@ -19,15 +19,15 @@ from torch import Tensor
 
 def test_a_finding_that_a_gate_explains_stands_only_if_the_second_look_confirms_it() -> None:
     closed = record([layer(n, norm=0.0, sensitivity=0.0, reach=0.0) if n < 3 else layer(n) for n in range(8)])
-    assert "dead" in {f.kind for f in found(closed)}
+    assert "dead" in {f.fault for f in found(closed)}
     assert found(replace(closed, later=record(steps=1))) == []
-    assert "dead" in {f.kind for f in found(replace(closed, later=replace(closed, steps=8)))}
+    assert "dead" in {f.fault for f in found(replace(closed, later=replace(closed, steps=8)))}
 
 
 def test_what_explodes_may_be_infinite_in_the_second_look() -> None:
     steep = record(changed(2, sensitivity=1e5))
-    assert [f.kind for f in found(steep)] == ["exploding"]
-    assert [f.kind for f in found(replace(steep, later=record(loss=math.inf, steps=1)))] == ["exploding"]
+    assert [f.fault for f in found(steep)] == ["exploding"]
+    assert [f.fault for f in found(replace(steep, later=record(loss=math.inf, steps=1)))] == ["exploding"]
     assert found(replace(steep, later=record(steps=1))) == []
 
 

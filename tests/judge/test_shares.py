@@ -36,7 +36,7 @@ def attentive(how: str = "") -> nn.Module:
 @pytest.mark.parametrize(("how", "last"), [("key cut off", (WIDTH, 2 * WIDTH - 1)), ("floor division", (0, 47))])
 def test_a_share_of_a_fused_layer_that_receives_nothing(how: str, last: tuple[int, int]) -> None:
     (finding,) = examined(lambda: attentive(how), BATCHES).findings
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     assert finding.layers == ("1.branch.1.into", "2.branch.1.into")
     assert f"units {last[0]} to {last[1]} of the {3 * WIDTH} of '1.branch.1.into'" in finding.message
     assert not kinds(examined(attentive, BATCHES))

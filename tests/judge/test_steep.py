@@ -34,13 +34,13 @@ from torch import Tensor, nn
 def test_nan_in_one_layer_hides_every_other_finding() -> None:
     sick = [replace(x, reach=1e-9) for x in changed(2, nan=3, norm=math.nan)]
     (finding,) = found(record(sick))
-    assert finding.kind == "non-finite"
+    assert finding.fault == "non-finite"
     assert finding.layer == "fc2"
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_is_a_finding(loss: float) -> None:
-    assert [finding.kind for finding in found(record(loss=loss))] == ["non-finite"]
+    assert [finding.fault for finding in found(record(loss=loss))] == ["non-finite"]
 
 
 def test_masked_logits_are_no_fault_while_the_loss_is_finite() -> None:
@@ -50,7 +50,7 @@ def test_masked_logits_are_no_fault_while_the_loss_is_finite() -> None:
 
 def test_an_infinite_norm_of_one_layer_does_not_break_the_others() -> None:
     given = record(changed(7, norm=math.inf, inf=4, sensitivity=math.inf))
-    assert [f.kind for f in found(given)] == ["non-finite"]
+    assert [f.fault for f in found(given)] == ["non-finite"]
 
 
 # --- real models -------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_exploding_saturated_tanh() -> None:
 @pytest.mark.parametrize("factor", [4.0, 10.0, 100.0])
 def test_exploding_large_weights(factor: float) -> None:
     build = lambda: initialised(chain(8, nn.ReLU), lambda w: nn.init.normal_(w, std=factor * WIDTH**-0.5))  # noqa: E731
-    assert examined(build, BATCHES).findings[0].kind == "exploding"
+    assert examined(build, BATCHES).findings[0].fault == "exploding"
 
 
 def test_exploding_a_hundred_layers_of_batch_normalisation() -> None:

@@ -88,7 +88,7 @@ def test_what_no_optimiser_hears_of(kind: type[Net], held: str, count: int) -> N
 
 def unregistered(model: nn.Module) -> Finding:
     (finding,) = (f for f in examined(model, BATCHES).findings if "does not list" in f.message)
-    assert finding.kind == "unregistered"
+    assert finding.fault == "unregistered"
     return finding
 
 

@@ -63,7 +63,7 @@ def test_a_fault_inside_vmap_is_named_as_without_it(run: Callable[[GradHealth, n
     for spread in (torch.vmap, at_once):
         with pytest.raises(GradientHealthError) as error:
             run(GradHealth(), Stack(20, nn.Sigmoid, spread))
-        found.append([(finding.kind, finding.layers) for finding in error.value.check.findings])
+        found.append([(finding.fault, finding.layers) for finding in error.value.check.findings])
     assert found[0] == found[1]
     assert found[0][0][0] == "vanishing"
 

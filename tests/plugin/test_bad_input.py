@@ -133,13 +133,13 @@ def _matches(line: str, pattern: str) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("net(), X, lambda out: out.sum().detach()", "*E *GradientHealthError: missing gradient in Sequential: *"),
-        ("net(), X, None, no_grad", "*E *GradientHealthError: missing gradient in Sequential: *"),
+        ("net(), X, lambda out: out.sum().detach()", "*E *GradientHealthError: GH105 detached layer in Sequential: *"),
+        ("net(), X, None, no_grad", "*E *GradientHealthError: GH105 detached layer in Sequential: *"),
         (
             "net(), X, lambda out: out.sum() * float('nan')",
-            "*E *GradientHealthError: non-finite gradient in Sequential: *",
+            "*E *GradientHealthError: GH301 non-finite gradient in Sequential: *",
         ),
-        ("net(), X * float('inf'), square", "*E *GradientHealthError: non-finite gradient in Sequential: *"),
+        ("net(), X * float('inf'), square", "*E *GradientHealthError: GH301 non-finite gradient in Sequential: *"),
     ],
     ids=["loss without grad", "no_grad", "NaN loss", "infinite data"],
 )
@@ -220,7 +220,7 @@ def test_a_failed_check_shows_the_users_line_and_the_verdict_first(project: pyte
     result.stdout.fnmatch_lines(
         [
             ">       gradhealth.check(net(), X, square, max_norm=1e-9)",
-            "E       pytest_gradhealth.GradientHealthError: exploding gradient in Sequential: *above max_norm=1e-09*",
+            "E       pytest_gradhealth.GradientHealthError: GH702 large gradient norm in Sequential: *above max_norm=1e-09*",
             "E *layer *kind *",
         ]
     )

@@ -135,14 +135,14 @@ def test_the_verdict_is_the_message_in_junit(tests: pytest.Pytester) -> None:
     for name in ("test_sick", "test_trained_sick"):
         failure = cases[name].find("failure")
         assert failure is not None
-        assert "exploding gradient in Sequential: " in (failure.get("message") or "").splitlines()[0]
+        assert "GH702 large gradient norm in Sequential: " in (failure.get("message") or "").splitlines()[0]
     assert cases["test_healthy"].find("properties") is None
 
 
 def test_the_verdict_is_the_summary_line(tests: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")  # which keeps pytest from shortening the lines
     result = tests.runpytest("-rf")
-    verdict = "exploding gradient in Sequential: gradient norm of '*' is *, above max_norm=1e-09*"
+    verdict = "GH702 large gradient norm in Sequential: gradient norm of '*' is *, above max_norm=1e-09*"
     result.stdout.fnmatch_lines(
         [f"FAILED test_nets.py::test_sick - *{verdict}", f"FAILED test_nets.py::test_trained_sick - *{verdict}"]
     )
@@ -150,7 +150,7 @@ def test_the_verdict_is_the_summary_line(tests: pytest.Pytester, monkeypatch: py
 
 def test_a_quiet_run_shows_the_sentence_only(tests: pytest.Pytester) -> None:
     result = tests.runpytest("-q")
-    result.stdout.fnmatch_lines(["E *exploding gradient in Sequential: *"])
+    result.stdout.fnmatch_lines(["E *GH702 large gradient norm in Sequential: *"])
     result.stdout.no_fnmatch_line("*params*")
 
 
@@ -163,7 +163,7 @@ def test_tables_fit_the_terminal(
     result = tests.runpytest("--gradhealth-report", "-k", "sick")
     # The verdict is one line, however long; below it stand remedies and the table.
     report = result.outlines[next(i for i, line in enumerate(result.outlines) if "gradient health" in line) :]
-    body = [line for line in report if not line.startswith(("exploding", "test_nets", "gradhealth", "=", "FAILED"))]
+    body = [line for line in report if not line.startswith(("GH702", "test_nets", "gradhealth", "=", "FAILED"))]
     assert sum("layer" in line and "finding" in line for line in body) == 2
     assert max(map(len, body)) <= fits
 

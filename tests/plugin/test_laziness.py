@@ -92,6 +92,11 @@ def test_without_an_option_hardly_anything_of_the_package_is_loaded(tmp_path: Pa
         "pytest_gradhealth.hookspecs",
         "pytest_gradhealth.session.collector",
         "pytest_gradhealth.session.rendering",
+        "pytest_gradhealth.session.summary",
+        "pytest_gradhealth.errors",
+        "pytest_gradhealth.judge",
+        "pytest_gradhealth.judge.index",
+        "pytest_gradhealth.judge.limit",
     }
 
 

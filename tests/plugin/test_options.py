@@ -92,7 +92,7 @@ def test_limits_of_two_sources_that_contradict_each_other(project: pytest.Pytest
     result.stderr.fnmatch_lines(["*--gradhealth-max-norm: min_norm=5 is above max_norm=1: no layer can meet both"])
 
 
-@pytest.mark.parametrize("limit", Limits.scalars())
+@pytest.mark.parametrize("limit", Limits.names())
 def test_every_limit_is_an_option_and_an_ini_value(project: pytest.Pytester, seen: Seen, limit: str) -> None:
     project.makepyfile("from small_nets import *\ndef test_it(gradhealth):\n    gradhealth.measure(net(), X, square)")
     flag = f"--gradhealth-{limit.replace('_', '-')}"
@@ -179,7 +179,7 @@ def test_report_fails_nothing_and_tells_all(project: pytest.Pytester, asked: str
     text = result.stdout.str()
     section = text[text.index("= gradient health =") :]
     for test in ("watched", "fixture", "marked", "expected"):
-        assert f"::test_{test}\nvanishing gradient in Sequential:" in section
+        assert f"::test_{test}\nGH101 vanishing gradient in Sequential:" in section
     if not error:
         assert (
             "GradientHealthWarning: test_report_fails_nothing_and_tells_all.py::test_watched: vanishing gradient in"

@@ -139,7 +139,7 @@ def test_a_failed_test_is_in_the_report_with_its_line(pytester: pytest.Pytester)
     pytester.makepyfile(test_sick=SICK)
     pytester.runpytest("--gradhealth-json=report.json").assert_outcomes(failed=1)
     (stored,) = read_report(pytester.path / "report.json").checks
-    assert (stored.line, stored.outcome, stored.check.findings[0].kind) == (3, "failed", "vanishing")
+    assert (stored.line, stored.outcome, stored.check.findings[0].kind) == (3, "failed", "vanishing-gradient")
 
 
 def test_a_session_without_checks_still_writes_its_report(pytester: pytest.Pytester) -> None:
@@ -208,7 +208,7 @@ class TestBaseline:
         suite.write_text(SUITE.replace("{shrink}", "0.1"))
         result = pytester.runpytest("--gradhealth-baseline=base.json", "-k", "test_first")
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["E*GradientHealthError: drift in network: *around 3.0:*"])
+        result.stdout.fnmatch_lines(["E*GradientHealthError: GH801 drift from the baseline in network: *around 3.0:*"])
         text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
         assert "if the change is meant, accept it with --gradhealth-update" in text
 

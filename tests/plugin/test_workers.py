@@ -103,7 +103,7 @@ def test_the_report_names_each_test_and_check(project: pytest.Pytester) -> None:
     verdicts = [line for line in lines if re.match(r"(Sequential|exploding)", line)]
     assert [line.partition(":")[0] for line in verdicts] == [
         "Sequential",
-        "exploding gradient in Sequential",
+        "GH702 large gradient norm in Sequential",
         *["Sequential", "Sequential #2"] * 3,
         "Sequential",
     ]
@@ -183,7 +183,7 @@ def test_of_reruns_the_last_counts(project: pytest.Pytester, body: str, closing:
     result = project.runpytest("--reruns=1", "--gradhealth-report")
     result.stdout.fnmatch_lines(["*1 passed, 1 rerun in *"])
     result.stdout.fnmatch_lines([closing])
-    assert [line for line in report(result) if line.startswith("exploding")] == []
+    assert [line for line in report(result) if line.startswith("GH702")] == []
     assert "#3" not in result.stdout.str()
 
 

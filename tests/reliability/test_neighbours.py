@@ -86,7 +86,8 @@ def test_records_are_complete_and_outcomes_unchanged(neighbour: Neighbour, pytes
         pytest.skip(f"{neighbour.module} is not installed")
     pytester.makepyfile(TESTS)
     run = pytester.runpytest_subprocess if neighbour.module in ALONE else pytester.runpytest_inprocess
-    result = run("--gradhealth-json=report.json", *neighbour.arguments)
+    order = () if neighbour.module == "pytest_randomly" else ("-p", "no:randomly")
+    result = run("--gradhealth-json=report.json", *order, *neighbour.arguments)
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
     assert outcomes(result) == neighbour.outcome
     assert recorded(pytester) == neighbour.checks

@@ -43,7 +43,10 @@ def stored(name: str = "test_net", *, findings: tuple[Finding, ...] = (), **fiel
 
 
 VANISHING = Finding(
-    kind="vanishing",
+    kind="vanishing-gradient",
+    code="GH101",
+    title="vanishing gradient",
+    family="vanishing",
     layers=("fc1", "fc0"),
     message="reach 3.1e-09 of fc0 is below the limit 1e-04",
     value=3.1e-9,

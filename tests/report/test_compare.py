@@ -68,7 +68,7 @@ def test_a_new_finding_is_a_regression_and_an_old_one_is_not(compare, make_store
     sick = make_stored(findings=(vanishing,))
     code, found = compare([make_stored()], [sick], "--format", "json")
     assert code == 1
-    assert found["regressions"][0]["kind"] == "vanishing"
+    assert found["regressions"][0]["kind"] == "vanishing-gradient"
     assert found["regressions"][0]["layer"] == "fc1"
     assert found["regressions"][0]["cause"] == vanishing.cause
     code, found = compare([sick], [sick], "--format", "json")
@@ -79,7 +79,7 @@ def test_a_cured_check_is_an_improvement_though_its_numbers_moved(compare, make_
     cured = make_stored(record=scale(make_record(), {"fc0": 1e6}))
     code, found = compare([make_stored(findings=(vanishing,))], [cured], "--format", "json")
     assert (code, found["outcome"]) == (0, "improved")
-    assert [item["kind"] for item in found["improvements"]] == ["vanishing"]
+    assert [item["kind"] for item in found["improvements"]] == ["vanishing-gradient"]
 
 
 def test_a_finding_follows_a_renamed_layer(compare, make_stored, make_record, vanishing):

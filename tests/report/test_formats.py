@@ -36,6 +36,7 @@ RULE = strict(
     defaultConfiguration=strict(level={"enum": ["none", "note", "warning", "error"]}),
     properties=strict(tags={"type": "array", "uniqueItems": True, "items": TEXT}),
 )
+RULE["properties"]["helpUri"] = {"type": "string", "pattern": "^https://"}
 RESULT = strict(
     ruleId=TEXT,
     ruleIndex={"type": "integer", "minimum": 0},
@@ -70,7 +71,8 @@ def test_sarif_has_one_result_per_finding_at_the_tests_line(report, vanishing):
     jsonschema.validate(log, SARIF)
     (run,) = log["runs"]
     (rule,) = run["tool"]["driver"]["rules"]
-    assert rule["id"] == "gradhealth/vanishing"
+    assert rule["id"] == "GH101"
+    assert rule["helpUri"].endswith("/vanishing-gradient.md")
     assert "learn slowly" in rule["help"]["text"]
     (result,) = run["results"]
     assert result["ruleId"] == rule["id"]
@@ -125,7 +127,7 @@ def test_an_expected_failure_is_a_note(make_stored, vanishing):
 def test_properties_are_flat_texts(make_stored, vanishing):
     found = dict(properties(make_stored(findings=(vanishing,)).check))
     assert found["gradhealth.Net.verdict"] == "unhealthy"
-    assert found["gradhealth.Net.findings"] == "vanishing"
+    assert found["gradhealth.Net.findings"] == "vanishing-gradient"
     assert found["gradhealth.Net.culprit"] == "fc1"
     assert found["gradhealth.Net.lowest_reach"] == "0.125"
     assert found["gradhealth.Net.weakest_norm"] == "0.1"

@@ -22,7 +22,10 @@ def check(count: int = 4, sick: tuple[int, ...] = (), **fields: Any) -> Check:
     layers = fields.pop("layers", None) or tuple(layer(f"blocks.{i}.fc", i) for i in range(count))
     found = tuple(
         Finding(
-            kind="vanishing",
+            kind="vanishing-gradient",
+            code="GH101",
+            title="vanishing gradient",
+            family="vanishing",
             layers=tuple(layers[i].name for i in sick),
             message=f"{layers[sick[0]].name} has reach 1.0e-9, below min_reach=1e-4",
             cause="a sigmoid's slope is at most 0.25",
@@ -43,7 +46,7 @@ def rows(text: str) -> list[str]:
 
 def test_the_first_line_is_the_verdict_and_stands_alone() -> None:
     first = render(check(sick=(1,))).splitlines()[0]
-    assert first == "vanishing gradient in Net: blocks.1.fc has reach 1.0e-9, below min_reach=1e-4"
+    assert first == "GH101 vanishing gradient in Net: blocks.1.fc has reach 1.0e-9, below min_reach=1e-4"
 
 
 def test_further_findings_are_counted_in_the_first_line_and_told_below() -> None:
@@ -175,7 +178,7 @@ def evident(limit: str, value: float, **fields: Any) -> list[str]:
         ("min_variation", 2.5e-7, "variation", "2.5e-7", "2.5e-7"),
         ("max_growth", 2.0, "rms", "3.2", "6.5"),
         ("max_elasticity", 2.5, "elasticity", "2.5", ""),
-        ("min_reach", 4.4e-4, "position reach", "4.4e-4", "4.4e-4"),
+        ("min_position_reach", 4.4e-4, "position reach", "4.4e-4", "4.4e-4"),
     ],
 )
 def test_the_number_of_the_verdict_has_a_column(

@@ -27,7 +27,7 @@ class Run:
     def findings(self, test: str) -> set[tuple[str, str]]:
         """Kind and culprit of everything found in a test."""
         found = [finding for check in self.checks.get(test, ()) for finding in check.get("findings", ())]
-        return {(finding["kind"], finding["layers"][0]) for finding in found}
+        return {(finding["family"], finding["layers"][0]) for finding in found}
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_the_order_of_the_weights_counts() -> None:
 
 
 def test_none_is_missing() -> None:
-    with pytest.raises(GradientHealthError, match="missing gradient in gradients: 'b' never receives a gradient"):
+    with pytest.raises(GradientHealthError, match="GH106 unused parameter in gradients: 'b' never receives a gradient"):
         pytest_gradhealth.check_gradients({"a": np.ones(3), "b": None, "c": np.ones(3)})
 
 

@@ -27,7 +27,7 @@ def watched(run: Callable[[], object]) -> list[Check]:
 
 
 def kinds(run: Callable[[], object]) -> set[str]:
-    return {finding.kind for check in watched(run) for finding in check.findings}
+    return {finding.fault for check in watched(run) for finding in check.findings}
 
 
 def notes(run: Callable[[], object]) -> str:
@@ -133,9 +133,23 @@ def recurrent() -> None:
     model(x(1, 3, 8))[0].square().mean().backward()
 
 
+def cancelled() -> None:
+    """A critic's score has no scale of its own: here its mean is next to nothing beside what it is made of."""
+    model, given = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1)), x()
+    with torch.no_grad():
+        model[2].weight.mul_(1e3)
+        model[2].bias.sub_(model(given).mean())
+    optimiser = torch.optim.SGD(model.parameters(), 1e-9)
+    for _ in range(2):
+        optimiser.zero_grad()
+        (-model(given).mean()).backward()
+        optimiser.step()
+
+
 @pytest.mark.parametrize(
     "run",
     [
+        pytest.param(cancelled, id="a mean without a scale"),
         pytest.param(lambda: nn.Linear(8, 3)(x(0, 8)).square().mean().backward(), id="no samples"),
         pytest.param(masked, id="one output at a time"),
         pytest.param(lambda: deep(norm=True)(x()).mean().backward(), id="mean behind a normalisation"),
@@ -167,6 +181,12 @@ def test_what_was_not_judged_is_told(run: Callable[[], object], note: str) -> No
     assert note in notes(run)
 
 
+def underflown() -> None:
+    """The loss is so small that half precision has lost its gradient."""
+    model, given = deep(depth=2).half(), x().half()
+    ((model(given).float() - given.float()).square().mean() * 1e-8).backward()
+
+
 def rounded() -> None:
     model, given = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)), x()
     (model(given).round() - given[:, :1]).square().mean().backward()
@@ -180,6 +200,7 @@ def rounded() -> None:
         pytest.param(lambda: train(Dropped(), 40), "", id="chance brings every block in time"),
         pytest.param(lambda: train(Dropped(always=True)), "missing", id="left out without chance"),
         pytest.param(lambda: train(Dropped(always=True), 6), "missing", id="left out in six steps"),
+        pytest.param(underflown, "dead", id="a gradient lost in half precision"),
         pytest.param(rounded, "dead", id="a step function behind the model"),
         pytest.param(lambda: train(nn.Sequential(nn.Linear(8, 3), nn.Softmax(0))[:1]), "", id="healthy"),
     ],

@@ -26,7 +26,7 @@ def watched(run: Callable[[], object]) -> list[Check]:
 
 
 def kinds(checks: Iterable[Check]) -> list[str]:
-    return [finding.kind for check in checks for finding in check.findings]
+    return [finding.fault for check in checks for finding in check.findings]
 
 
 def net() -> nn.Sequential:
@@ -55,7 +55,7 @@ def test_layers_replaced_after_the_optimiser_was_made() -> None:
 
     (check,) = watched(run)
     (finding,) = check.findings
-    assert (finding.kind, finding.layers) == ("unoptimised", ("2",))
+    assert (finding.kind, finding.layers) == ("unoptimised-layer", ("2",))
     assert "before layers were replaced" in finding.cause
     assert [layer.optimised for layer in check.record] == [True, False, True]
     assert [layer.update is not None for layer in check.record] == [True, False, True]

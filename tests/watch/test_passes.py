@@ -43,7 +43,7 @@ def regression(
 def test_gradients_that_are_all_zero_while_the_loss_is_not() -> None:
     check = watched(lambda: regression(2.0, off_from=3))
     (finding,) = check.findings
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     # The table shows the pass that was judged, not the first, in which nothing was wrong.
     assert check.record.steps == 4
     assert not any(layer.norm for layer in check.record)
@@ -71,3 +71,32 @@ def test_a_loss_that_is_no_number_in_a_pass_between() -> None:
     check = watched(run)
     assert [finding.kind for finding in check.findings] == ["non-finite"]
     assert check.record.steps == 1
+
+
+class OwnCall(nn.Module):
+    """As GPyTorch's modules are called: past the ``__call__`` of ``nn.Module``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.used).sum(1)
+
+
+class Derived(OwnCall):
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x)
+
+
+@pytest.mark.parametrize("kind", [OwnCall, Derived])
+def test_a_model_with_a_call_of_its_own(kind: type[OwnCall]) -> None:
+    before = OwnCall.__call__
+    check = watched(lambda: (kind()(torch.randn(8, 3)) - 1).square().mean().backward())
+    (finding,) = check.findings
+    assert finding.kind == "unused-parameter"
+    assert "unused" in finding.message
+    assert OwnCall.__call__ is before

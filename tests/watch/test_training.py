@@ -103,7 +103,7 @@ def test_units_that_wait_for_their_input_are_no_share() -> None:
 @pytest.mark.parametrize("steps", [6, 18])
 def test_two_gates_that_close_each_other_stay_shut(steps: int) -> None:
     (finding,) = watched(gated(shut=True, open_head=True), steps)
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
     assert finding.layer == "1.out"
 
 
@@ -113,7 +113,7 @@ def test_weights_that_are_all_zero_are_no_gate(steps: int) -> None:
     for parameter in model.parameters():
         nn.init.zeros_(parameter)
     (finding,) = watched(model, steps)
-    assert finding.kind == "dead"
+    assert finding.fault == "dead"
 
 
 class Skipping(nn.Module):
@@ -132,7 +132,7 @@ class Skipping(nn.Module):
 def test_a_layer_that_is_first_called_where_nothing_is_measured() -> None:
     assert not watched(Skipping("0010"), 4)
     (finding,) = watched(Skipping("0000"), 4)
-    assert finding.kind == "missing"
+    assert finding.fault == "missing"
     assert finding.layer == "layers.1"
 
 
@@ -186,7 +186,7 @@ def test_a_loss_that_training_makes_larger() -> None:
         return -entropy(model, x, y)
 
     (finding,) = watched(mlp(), 6, step)
-    assert finding.kind == "objective"
+    assert finding.fault == "objective"
     assert "cross_entropy" in finding.message
     assert not watched(mlp(), 3, step)  # a few backward passes may begin with anything
     assert not watched(mlp(), 6)
@@ -197,7 +197,7 @@ def test_outputs_compared_with_targets_each_with_each() -> None:
         return (model(x) - x.sum(1)).square().mean()
 
     (finding,) = watched(mlp(1), 6, step)
-    assert finding.kind == "objective"
+    assert finding.fault == "objective"
     assert not watched(mlp(1), 6, squares)
 
 
@@ -237,7 +237,7 @@ class InAList(nn.Module):
 
 def test_layers_in_a_plain_list_that_no_optimiser_moves() -> None:
     (finding,) = watched(InAList(), 6)
-    assert finding.kind == "unregistered"
+    assert finding.fault == "unregistered"
     assert "'blocks'" in finding.message
 
 

@@ -41,7 +41,7 @@ def test_a_marked_test_is_judged(project: pytest.Pytester) -> None:
     project.makepyfile(HEAD + "@pytest.mark.gradhealth\ndef test_it(): sick()\ndef test_other(): sick()")
     result = project.runpytest()
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["vanishing gradient in Sequential: reach is *"])
+    result.stdout.fnmatch_lines(["GH101 vanishing gradient in Sequential: reach is *"])
 
 
 def test_the_whole_suite_is_judged(project: pytest.Pytester) -> None:
@@ -269,7 +269,9 @@ def test_two_sick_models_are_both_shown(project: pytest.Pytester) -> None:
     project.makepyfile(HEAD + "def test_it():\n    sick()\n    train(net(nn.Tanh)[:3])\n    train(net(nn.Sigmoid, 14))")
     result = project.runpytest("--gradhealth")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["vanishing gradient in Sequential: *", "vanishing gradient in Sequential #3: *"])
+    result.stdout.fnmatch_lines(
+        ["GH101 vanishing gradient in Sequential: *", "GH101 vanishing gradient in Sequential #3: *"]
+    )
 
 
 def test_limits_that_the_user_set_count_for_toy_losses_too(project: pytest.Pytester) -> None:
@@ -343,7 +345,7 @@ def test_a_watched_failure_points_at_the_test(project: pytest.Pytester, option: 
     result = project.run(sys.executable, "-m", "pytest", option, path, stdin=b"p check.name\nq\n")
     text = result.stdout.str()
     if option == "--tb=line":
-        assert f"{path}:{line}: vanishing gradient in Sequential: reach is" in text
+        assert f"{path}:{line}: GH101 vanishing gradient in Sequential: reach is" in text
         assert "watching.py" not in text
     else:
         assert f"> {path}({line})<module>()" in text
@@ -357,7 +359,7 @@ def test_the_short_summary_begins_with_the_verdict(project: pytest.Pytester, cod
     )
     result = project.runpytest("-rf")
     assert next(line for line in result.outlines if line.startswith("FAILED")).startswith(
-        "FAILED test_a.py::test_it - vanishing gradient in Sequential: "
+        "FAILED test_a.py::test_it - GH101 vanishing gradient in Sequential: "
     )
 
 
@@ -371,7 +373,7 @@ def test_copies_with_one_fault_are_told_once(project: pytest.Pytester) -> None:
     assert len([line for line in result.outlines if line.startswith("layer kind")]) == 1
     result.stdout.fnmatch_lines(["*note: *9 models of this make were trained, and the same was found in all of*"])
     (check,) = json.loads((project.path / "out.json").read_text())["checks"]
-    assert check["findings"][0]["kind"] == "vanishing"
+    assert check["findings"][0]["family"] == "vanishing"
 
 
 def test_models_with_other_faults_are_told_apart(project: pytest.Pytester) -> None:
@@ -409,3 +411,21 @@ def test_by_hand():
 def test_without_the_plugin_in_use_there_is_no_head_line(project: pytest.Pytester) -> None:
     project.makepyfile("def test_it(): pass")
     assert "gradhealth:" not in project.runpytest().stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            "loss = net()(torch.randn(2, 16)).argmax(1).float().mean().requires_grad_(True); loss.backward()",
+            "has no graph",
+        ),
+        ("x = torch.randn(2, 16).requires_grad_(); torch.autograd.grad(net()(x).sum(), x)", "inputs alone"),
+        ("torch.randn(2).requires_grad_().square().sum().backward()", "through no module that was called"),
+    ],
+)
+def test_a_marked_test_is_told_why_nothing_was_measured(project: pytest.Pytester, lines: str, reason: str) -> None:
+    project.makepyfile(HEAD + f"@pytest.mark.gradhealth\ndef test_it(): {lines}")
+    result = project.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{reason}*"])

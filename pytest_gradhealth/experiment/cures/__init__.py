@@ -21,7 +21,7 @@ def candidates(check: Check) -> Iterator[Cure]:
     those before another activation, and that before another architecture: a later one often makes up for an earlier
     one that is the fault.
     """
-    kinds = {finding.kind for finding in check.findings}
+    kinds = {finding.fault for finding in check.findings}
     ordered = (
         *cuts(check), *HARD, REGISTERED, *OBJECTIVE, *NON_FINITE, INPUTS, SCALED, *EARLY, *ERASING,
         *initialisations(check), ACTIVATION, LEAKY, *LATE, *STRUCTURE,

@@ -61,7 +61,7 @@ GIVEN = frozenset({"Addmm", "Bmm", "Convolution", "Mm", "Sigmoid", "Softmax", "T
 """What an output comes from."""
 SIGNED = frozenset({"Div", "Mul", "Neg", "Rsub", "Sub"})
 """What may turn a sign."""
-FOLLOWED = ARITHMETIC | DIFFERENCES
+FOLLOWED = ARITHMETIC | DIFFERENCES | {"Gather", "Index", "Select", "Slice"}
 LOGITS = "BinaryCrossEntropyWithLogits"
 LIKELIHOODS = frozenset({"NllLoss", "NllLoss2D"})
 TARGETED = LIKELIHOODS | {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "MseLoss", "HuberLoss", "SmoothL1Loss"}

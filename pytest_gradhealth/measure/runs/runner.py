@@ -22,7 +22,7 @@ from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
-from pytest_gradhealth.measure.passes.pause import paused
+from pytest_gradhealth.measure.passes.pause import paused, without_collections
 from pytest_gradhealth.measure.passes.probe import Pass, Probe
 from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
@@ -32,12 +32,13 @@ from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
+from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
-from pytest_gradhealth.record import GradientRecord, Operation
+from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
 
 __tracebackhide__ = True
 
@@ -68,7 +69,9 @@ class Runner:
         self._notes = notes
         self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
-        self._given = model
+        self._given, self._has_targets = model, loss is not None
+        self._samples: int | None = None
+        """Samples in the smallest batch that was given, where memory was too small for it."""
         self.left_out = False
         """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
@@ -106,11 +109,35 @@ class Runner:
         """``step(model, batch)`` returns the loss."""
         return self._step
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes train the model together with this one."""
+        return self._team is not None
+
     def measure(self, seed: int | None = None, *, thorough: bool = False) -> GradientRecord:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
         Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
+        Batches that do not fit into memory are halved until they do.
         """
+        while True:
+            try:
+                return self._measured(seed, thorough)
+            except Exception as error:
+                smaller = halved(self._batches) if is_out_of_memory(error) and self._team is None else None
+                if smaller is None:
+                    raise
+            self._shrink(smaller)  # behind the error, whose traceback holds what filled the memory
+
+    def _shrink(self, smaller: Sequence[Any]) -> None:
+        """Go on with smaller batches, and say so."""
+        if self._samples is None:
+            self._samples = smallest(self._batches)
+        self._batches = smaller
+        note = f"out of memory with {self._samples} samples on {self._device}: measured with {smallest(smaller)}"
+        self._notes = (*(old for old in self._notes if not old.startswith("out of memory")), note)
+
+    def _measured(self, seed: int | None, thorough: bool) -> GradientRecord:
         with self._session(seed), UnregisteredParameters(self._model) as unregistered:
             with noted_inputs(self._model) as inputs:
                 passes = self._passes(unregistered.begin, thorough=thorough)
@@ -178,8 +205,14 @@ class Runner:
 
     def _passes(self, begin: Callable[[], None] = lambda: None, *, thorough: bool = False) -> list[Pass]:
         passes = []
-        sampled = None if thorough else SAMPLED
-        with Probe(self._model, through_time=True, histograms=self._histograms, sampled=sampled) as probe:
+        probe = Probe(
+            self._model,
+            through_time=True,
+            histograms=self._histograms,
+            sampled=None if thorough else SAMPLED,
+            owns_gradients=self._team is None,  # else the ranks compare them afterwards
+        )
+        with probe:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
@@ -208,12 +241,27 @@ class Runner:
     def _own_pass(self, probe: Probe, index: int) -> Pass:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
+        with without_collections():
+            return self._seen(probe, index)
+
+    def _seen(self, probe: Probe, index: int) -> Pass:
         loss = self._loss(index)
-        told = graph.read(loss)
+        told = self._with_targets(graph.read(loss), index)
         probe.paths.follow([loss])
         self._suspect(loss) if index == 0 and self._team is None else None
+        probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
+        probe.frees_gradients = False
         return replace(probe.take(loss), objective=told)
+
+    def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
+        """Whether all targets are the same: a loss that is written by hand keeps none of them in its graph."""
+        batch = self._batches[index]
+        if told is None or not self._has_targets or not isinstance(batch, tuple | list):
+            return told
+        target = batch[-1]
+        alike = isinstance(target, Tensor) and len(target) > 1 and bool((target == target[:1]).all())
+        return replace(told, constant_targets=told.constant_targets or alike)
 
     def _suspect(self, loss: Tensor) -> None:
         """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
@@ -278,6 +326,10 @@ class Runner:
         return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
 
     def _record(self, passes: Sequence[Pass]) -> GradientRecord:
+        with without_collections():
+            return self._summarised(passes)
+
+    def _summarised(self, passes: Sequence[Pass]) -> GradientRecord:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)

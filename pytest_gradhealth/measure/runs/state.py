@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
-from pytest_gradhealth.measure.passes.nesting import tensors
+from pytest_gradhealth.measure.passes.nesting import shard_of, tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.runs.attributes import Attributes
 from pytest_gradhealth.measure.runs.generators import LEAVES, held_by, isolated_rng, kept
+from pytest_gradhealth.measure.sharding.ranks import placed
 from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten, set_version
 
 __all__ = ["isolated_rng", "preserved"]
@@ -149,9 +150,16 @@ def _version(tensor: Tensor) -> int:
 class _Values:
     """A tensor and what it held: in the same memory until something writes to it, where torch can do that."""
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, given: Tensor) -> None:
+        is_shard = placed(given) is not None  # to compare whole ones would be to wait for others
+        tensor = shard_of(given.detach()) if is_shard else given
         self._tensor, self._version = tensor, _version(tensor)
-        plain = type(tensor) in (Tensor, nn.Parameter) and not is_ragged(tensor) and not tensor.is_inference()
+        plain = (
+            not is_shard
+            and type(tensor) in (Tensor, nn.Parameter)
+            and not is_ragged(tensor)
+            and not tensor.is_inference()
+        )
         shared = copy_on_write(tensor) if plain else None
         self._storage = None if shared is None else tensor.untyped_storage()._cdata
         self._saved = tensor.detach().clone() if shared is None else shared

@@ -23,8 +23,10 @@ from pytest_gradhealth.errors import MeasurementError
 
 __tracebackhide__ = True
 
-__all__ = ["GRACE", "Answer", "run_ranks"]
+__all__ = ["GRACE", "Answer", "found_at", "place_of", "run_ranks"]
 
+CONSEQUENCES = ("Connection closed by peer", "Read error", "Timed out", "in vain")
+"""What a rank says whose neighbour is gone."""
 GRACE = 15.0
 """Seconds that the other ranks have to end by themselves once one has failed."""
 
@@ -61,7 +63,7 @@ def run_ranks(
     Raises:
         MeasurementError: the function cannot be found from another process.
     """
-    place, context = _place(function), multiprocessing.get_context("spawn")
+    place, context = place_of(function), multiprocessing.get_context("spawn")
     port, group = _free_port(), _Group(count, time.monotonic() + timeout, timeout)
     for rank in range(count):
         ours, theirs = context.Pipe(duplex=False)
@@ -100,7 +102,7 @@ class _Group:
                         self._note(rank, self._received(rank))
         finally:
             self._end()
-        return sorted(self._answers.values(), key=lambda one: (not one.error or one.followed, one.followed, one.rank))
+        return sorted(self._answers.values(), key=lambda one: (_innocence(one), one.rank))
 
     def _received(self, rank: int) -> Answer:
         try:
@@ -128,6 +130,16 @@ class _Group:
             process.join()
 
 
+def _innocence(answer: Answer) -> int:
+    """The least for the rank that failed by itself: others lose their connection to it, and may tell so earlier."""
+    if not answer.error:
+        return 3
+    if answer.followed:
+        return 2
+    own = answer.error.splitlines()[0].partition("; then ")[0]
+    return int(any(sign in own for sign in CONSEQUENCES))
+
+
 def _run(
     pipe: Connection, rank: int, count: int, port: int, backend: str, place: tuple[str, str, str], arguments: Any
 ) -> None:
@@ -136,7 +148,7 @@ def _run(
     os.environ.update({name: str(number) for name, number in numbers.items()}, MASTER_ADDR="127.0.0.1")
     try:
         _join_group(rank, count, backend)
-        value = _found(*place)(*arguments)
+        value = found_at(*place)(*arguments)
     except BaseException as error:
         pipe.send((None, "raised " + _told(error)))
         raise SystemExit(1) from None
@@ -170,7 +182,7 @@ def _told(error: BaseException) -> str:
     return "\n".join(line.rstrip("\n") for line in lines)
 
 
-def _place(function: Callable[..., Any]) -> tuple[str, str, str]:
+def place_of(function: Callable[..., Any]) -> tuple[str, str, str]:
     """Module, file and name by which another process finds a function."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     file = getattr(sys.modules.get(module or ""), "__file__", None)
@@ -181,7 +193,7 @@ def _place(function: Callable[..., Any]) -> tuple[str, str, str]:
     return module, file, name
 
 
-def _found(module: str, file: str, name: str) -> Callable[..., Any]:
+def found_at(module: str, file: str, name: str) -> Callable[..., Any]:
     """The function again, whichever way its module was imported there."""
     loaded = sys.modules.get(module) or _loaded(module, file)
     found: Any = loaded

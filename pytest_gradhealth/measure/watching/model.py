@@ -41,6 +41,7 @@ COMPILED = (
     "compiled: layers stand in the order in which the model lists them, and what happens between them inside the "
     "compiled graph was not observed"
 )
+OWN_CALL = "its modules have a __call__ of their own: only what their parameters receive was judged"
 WHOLE = ("",)
 
 Records = dict[tuple[str, ...], GradientRecord]
@@ -71,6 +72,8 @@ class Watched:
         self._samples: int | None = None
         self._untouched: GradientRecord | None = None
         self._drawn: bytes = b""
+        self.has_own_call = False
+        """Whether its modules are called past the ``__call__`` of ``nn.Module``, with things that are no tensors."""
 
     @property
     def model(self) -> nn.Module | None:
@@ -234,7 +237,9 @@ class Watched:
         if probe.compiled:
             layers = tuple(replace(layer, order=order) for order, layer in enumerate(record))
             record = replace(record, layers=layers, notes=(*record.notes, COMPILED))
-        if probe.offers_more(self._roots):
+        if self.has_own_call:
+            record = _without_signals(record, offers_more=probe.offers_more(self._roots))
+        elif probe.offers_more(self._roots):
             record = _without_unused(record)
         paths = probe.paths
         record = replace(
@@ -283,6 +288,12 @@ def _is_in(name: str, roots: tuple[str, ...] | dict[str, bool]) -> bool:
 def _has_overflowed(record: GradientRecord) -> bool:
     loss = record.loss
     return (loss is None or math.isfinite(loss)) and any(layer.nan or layer.inf for layer in record)
+
+
+def _without_signals(record: GradientRecord, *, offers_more: bool) -> GradientRecord:
+    """What parameters receive, and not what goes from module to module: that is no tensor, or not all of it."""
+    kept = tuple(layer for layer in record if layer.arrived or not offers_more)
+    return replace(record, layers=kept, signals=(), notes=(*record.notes, OWN_CALL))
 
 
 def _without_unused(record: GradientRecord) -> GradientRecord:

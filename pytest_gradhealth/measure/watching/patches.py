@@ -29,6 +29,7 @@ from pytest_gradhealth.measure.torch_private import counts_operations, unseen, w
 from pytest_gradhealth.measure.watching.callers import owner_of, runs_forward, unwrapped
 from pytest_gradhealth.measure.watching.model import Watched
 from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
+from pytest_gradhealth.measure.watching.own_calls import OwnCalls
 from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
@@ -128,12 +129,28 @@ class Watch:
             if entry.problem:
                 yield f"{entry.name}: {entry.problem}"
 
+    def why_unmeasured(self) -> str:
+        """Why nothing was measured although a backward ran; empty: no model was called that could have been."""
+        if self._detached_loss:
+            return (
+                "nothing was measured: the loss that backward began with has no graph, as after requires_grad_(True), "
+                "so that no parameter receives a gradient"
+            )
+        if self._entries:
+            return (
+                "nothing was measured: no parameter of the models that were called received a gradient; inputs alone "
+                "were differentiated, or the loss does not depend on what they return"
+            )
+        return ""
+
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
         """A module is called from outside any other. None: nothing of this call is measured."""
         if not _is_trained(module):
             return None
         model = unwrapped(module)
         entry = self._by_module.get(model) or self._found(model)
+        if entry is not None and _own_calls.covers(model):
+            entry.has_own_call = True
         return entry.forward_begins(module, model, args, kwargs) if entry else None
 
     def could_not_begin(self, module: nn.Module, error: Exception) -> None:
@@ -222,22 +239,29 @@ def _loss_of(outputs: tuple[Any, ...]) -> Tensor | None:
 def _called(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
     """Stands in for ``nn.Module.__call__``."""
     __tracebackhide__ = True
+    return _called_by(_module_call, module, args, kwargs)
+
+
+def _called_by(call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    __tracebackhide__ = True
     if torch.compiler.is_compiling():
-        return _module_call(module, *args, **kwargs)
+        return call(module, *args, **kwargs)
     if not _here.inside:
-        return _called_from_outside(module, args, kwargs)
-    output = _module_call(module, *args, **kwargs)
+        return _called_from_outside(call, module, args, kwargs)
+    output = call(module, *args, **kwargs)
     if _here.outer is not None:
         _here.outer.inner_returned(module, args, kwargs, output)
     return output
 
 
-def _called_from_outside(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _called_from_outside(
+    call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     __tracebackhide__ = True
     outer = _begun(module, args, kwargs)
     _here.inside, _here.outer = True, outer
     try:
-        output = _module_call(module, *args, **kwargs)
+        output = call(module, *args, **kwargs)
     finally:
         _here.inside, _here.outer = False, None
     if outer is not None:
@@ -314,6 +338,7 @@ _PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (torch.autograd, torch_private.ENGINE, _ran_backward),
     (torch.amp.GradScaler, "scale", _scaled),
 )
+_own_calls = OwnCalls(_called_by)
 _handles: list[RemovableHandle] = []
 _module_call: Callable[..., Any] = nn.Module.__call__
 _engine_run: Callable[..., Any] = getattr(torch.autograd, torch_private.ENGINE, lambda *args, **kwargs: None)
@@ -331,6 +356,7 @@ def _patch() -> None:
     )
     for owner, name, ours in _PATCHES:
         setattr(owner, name, ours)
+    _own_calls.wrap()
     _handles[:] = register_optimizer_step_pre_hook(_stepping), register_optimizer_step_post_hook(_stepped)
 
 
@@ -339,12 +365,22 @@ def _unpatch() -> None:
     for (owner, name, ours), original in zip(_PATCHES, (_module_call, _engine_run, _scale), strict=True):
         if getattr(owner, name) is ours:
             setattr(owner, name, original)
+    _own_calls.unwrap()
     for handle in _handles:
         handle.remove()
     _handles.clear()
 
 
-_WRAPPERS: tuple[Any, ...] = (_called, _called_from_outside, _ran_backward, _unheard, _scaled, _stepping, _stepped)
+_WRAPPERS: tuple[Any, ...] = (
+    _called,
+    _called_by,
+    _called_from_outside,
+    _ran_backward,
+    _unheard,
+    _scaled,
+    _stepping,
+    _stepped,
+)
 _OURS: tuple[Any, ...] = (
     _begun,
     OuterCall.inner_returned,

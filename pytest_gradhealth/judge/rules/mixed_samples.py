@@ -1,0 +1,79 @@
+"""GH406: samples of a batch that the model mixes by their place in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_gradhealth.judge.families import MIXED
+from pytest_gradhealth.judge.rule import Rule
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.record import Finding
+
+__all__ = ["RULE", "find"]
+
+RULE = Rule(
+    code="GH406",
+    slug="mixed-samples",
+    title="mixed samples",
+    summary="The outputs of a permuted batch are not the permuted outputs: samples see each other by their place.",
+    family=MIXED,
+    when_silenced=True,
+    theory="""\
+The samples of a batch are independent, so a model must be *permutation equivariant* over them: permute the batch, and
+the outputs are permuted in the same way. Sets, graphs that are built from the batch, attention over the batch and batch
+statistics keep that law, although they mix samples on purpose (Zaheer et al., 2017, <https://arxiv.org/abs/1703.06114>).
+`view` in the place of `transpose`, a forgotten `batch_first=True` and positions counted along the batch break it, and
+no gradient shows it.
+
+The check sends a few samples through the model twice, in evaluation mode. It does so only where something could be
+wrong: a recurrent or attention module that counts its first dimension as time, a buffer of shape
+`(positions, 1, features)`, or a `view` that swaps two dimensions. A model that draws random numbers, takes one batch
+size only, or is given anything that names samples by their place (edges, a matrix of pairs) is not judged.""",
+    remedies=(
+        "Use `transpose` or `permute` to swap dimensions: `view` and `reshape` only cut the same numbers elsewhere.",
+        "Give `batch_first=True` to recurrent and attention modules where the batch comes first.",
+        "Count positions along the sequence: `positions[: x.size(1)]`.",
+    ),
+    sick="""\
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(6, 16), nn.Linear(16, 5)  # expects (time, batch, features)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+model = Model
+batch = torch.randn(8, 7, 6), torch.randint(5, (8,))
+loss = F.cross_entropy
+""",
+    healthy="""\
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(6, 16, batch_first=True), nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+model = Model
+batch = torch.randn(8, 7, 6), torch.randint(5, (8,))
+loss = F.cross_entropy
+""",
+)
+
+
+def find(view: View) -> Iterator[Finding]:
+    """What the experiment with a permuted batch has shown."""
+    difference, module = view.record.sample_mixing, view.record.mixed_at
+    if difference is None or not view.limits.judges(module):
+        return
+    place = f"behind {module!r}" if module else "in the model"
+    yield RULE.finding(
+        [module],
+        f"{place} a sample's output changes by {difference:.1e} of its size when the batch is permuted",
+        value=difference,
+        cause=f"{module or 'the model'!r} takes another dimension for the batch: view for transpose, batch_first "
+        "forgotten, or positions counted along the batch",
+        remedy="check the order of dimensions there: use transpose, batch_first=True, or positions[: x.size(1)]",
+    )

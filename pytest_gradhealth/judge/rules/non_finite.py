@@ -1,0 +1,93 @@
+"""GH301: NaN or infinity in the loss or in a gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from pytest_gradhealth.judge import localise
+from pytest_gradhealth.judge.families import NON_FINITE
+from pytest_gradhealth.judge.rule import Rule
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.judge.wording import Explanation
+from pytest_gradhealth.record import Finding
+
+__all__ = ["RULE", "find"]
+
+RULE = Rule(
+    code="GH301",
+    slug="non-finite",
+    title="non-finite gradient",
+    summary="The loss or a gradient is NaN or infinite, and one step of the optimiser spreads it to every weight.",
+    family=NON_FINITE,
+    theory="""\
+`sqrt` and `norm` have an infinite slope at 0, `log` and division near 0, and `exp` overflows from 89 on in float32
+and from 12 on in float16 ([IEEE 754](https://doi.org/10.1109/IEEESTD.2019.8766229)). The layer named is the one
+where NaN or infinity first arises: the first module whose output is not finite; if all are, the last one to whose
+output the gradient came back broken. Minus infinity in masked logits is no fault. NaN gradients have no size, so
+nothing else is reported beside it.""",
+    remedies=(
+        "Add a small constant inside: `sqrt(x + eps)`, `log(x + eps)`, `x / (norm + eps)`.",
+        "Use the stable form: `log_softmax`, `logsumexp`, `binary_cross_entropy_with_logits`.",
+        "Lower the learning rate, clip the gradient norm, or warm up.",
+    ),
+    sick="""\
+class Distance(nn.Module):
+    def forward(self, x):
+        return (x - x.detach()).square().sum(-1, keepdim=True).sqrt() + x
+
+model = lambda: nn.Sequential(nn.Linear(8, 16), Distance(), nn.Linear(16, 4))
+batch = torch.randn(32, 8), torch.randint(4, (32,))
+loss = F.cross_entropy
+""",
+    healthy="""\
+class Distance(nn.Module):
+    def forward(self, x):
+        return ((x - x.detach()).square().sum(-1, keepdim=True) + 1e-6).sqrt() + x
+
+model = lambda: nn.Sequential(nn.Linear(8, 16), Distance(), nn.Linear(16, 4))
+batch = torch.randn(32, 8), torch.randint(4, (32,))
+loss = F.cross_entropy
+""",
+)
+
+
+def find(view: View) -> Iterator[Finding]:
+    """NaN or infinity in the loss or in any gradient."""
+    sick = [layer for layer in view.judged if layer.nan or layer.inf]
+    loss = view.record.loss
+    if not sick and (loss is None or math.isfinite(loss)):
+        return
+    culprit, where = localise.first_nonfinite(view)
+    affected = [layer.name for layer in sick if layer.name != culprit]
+    share = f"; {len(sick)} of {len(view.judged)} layers have NaN or infinite gradients" if sick else ""
+    yield RULE.finding([culprit, *affected], f"{where}{share}", value=loss, **_explanation(view, culprit))
+
+
+def _explanation(view: View, culprit: str) -> Explanation:
+    """Overflow forward, or an infinite slope."""
+    signal, record = view.signal(culprit), view.record
+    if signal is not None and signal.nonfinite_input and signal is view.leaves[0]:
+        return Explanation(cause="the batch itself contains NaN or infinity", remedy="clean or normalise the input")
+    if record.steps and any(use.eps_underflows for use in record.optimisers):
+        use = next(use for use in record.optimisers if use.eps_underflows)
+        cause = f"the eps of {use.kind} is zero in float16, so its step is 0/0 wherever a gradient is zero"
+        return Explanation(cause=cause, remedy="set eps=1e-4, or keep the weights in float32 and use torch.autocast")
+    broken = next((layer.name for layer in record if not math.isfinite(layer.weight_norm)), None)
+    if broken is not None:
+        cause = f"the weights of {broken!r} already contain NaN or infinity: an earlier step was too large"
+        return Explanation(cause=cause, remedy="lower the learning rate, clip the gradient norm, or warm up")
+    if record.precision == "float16":
+        cause = "float16 overflows beyond 65504"
+        return Explanation(cause=cause, remedy="compute the large step in float32, or train in bfloat16")
+    if record.loss is not None and math.isfinite(record.loss):
+        cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
+        return Explanation(
+            cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)"
+        )
+    cause = (
+        "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large"
+    )
+    return Explanation(
+        cause=cause, remedy="clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
+    )

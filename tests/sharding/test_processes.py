@@ -1,0 +1,149 @@
+"""Groups of processes: started by a test, started by torchrun, and what becomes of the others when one fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAD = """
+import os, signal
+import pytest, torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+
+def net(activation=nn.ReLU, depth=2):
+    torch.manual_seed(0)
+    parts = [part for _ in range(depth) for part in (nn.Linear(8, 8), activation())]
+    return nn.Sequential(*parts, nn.Linear(8, 3))
+
+def data():
+    g = torch.Generator().manual_seed(dist.get_rank())
+    return torch.randn(32, 8, generator=g), torch.randint(0, 3, (32,), generator=g)
+
+class Fragile(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.body, self.what = net(), what
+
+    def forward(self, x):
+        if dist.get_rank() == 1 and self.what == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if dist.get_rank() == 1 and self.what == "raises":
+            raise ValueError("no such sample")
+        return self.body(x)
+"""
+STARTED = (
+    HEAD
+    + """
+def train(gradhealth, activation, depth):
+    gradhealth.check(fully_shard(net(getattr(nn, activation), depth)), data(), F.cross_entropy, device="cpu")
+
+def fragile(gradhealth, what):
+    gradhealth.check(fully_shard(Fragile(what)), data(), F.cross_entropy, device="cpu")
+
+def test_healthy(gradhealth): gradhealth.distributed(train, "ReLU", 2)
+def test_sick(gradhealth): gradhealth.distributed(train, "Sigmoid", 20)
+def test_killed(gradhealth): gradhealth.distributed(fragile, "killed")
+def test_raises(gradhealth): gradhealth.distributed(fragile, "raises")
+def test_local(gradhealth): gradhealth.distributed(lambda gradhealth: None)
+"""
+)
+
+
+def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(STARTED)
+    began = time.monotonic()
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--gradhealth-json=health.json")
+    assert time.monotonic() - began < 300
+    result.assert_outcomes(passed=1, failed=4)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*vanishing gradient in Sequential: reach is *",
+            "*RankFailedError: rank 1 of 2 was ended by signal 9 (SIGKILL)*",
+            "*RankFailedError: rank 1 of 2 raised *rank 1 of 2 raised ValueError: no such sample*",
+            "*cannot be found from another process: define it at the top level of a module*",
+        ]
+    )
+    checks = json.loads((pytester.path / "health.json").read_text())["checks"]
+    assert [(c["test"].split("::")[1], c["name"]) for c in checks] == [
+        ("test_healthy", "Sequential"),
+        ("test_sick", "Sequential"),
+    ]
+
+
+TORCHRUN = (
+    HEAD
+    + """
+@pytest.fixture(scope="session", autouse=True)
+def group():
+    dist.init_process_group("gloo")
+    yield
+    dist.destroy_process_group()
+
+def test_together(gradhealth):
+    gradhealth.check(fully_shard(net(nn.Sigmoid, 20)), data(), F.cross_entropy, device="cpu", name="whole")
+
+def test_apart(gradhealth):
+    gradhealth.check(net(), data(), F.cross_entropy, device="cpu", name=f"own {dist.get_rank()}")
+
+def test_on_one_rank_only():
+    assert dist.get_rank() == 0
+"""
+)
+
+
+def torchrun(pytester: pytest.Pytester, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "pytest"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "RANK", "WORLD"))}
+    return subprocess.run(
+        [*command, "-p", "no:cacheprovider", *arguments],
+        cwd=pytester.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_torchrun_writes_one_report_of_all_ranks_and_all_end_alike(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TORCHRUN)
+    done = torchrun(pytester, "--gradhealth-json=health.json")
+    assert done.returncode != 0
+    assert done.stdout.count("vanishing gradient in whole") >= 2, done.stdout + done.stderr
+    assert done.stdout.count("json written to") == 1
+    checks = json.loads((pytester.path / "health.json").read_text())["checks"]
+    assert [c["name"] for c in checks] == ["own 0", "own 1", "whole"]
+    assert (
+        len([line for line in done.stdout.splitlines() if line.startswith("FAILED") and "test_together" in line]) == 2
+    )
+
+
+LOST = (
+    HEAD
+    + """
+def test_lost(gradhealth):
+    dist.init_process_group("gloo")
+    gradhealth.check(fully_shard(Fragile("raises")), data(), F.cross_entropy, device="cpu")
+
+def test_next(gradhealth):
+    gradhealth.check(fully_shard(net()), data(), F.cross_entropy, device="cpu")
+"""
+)
+
+
+def test_a_rank_that_leaves_the_others_waiting_ends_the_run_with_its_number(pytester: pytest.Pytester) -> None:
+    """The first rank waits in a collective of the model's own, where nobody can reach it."""
+    pytester.makepyfile(LOST)
+    began = time.monotonic()
+    done = torchrun(pytester)
+    assert time.monotonic() - began < 60 + 60  # starting takes its time on a busy machine
+    assert done.returncode != 0
+    assert "rank 1 of 2 raised ValueError: no such sample" in done.stdout, done.stdout + done.stderr
