@@ -10,7 +10,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -636,11 +636,35 @@ def parent_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, frozenset[str]]:
-    """For each layer, given in forward order, all that lie in front of it; in a loop also itself.
+class LayerSet(Set[str]):
+    """Some of a record's layers: bits of a whole number, as a deep network has many layers in front of many."""
 
-    Sets are bits of whole numbers here: a deep network has many layers in front of many.
-    """
+    __slots__ = ("_bits", "_mask")
+
+    def __init__(self, mask: int, bits: Mapping[str, int]) -> None:
+        self._mask, self._bits = mask, bits
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._bits.get(name, 0) & self._mask)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, bit in self._bits.items() if self._mask & bit)
+
+    def __len__(self) -> int:
+        return self._mask.bit_count()
+
+    def __or__(self, other: Set[Any]) -> Set[Any]:
+        if isinstance(other, LayerSet) and other._bits is self._bits:
+            return LayerSet(self._mask | other._mask, self._bits)
+        return super().__or__(other)
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[Any]) -> Any:
+        return frozenset(names)
+
+
+def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, LayerSet]:
+    """For each layer, given in forward order, all that lie in front of it; in a loop also itself."""
     known = list(layers)
     bits = {layer.name: 1 << position for position, layer in enumerate(known)}
     ahead = dict.fromkeys(bits, 0)
@@ -653,7 +677,7 @@ def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, frozenset[str]]:
             for name in layer.predecessors or ():
                 ahead[layer.name] |= bits.get(name, 0) | ahead.get(name, 0)
         changed = ahead != before
-    return {name: frozenset(other for other, bit in bits.items() if mask & bit) for name, mask in ahead.items()}
+    return {name: LayerSet(mask, bits) for name, mask in ahead.items()}
 
 
 @cache

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
+from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.baseline import Baseline, Key
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import Report, StoredCheck
@@ -112,6 +113,7 @@ def _check(number: int, stored: StoredCheck, baseline: Baseline | None) -> dict[
         **_record(record),
         "facts": list(_facts(_circumstances(record))),
         "findings": [_finding(finding) for finding in check.findings],
+        "tried": [plain(told) for told in attempts(check)],
         "limits": {plain(name): value for name, value in check.limits.items() if _is_number(value)},
         "rules": list(_facts(check.limits)),
         "metadata": list(_facts(check.metadata)),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient
+from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.escape import code, markdown, plain
 from pytest_gradhealth.report.mermaid import Curve, depth_chart
 from pytest_gradhealth.report.store import Report, StoredCheck
@@ -80,6 +81,8 @@ def _section(stored: StoredCheck, *, chart: bool = False, table: bool = False) -
     lines = [f"### {code(stored.test)}", "", _circumstances(stored), ""]
     for finding in check.findings:
         lines += [*_finding(finding), ""]
+    lines += [f"> **Tried:** {markdown(told)}  " for told in attempts(check)]
+    lines += [""] * bool(check.tried)
     if chart:
         lines += _chart(check)
     if table and check.record.layers:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_gradhealth.record import Check, Finding
+from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.text import one_line
 
 __all__ = ["reasons", "verdict", "ways_out"]
@@ -44,10 +45,8 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     hidden = len(check.findings) - len(shown)
     if hidden:
         yield f"  and {hidden} more finding{'s' if hidden > 1 else ''}; -v shows all"
-    for rank, attempt in enumerate(check.tried):
-        told = f"{attempt.change}: {attempt.outcome}"
-        proof = f"; so {attempt.cause} is the cause: {attempt.remedy}" if attempt.cures and rank == 0 else ""
-        yield from _wrapped(told + proof, "  tried:  ", 10, width)
+    for told in attempts(check):
+        yield from _wrapped(told, "  tried:  ", 10, width)
     if check.untried:
         yield from _wrapped(check.untried, "  untried: ", 11, width)
     for note in check.record.notes:

@@ -71,11 +71,17 @@ function head(check) {
 }
 
 function verdict(check, paper) {
-  if (check.findings.length) return check.findings.map((finding) => findingCard(finding, paper));
+  if (check.findings.length) return [...check.findings.map((finding) => findingCard(finding, paper)), ...triedCard(check)];
   const sentence = check.verdict === "well"
     ? [el("b", {}, "Healthy."), " The gradient reaches every layer within the limits."]
     : [el("b", {}, "Measured."), " No limits were applied."];
   return [el("section", { class: "card fine" }, el("p", {}, sentence))];
+}
+
+function triedCard(check) {
+  if (!check.tried.length) return [];
+  return [el("section", { class: "card" }, el("h3", {}, "Tried on copies"),
+    el("ul", {}, check.tried.map((told) => el("li", {}, told))))];
 }
 
 function findingCard(finding, paper) {
