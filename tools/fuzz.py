@@ -100,7 +100,9 @@ class Fuzzer:
 
     def marker(self) -> str:
         """Limits and settings of a marker hold anything."""
-        fields = self._draw.sample(sorted({*Limits.__dataclass_fields__, "device", "seed", "max_batches"}), 2)
+        fields = self._draw.sample(
+            sorted({*Limits.names(), "select", "ignore", "layers", "device", "seed", "max_batches"}), 2
+        )
         given = {name: self._value() for name in fields}
         own = {name: given.pop(name) for name in ("device", "seed", "max_batches") if name in given}
         try:
