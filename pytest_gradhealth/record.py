@@ -10,7 +10,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -523,6 +523,8 @@ class Finding(_Plain):
     """Stable code of the rule, as in ``GH101``; empty: the rule of an extension."""
     title: str = ""
     """How the verdict begins, as in "vanishing gradient"; empty: with the kind."""
+    url: str = ""
+    """Address of the rule's page; empty: it has none."""
     family: str = ""
     """Kind of fault that several rules look for, as in ``vanishing``; empty: the kind itself."""
     value: float | None = None
@@ -544,11 +546,6 @@ class Finding(_Plain):
     def fault(self) -> str:
         """The family, or the kind where it has none."""
         return self.family or self.kind
-
-    @property
-    def url(self) -> str:
-        """Address of the rule's page; empty: the rule of an extension."""
-        return docs_url(self.kind) if self.code else ""
 
     @property
     def layer(self) -> str:
@@ -598,6 +595,8 @@ class Check(_Plain):
     """What was checked, unique within its test: the model's class name, numbered where there are several."""
     record: GradientRecord
     findings: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+    """Findings that the baseline accepts; the check is healthy with them."""
     by_design: Mapping[str, str] = field(default_factory=dict)
     """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -636,11 +635,35 @@ def parent_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, frozenset[str]]:
-    """For each layer, given in forward order, all that lie in front of it; in a loop also itself.
+class LayerSet(Set[str]):
+    """Some of a record's layers: bits of a whole number, as a deep network has many layers in front of many."""
 
-    Sets are bits of whole numbers here: a deep network has many layers in front of many.
-    """
+    __slots__ = ("_bits", "_mask")
+
+    def __init__(self, mask: int, bits: Mapping[str, int]) -> None:
+        self._mask, self._bits = mask, bits
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._bits.get(name, 0) & self._mask)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, bit in self._bits.items() if self._mask & bit)
+
+    def __len__(self) -> int:
+        return self._mask.bit_count()
+
+    def __or__(self, other: Set[Any]) -> Set[Any]:
+        if isinstance(other, LayerSet) and other._bits is self._bits:
+            return LayerSet(self._mask | other._mask, self._bits)
+        return super().__or__(other)
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[Any]) -> Any:
+        return frozenset(names)
+
+
+def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, LayerSet]:
+    """For each layer, given in forward order, all that lie in front of it; in a loop also itself."""
     known = list(layers)
     bits = {layer.name: 1 << position for position, layer in enumerate(known)}
     ahead = dict.fromkeys(bits, 0)
@@ -653,7 +676,7 @@ def upstream_of(layers: Iterable[LayerGradient]) -> dict[str, frozenset[str]]:
             for name in layer.predecessors or ():
                 ahead[layer.name] |= bits.get(name, 0) | ahead.get(name, 0)
         changed = ahead != before
-    return {name: frozenset(other for other, bit in bits.items() if mask & bit) for name, mask in ahead.items()}
+    return {name: LayerSet(mask, bits) for name, mask in ahead.items()}
 
 
 @cache

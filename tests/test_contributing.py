@@ -31,7 +31,6 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     leave_out = shutil.ignore_patterns("__pycache__")
     for name in ("pytest_gradhealth", "tools", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=leave_out)
-    shutil.copy(ROOT / "README.md", folder)
     name, code = block("rule")
     (folder / "pytest_gradhealth" / "judge" / "rules" / name).write_text(code, encoding="utf-8")
     assert runs(folder, "tools/generate.py").returncode == 0
@@ -60,7 +59,7 @@ def test_explain_tells_of_it(copy: Path) -> None:
 
 
 def test_the_tables_have_it(copy: Path) -> None:
-    for text in ("README.md", "docs/verdicts.md"):
+    for text in ("docs/usage.md", "docs/verdicts.md"):
         assert "| `max_weight_rms` | 50 |" in (copy / text).read_text(encoding="utf-8")
 
 

@@ -13,23 +13,23 @@ import pytest
 from pytest_gradhealth.session.options import LIMITS, OPTIONS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+USAGE = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
 PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o not in LIMITS], ids=lambda option: option.flag)
 def test_every_option_is_explained(option):
-    assert re.search(rf"`{option.flag}[` ]", README)
-    assert f"`{option.key}`" in README
+    assert re.search(rf"`{option.flag}[` ]", USAGE)
+    assert f"`{option.key}`" in USAGE
 
 
 @pytest.mark.parametrize("option", LIMITS, ids=lambda option: option.flag)
 def test_every_limit_is_explained(option):
-    assert f"| `{option.name}` |" in README
+    assert f"| `{option.name}` |" in USAGE
 
 
 def test_every_example_is_listed():
-    listed = re.findall(r"\(examples/(test_\w+\.py)\)", README)
+    listed = re.findall(r"/examples/(test_\w+\.py)\)", USAGE)
     assert {path.name for path in ROOT.glob("examples/test_*.py")} == set(listed)
 
 

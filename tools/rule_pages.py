@@ -1,4 +1,4 @@
-"""The rules' pages, and the tables of limits and rules in README.md and docs/verdicts.md."""
+"""The rules' pages, and the tables of limits and rules in docs/usage.md and docs/verdicts.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pages() -> dict[Path, Callable[[], str]]:
     made: dict[Path, Callable[[], str]] = {
         FOLDER / f"{entry.rule.slug}.md": partial(page.page, entry.rule) for entry in registry.entries()
     }
-    texts = {path: partial(_filled, path) for path in (ROOT / "README.md", ROOT / "docs" / "verdicts.md")}
+    texts = {path: partial(_filled, path) for path in (ROOT / "docs" / "usage.md", ROOT / "docs" / "verdicts.md")}
     return {**made, FOLDER / "index.md": index, **texts}
 
 

@@ -51,13 +51,15 @@ def examine(family: Family) -> dict[str, Any]:
     sick = sum(not check.healthy for check in checks) > len(checks) / 2
     inside = {}
     for quantity in told.quantities:
-        if not quantity.limit_name:
+        if not quantity.limit_name or quantity.name in inside:  # what has two limits counts once
             continue
         values = [value_of(check.record, quantity.limit_name) for check in checks]
-        known = [value for value in values if value is not None]
-        inside[quantity.limit_name] = [
-            [value, value in quantity.at_target, quantity.at_target.low, quantity.at_target.high] for value in known
-        ]
+        band = quantity.at_target
+        inside[quantity.name] = {
+            "ladder": [[size["depth"], value] for size, value in quantity.measured],
+            "band": [band.low, band.middle, band.high],
+            "built": [value for value in values if value is not None],
+        }
     return {
         "target": family.target,
         "forecast": "healthy" if told.healthy else ", ".join(q.name for q in told.broken),
@@ -76,7 +78,8 @@ def summary(found: dict[str, Any]) -> str:
     for name, one in found.items():
         marks = ("yes" if one["certain"] else "no", "yes" if one["right"] else "**no**")
         rows.append(f"| {name} | {one['target']} | {one['forecast']} | {marks[0]} | {one['measured']} | {marks[1]} |")
-    cells = [hit for one in found.values() for values in one["inside"].values() for _, hit, _, _ in values]
+    numbers = [number for one in found.values() for number in one["inside"].values()]
+    cells = [number["band"][0] <= value <= number["band"][2] for number in numbers for value in number["built"]]
     right, sure = [one["right"] for one in found.values()], [one["right"] for one in found.values() if one["certain"]]
     rows += [
         "",
@@ -99,9 +102,6 @@ def main() -> None:
             print(
                 family.name, one["forecast"], one["certain"], one["measured"], one["right"], one["seconds"], flush=True
             )
-            for name, cells in one["inside"].items():
-                if not all(hit for _, hit, _, _ in cells):
-                    print("   ", name, [f"{v:.1e}" for v, *_ in cells], f"{cells[0][2]:.1e}..{cells[0][3]:.1e}")
     if not given.only:
         RESULTS.write_text(json.dumps(found) + "\n")
     print(summary(found))

@@ -163,7 +163,7 @@ def examine(case: Case, seconds: float) -> dict[str, Any] | None:
     begun = time.perf_counter()
     kept: list[Check] = []
     with suppress(GradientHealthError, MeasurementError, RuntimeError, ValueError, TypeError):
-        GradHealth(settings, explore=explore, sink=kept.append).check(case.build, batches, step=case.step)
+        GradHealth(settings, explore=explore, sink=kept.append).check(case.build, iter(batches), step=case.step)
     if not kept or kept[-1].healthy:
         return None
     check = kept[-1]
@@ -186,41 +186,45 @@ def examine(case: Case, seconds: float) -> dict[str, Any] | None:
 
 
 def main() -> None:
-    """Examine the cases and write what was tried."""
+    """Examine the cases and write what was tried, as it comes."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cases", type=int, default=220)
     options.add_argument("--seconds", type=float, default=20.0)
-    options.add_argument("--only", default="")
+    options.add_argument("--only", default="", help="part of a case's name; nothing is written then")
+    options.add_argument("--resume", action="store_true", help="keep what is in the file already")
     given = options.parse_args()
     prepare()
-    found = {}
+    found = json.loads(RESULTS.read_text()) if given.resume and RESULTS.exists() else {}
     for case in chosen(10_000 if given.only else given.cases):
-        if given.only and given.only not in case.name:
+        if given.only not in case.name or case.name in found:
             continue
         result = examine(case, given.seconds)
-        if result is not None:
-            found[case.name] = result
-            flag = "+" if result["first"] else "2" if result["second"] else "-" if result["curable"] else " "
-            print(
-                flag,
-                "R" if result["rule"] else " ",
-                case.name,
-                result["kinds"],
-                result["cured"],
-                result["seconds"],
-                flush=True,
-            )
-    if not given.only:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    summary(found)
+        if result is None:
+            continue
+        found[case.name] = result
+        flag = "+" if result["first"] else "2" if result["second"] else "-" if result["curable"] else " "
+        print(flag, "R" if result["rule"] else " ", case.name, result["kinds"], result["cured"], flush=True)
+        if not given.only:
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    print(summary(found))
 
 
-def summary(found: dict[str, Any]) -> None:
-    """Shares, printed."""
-    curable = [one for one in found.values() if one["curable"]]
-    for name in ("rule", "first", "second"):
-        print(f"{name}: {sum(one[name] for one in curable)} of {len(curable)}")
-    print(f"cured at all: {sum(bool(one['cured']) for one in found.values())} of {len(found)}")
+def summary(found: dict[str, Any]) -> str:
+    """The table of the docs, as Markdown."""
+    curable, others = ([one for one in found.values() if one["curable"] is known] for known in (True, False))
+    cured = [one for one in curable if one["cured"]]
+    shares = (
+        ("rule of thumb names the true cause", curable, "rule"),
+        ("the first cure is the true one", curable, "first"),
+        ("one of the first two is", curable, "second"),
+        ("the same, where anything cured", cured, "second"),
+    )
+    rows = ["| | cases | share |", "|---|---|---|"]
+    counts = [(label, sum(one[name] for one in group), len(group)) for label, group, name in shares]
+    silent = sum(not one["cured"] for one in others)
+    for label, count, total in (*counts, ("nothing could undo it, and nothing was said to cure", silent, len(others))):
+        rows.append(f"| {label} | {count} of {total} | {count / max(total, 1):.0%} |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

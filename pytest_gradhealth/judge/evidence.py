@@ -37,6 +37,8 @@ ALL_BUT_NAN = SIZES | {MISSING.name, UNREGISTERED.name, OBJECTIVE.name, "uneven-
 ALL = ALL_BUT_NAN | {NON_FINITE.name}
 SEVERAL = 3
 """Measured passes in which chance is unlikely to leave the same layer out, or to choose the same of two."""
+UNDERFLOWS = 1e-4
+"""Size of a loss below which half precision may have lost its gradient, which is a fault."""
 NEAR = 2.0
 """Factor within which a number is near its limit, so that another draw of the weights may lie beyond it."""
 
@@ -99,12 +101,13 @@ def _of_the_loss(view: View, trained: bool) -> Iterator[Circumstance]:
     if record.loss == 0 and not any(layer.norm for layer in record):
         note = "the loss is exactly zero: there is nothing to learn from, and gradients of zero are no fault"
         yield Circumstance(note, SIZES)
-    elif _is_deaf(view) and not record.step_function:
+    elif _is_deaf(view) and not record.step_function and abs(record.loss or 0.0) > UNDERFLOWS:
         note = "the loss did not change with the output in this pass (all is masked, or weighted by zero): not judged"
         yield Circumstance(note, SIZES)
     if view.is_plain_sum or record.toy_loss == "sum":
         note = "the loss is the plain sum or mean of the output: how much it depends on the weights was not judged"
-        yield Circumstance(note, {"insensitive-loss"})
+        # Outputs of either sign may add up to nothing, so that nothing is steep beside it.
+        yield Circumstance(note, {"insensitive-loss", "exploding-gradient"})
     if trained:
         return
     if record.toy_loss == "element":

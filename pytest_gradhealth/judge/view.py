@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence, Set
+from functools import cached_property, reduce
 from itertools import groupby, pairwise
+from operator import or_
 
 from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.record import GradientRecord, LayerGradient, Operation, Signal, parent_of, upstream_of
+from pytest_gradhealth.record import GradientRecord, LayerGradient, LayerSet, Operation, Signal, parent_of, upstream_of
 
 __all__ = ["View"]
 
@@ -151,14 +152,15 @@ class View:
         for a relative change of what a last layer gives: behind a sigmoid that may be a slope of 1e12.
         """
         reached = [signal for signal in reversed(self.leaves) if signal.gradient]
-        in_front = set().union(*(self.upstream[layer.name] for layer in self.trained if layer.norm))
+        fronts = [self.upstream[layer.name] for layer in self.trained if layer.norm]
+        in_front: Set[str] = reduce(or_, fronts) if fronts else frozenset()
         ends = [signal for signal in reached if signal.name in self._layers and signal.name not in in_front]
         ends = ends or [signal for signal in reached if signal.name in self._layers][:1] or reached[:1]
         output = max(((end.gradient or 0.0) * end.rms * end.size**0.5 for end in ends), default=0.0)
         return max(abs(self.record.loss or 0.0), output)
 
     @cached_property
-    def upstream(self) -> dict[str, frozenset[str]]:
+    def upstream(self) -> dict[str, LayerSet]:
         """For each layer all that lie in front of it on its way."""
         return upstream_of(self.record)
 

@@ -211,3 +211,12 @@ def test_it_can_be_switched_off(pytester: pytest.Pytester, way: str) -> None:
 def test_a_negative_time_is_refused(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--gradhealth-try-seconds=-1")
     result.stderr.fnmatch_lines(["*--gradhealth-try-seconds: try_seconds=-1.0 must be a number of seconds, 0 or more*"])
+
+
+@pytest.mark.parametrize(("option", "file"), [("markdown", "out.md"), ("html", "out.html"), ("json", "out.json")])
+def test_reports_tell_what_was_tried(pytester: pytest.Pytester, option: str, file: str) -> None:
+    pytester.makepyfile(SUITE)
+    pytester.runpytest("-k", "asked", f"--gradhealth-{option}={file}")
+    text = (pytester.path / file).read_text(encoding="utf-8")
+    assert "taken out" in text
+    assert "healthy" in text

@@ -133,9 +133,23 @@ def recurrent() -> None:
     model(x(1, 3, 8))[0].square().mean().backward()
 
 
+def cancelled() -> None:
+    """A critic's score has no scale of its own: here its mean is next to nothing beside what it is made of."""
+    model, given = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1)), x()
+    with torch.no_grad():
+        model[2].weight.mul_(1e3)
+        model[2].bias.sub_(model(given).mean())
+    optimiser = torch.optim.SGD(model.parameters(), 1e-9)
+    for _ in range(2):
+        optimiser.zero_grad()
+        (-model(given).mean()).backward()
+        optimiser.step()
+
+
 @pytest.mark.parametrize(
     "run",
     [
+        pytest.param(cancelled, id="a mean without a scale"),
         pytest.param(lambda: nn.Linear(8, 3)(x(0, 8)).square().mean().backward(), id="no samples"),
         pytest.param(masked, id="one output at a time"),
         pytest.param(lambda: deep(norm=True)(x()).mean().backward(), id="mean behind a normalisation"),
@@ -167,6 +181,12 @@ def test_what_was_not_judged_is_told(run: Callable[[], object], note: str) -> No
     assert note in notes(run)
 
 
+def underflown() -> None:
+    """The loss is so small that half precision has lost its gradient."""
+    model, given = deep(depth=2).half(), x().half()
+    ((model(given).float() - given.float()).square().mean() * 1e-8).backward()
+
+
 def rounded() -> None:
     model, given = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)), x()
     (model(given).round() - given[:, :1]).square().mean().backward()
@@ -180,6 +200,7 @@ def rounded() -> None:
         pytest.param(lambda: train(Dropped(), 40), "", id="chance brings every block in time"),
         pytest.param(lambda: train(Dropped(always=True)), "missing", id="left out without chance"),
         pytest.param(lambda: train(Dropped(always=True), 6), "missing", id="left out in six steps"),
+        pytest.param(underflown, "dead", id="a gradient lost in half precision"),
         pytest.param(rounded, "dead", id="a step function behind the model"),
         pytest.param(lambda: train(nn.Sequential(nn.Linear(8, 3), nn.Softmax(0))[:1]), "", id="healthy"),
     ],
@@ -216,3 +237,43 @@ def test_a_target_may_be_given_first() -> None:
     (check,) = watched(lambda: [F.mse_loss(1e3 + x(16, 1), model(x())).backward() for _ in range(6)])
     assert check.record.loss_graph is not None
     assert check.record.loss_graph.output_scale == pytest.approx(0, abs=0.01)
+
+
+class Divergence(nn.Module):
+    """Takes a vectorised Jacobian on its way forward, as continuous flows do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 16), nn.ELU(), nn.Linear(16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        y = self.net(x)
+        rows = torch.eye(3).expand(len(x), 3, 3).movedim(1, 0)
+        (slopes,) = torch.autograd.grad(y, x, rows, create_graph=True, is_grads_batched=True)
+        return (slopes.diagonal(0, 0, 2).sum(1) + y.square().sum(1)).mean()
+
+
+def test_a_vectorised_jacobian_on_the_way_forward() -> None:
+    given = x(16, 3)
+    record = GradHealth(Settings(device="cpu")).check(Divergence, [(given,), (given + 1,)])
+    assert all(layer.norm for layer in record)
+    assert not kinds(lambda: Divergence()(given).backward())
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_weights_that_are_no_leaves() -> None:
+    """Fast weights, as in meta-learning: torch warns of whoever reads their ``.grad``."""
+
+    def run() -> None:
+        model, spare = nn.Linear(8, 3), nn.Linear(8, 3)
+        whole = nn.ModuleDict({"used": model, "spare": spare})
+        for module in (model, spare):
+            for name, parameter in list(module._parameters.items()):
+                module._parameters[name] = parameter.clone() if parameter is not None else None
+        whole.forward = lambda x: whole["used"](x)  # type: ignore[method-assign]
+        for _ in range(4):
+            loss = whole(x()).square().mean()
+            torch.autograd.grad(loss, model.weight, create_graph=True)
+
+    assert "missing" in kinds(run)

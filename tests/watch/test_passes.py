@@ -97,6 +97,6 @@ def test_a_model_with_a_call_of_its_own(kind: type[OwnCall]) -> None:
     before = OwnCall.__call__
     check = watched(lambda: (kind()(torch.randn(8, 3)) - 1).square().mean().backward())
     (finding,) = check.findings
-    assert finding.kind == "missing"
+    assert finding.kind == "unused-parameter"
     assert "unused" in finding.message
     assert OwnCall.__call__ is before

@@ -189,7 +189,7 @@ def _drawn(where: str, names: frozenset[str] | None) -> Iterator[Cure]:
             sentence=sentence,
             cause=f"the initialisation{where}",
             kinds=SIZES,
-            words=("initialise",),
+            words=("initialis",),
             apply=_everywhere(how, names),
         )
 

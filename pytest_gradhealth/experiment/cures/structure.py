@@ -167,7 +167,7 @@ INPUTS = Cure(
     words=("the input",),
     sentence="scale the inputs to mean 0 and deviation 1",
     cause="the scale of the inputs",
-    kinds=SIZES,
+    kinds=SIZES | {"unscaled"},
     apply=standardised,
 )
 ACTIVATION = Cure(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from pytest_gradhealth.record import LayerGradient
 
@@ -57,6 +58,9 @@ class PathTrace:
 
     def reset(self) -> None:
         """Forget the pass at hand, and not whose the parameters are."""
+        self.runs_python = False
+        """Whether what was followed holds a ``torch.autograd.Function`` of Python, or was too large to tell. Its
+        backward may run another inside, as a reentrant checkpoint does."""
         self._given: dict[str, set[int]] = {}
         self._ahead: dict[str, int] = {}
         self._returned: set[int] = set()
@@ -113,8 +117,10 @@ class PathTrace:
             elif place in self._owners:  # what a parameter was computed from lies outside the model
                 masks[place] = self._bit(place)
             elif len(masks) + len(opened) > MOST:
+                self.runs_python = True
                 return {}
             else:
+                self.runs_python = self.runs_python or isinstance(node, BackwardCFunction)
                 self.step_function = STEP_NODES.get(node.name(), self.step_function)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]
                 waiting += [child for child in opened[place] if child[0] not in masks]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-__all__ = ["aside", "is_paused", "paused"]
+__all__ = ["aside", "is_paused", "paused", "without_collections"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +38,18 @@ def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
     finally:
         _here.paused = before
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Python does not look for cycles meanwhile: thousands of small objects, none in a cycle, make it look often."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def is_paused() -> bool:

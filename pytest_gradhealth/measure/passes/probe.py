@@ -30,7 +30,7 @@ from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.statistics import Scalar
 from pytest_gradhealth.measure.passes.structure import modules_of, own_parameters, parameters_of
-from pytest_gradhealth.measure.torch_private import inside_backward
+from pytest_gradhealth.measure.torch_private import inside_backward, is_batched
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
@@ -87,6 +87,8 @@ class Probe:
         histograms: count the elements of the parameters' gradients.
         sampled: elements of an output that forward statistics are taken from; None: all. Gradient norms are always
             those of all elements.
+        owns_gradients: nobody else needs the parameters' gradients. While ``frees_gradients`` is set, each is freed as
+            soon as its numbers are known.
     """
 
     def __init__(
@@ -96,9 +98,11 @@ class Probe:
         through_time: bool = False,
         histograms: bool = False,
         sampled: int | None = SAMPLED,
+        owns_gradients: bool = False,
     ) -> None:
         self._through_time, self._histograms, self._sampled = through_time, histograms, sampled
         self._model = weakref.ref(model)
+        self._owns_gradients, self.frees_gradients = owns_gradients, False
         self._unit_dimensions = unit_dimensions(modules_of(model))
         self._module_handles: list[RemovableHandle] = []
         self._parameter_handles: list[RemovableHandle] = []
@@ -141,8 +145,17 @@ class Probe:
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
                 hook = _ParameterHook(self, name, parameter)
                 self.paths.owns(parent_of(name), parameter)
-                self._parameter_handles.append(parameter.register_hook(hook))  # type: ignore[no-untyped-call]
+                self._parameter_handles.append(self._hook_parameter(parameter, hook))
                 self._hooked[id(parameter)] = weakref.ref(parameter)
+
+    def _hook_parameter(self, parameter: nn.Parameter, hook: _ParameterHook) -> RemovableHandle:
+        """Where others wait for the gradient too, one may use it up: an optimiser that steps inside the backward."""
+        handle: RemovableHandle
+        if self._owns_gradients and not parameter._post_accumulate_grad_hooks:
+            handle = parameter.register_post_accumulate_grad_hook(hook.collected)  # type: ignore[no-untyped-call]
+        else:
+            handle = parameter.register_hook(hook)  # type: ignore[no-untyped-call]
+        return handle
 
     def unhook_parameters(self) -> None:
         """The pass is over: leave nothing behind on parameters and on what passed through the model."""
@@ -152,8 +165,9 @@ class Probe:
         self._parameter_handles.clear()
         for reference in self._hooked.values():
             parameter = reference()
-            if parameter is not None and not parameter._backward_hooks:
-                parameter._backward_hooks = None  # a hook leaves its empty container behind
+            for kind in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+                if parameter is not None and not getattr(parameter, kind):
+                    setattr(parameter, kind, None)  # a hook leaves its empty container behind
         self._hooked.clear()
 
     def take(self, loss: Tensor | None = None) -> Pass:
@@ -237,6 +251,15 @@ class Probe:
     def _entry(self, tensor: Tensor, kind: str) -> Seen:
         return Seen(tensor, kind, self._samples)
 
+    def gradient_collected(self, name: str, parameter: Tensor) -> None:
+        """Note all of a gradient, and free it where nothing more is to be added to it."""
+        gradient, trace = parameter.grad, _ParameterTrace(alone=True)
+        if gradient is not None:
+            self._gradients[name] = trace
+            self._note(trace, name, gradient)
+            if self.frees_gradients:
+                parameter.grad = None
+
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient; several come where a pass has several backward passes."""
         trace = self._gradients.get(name)
@@ -245,6 +268,9 @@ class Probe:
         elif trace.alone and collected is not None:
             gradient = collected + gradient
             trace.clear()
+        self._note(trace, name, gradient)
+
+    def _note(self, trace: _ParameterTrace, name: str, gradient: Tensor) -> None:
         gradient = shard_of(gradient)
         dimension = None if statistics.is_ragged(gradient) else self._unit_dimensions.get(name)
         if dimension is None:
@@ -290,7 +316,6 @@ class _ModuleHook:
         """A copy of the module that a test makes meanwhile is not observed."""
         return _NoHook, ()
 
-    @torch.no_grad()
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         probe = self._probe()
         if probe is None:
@@ -331,12 +356,18 @@ class _ParameterHook:
     def __init__(self, probe: Probe, name: str, parameter: nn.Parameter) -> None:
         self._probe, self._name, self._parameter = weakref.ref(probe), name, weakref.ref(parameter)
 
-    @torch.no_grad()
     def __call__(self, gradient: Tensor | None) -> None:
+        """A contribution is about to be added."""
         probe, parameter = self._probe(), self._parameter()
-        if probe is not None and parameter is not None and gradient is not None:
+        if probe is not None and parameter is not None and gradient is not None and not is_batched(gradient):
             collected = parameter.grad if parameter.is_leaf else None  # torch warns where functional_call put another
             probe.gradient_came(self._name, collected, gradient)
+
+    def collected(self, parameter: Tensor) -> None:
+        """All contributions of one backward pass have been added."""
+        probe = self._probe()
+        if probe is not None and parameter.grad is not None:
+            probe.gradient_collected(self._name, parameter)
 
 
 class Seen:
@@ -381,8 +412,8 @@ class Seen:
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         """Note one gradient that came back."""
-        if gradient is None:
-            return  # a custom backward may send nothing back
+        if gradient is None or is_batched(gradient):
+            return  # a custom backward may send nothing back, and a vectorised Jacobian many at once: it is no loss's
         gradient = shard_of(gradient)
         size = statistics.norm(gradient)
         nan, inf = statistics.count_nonfinite(gradient, size)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,20 +21,21 @@ SAMPLED = 1 << 13
 """Elements of a tensor that its forward statistics are taken from."""
 WAITING = 1 << 18
 """Elements of samples that wait for others of their shape, at most: a megabyte."""
+RUN = 16
+"""Neighbouring elements that are taken together, as they lie in one line of a processor's cache."""
 KEPT = 1 << 14
 """Elements up to which a whole tensor waits too."""
 
 Numbers = dict[str, float]
-Describe = Callable[[Tensor], dict[str, Tensor]]
+Asked = tuple[Callable[..., dict[str, Tensor]], str, bool]
+"""What is to be told of a sample: a function, and what it is given beside the samples."""
 
 
-@dataclass(slots=True)
-class _Group:
-    """Samples of one shape, and the numbers that are to be known of each."""
+class _Group(NamedTuple):
+    """Samples of one shape of which the same is asked, and where the numbers are to go."""
 
-    describe: Describe
-    samples: list[Tensor] = field(default_factory=list)
-    numbers: list[Numbers] = field(default_factory=list)
+    samples: list[Tensor]
+    numbers: list[Numbers]
 
 
 class Samples:
@@ -49,35 +49,30 @@ class Samples:
         self._limit = limit
         self.left_out = False
         """Whether there were more elements than the limit."""
-        self._groups: dict[tuple[object, ...], _Group] = {}
+        self._groups: dict[tuple[Asked, torch.Size, torch.dtype, torch.device], _Group] = {}
         self._described: list[tuple[list[Numbers], dict[str, Tensor]]] = []
 
     def add(self, tensor: Tensor, kind: str = "") -> Numbers:
         """Describe a tensor that a module of some kind returned: :func:`statistics.describe`."""
-        sequence = statistics.count_positions(tensor) > 0
-        values = statistics.real_values(tensor)
-        whole_rows = kind == "Softmax"
         numbers: Numbers = {}
-        sample = self._sample(values, sequence)
-        key = (kind if statistics.has_slope(kind) else "", sequence, sample.shape, sample.dtype, sample.device)
-        described = partial(statistics.describe, kind="" if whole_rows else kind, sequence=sequence)
-        self._put(key, sample, numbers, described)
-        if whole_rows and values.ndim:
-            rows = self._rows(values)
-            self._put(("rows", rows.shape, rows.dtype, rows.device), rows, numbers, partial(_saturation, kind))
+        values, sequence = statistics.real_values(tensor), statistics.count_positions(tensor) > 0
+        slope = kind if statistics.has_slope(kind) else ""
+        if slope == "Softmax" and values.ndim:
+            self._put((_saturation, slope, False), self._rows(values), numbers)
+            slope = ""
+        self._put((statistics.describe, slope, sequence), self._sample(values, sequence), numbers)
         return numbers
 
     def add_gradient(self, gradient: Tensor) -> Numbers:
         """The L2 norms ``first`` and ``last`` of the gradient of a sequence, at the quarters of its positions."""
         numbers: Numbers = {}
-        sample = self._sample(statistics.real_values(gradient), sequence=True)
-        self._put(("gradient", sample.shape, sample.dtype, sample.device), sample, numbers, _ends)
+        self._put((_ends, "", True), self._sample(statistics.real_values(gradient), sequence=True), numbers)
         return numbers
 
     def collect(self) -> None:
         """Fill in all numbers, in one transfer from each device."""
-        for group in self._groups.values():
-            self._describe(group)
+        for (asked, *_), group in self._groups.items():
+            self._describe(asked, *group)
         self._groups.clear()
         for device in {_device(described) for _, described in self._described}:
             here = [entry for entry in self._described if _device(entry[1]) == device]
@@ -90,46 +85,47 @@ class Samples:
         self._described.clear()
 
     def _sample(self, values: Tensor, sequence: bool) -> Tensor:
-        """Every k-th element of each sample; k is odd, so that it comes to all places of an image."""
+        """Short runs of elements at equal distances, the same of each sample; of a sequence, of each position."""
         limit = self._limit
         if limit is None or values.numel() <= limit:
             return values
         self.left_out = True
-        if values.ndim == 1:
-            return values[:: _step(len(values), limit)]
         rows = values[:: _step(len(values), limit)]
         limit = limit // len(rows)
         if sequence:
             rows = rows[:, :: _step(rows.shape[1], limit)]
             return rows[:, :, :: _step(rows.shape[2], max(limit // rows.shape[1], 1))]
-        if not rows[0].is_contiguous():
+        if values.ndim == 1:
+            return rows
+        if limit < 2 * RUN or not rows[0].is_contiguous():
             return _thinned(rows, limit)
-        flat = (
-            rows.flatten(1)
-            if rows.is_contiguous()
-            else rows.as_strided((len(rows), rows[0].numel()), (rows.stride(0), 1))
-        )
-        return flat[:, :: _step(flat.shape[1], limit)]
+        length = rows[0].numel()
+        distance = RUN * _step(length // RUN, limit // RUN)
+        shape, strides = (len(rows), length // distance, RUN), (rows.stride(0), distance, 1)
+        return rows.as_strided(shape, strides, rows.storage_offset())
 
     def _rows(self, values: Tensor) -> Tensor:
         """Distributions of a softmax over the last dimension, each whole."""
         rows = values.reshape(-1, values.shape[-1])
         return rows if self._limit is None else rows[:: _step(len(rows), max(self._limit // values.shape[-1], 1))]
 
-    def _put(self, key: tuple[object, ...], sample: Tensor, numbers: Numbers, describe: Describe) -> None:
+    def _put(self, asked: Asked, sample: Tensor, numbers: Numbers) -> None:
         if sample.numel() > KEPT:
-            self._described.append(([numbers], describe(sample[None])))
+            self._describe(asked, [sample], [numbers])
             return
+        key = (asked, sample.shape, sample.dtype, sample.device)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(describe)
+            group = self._groups[key] = _Group([], [])
         group.samples.append(sample.clone(memory_format=torch.contiguous_format))
         group.numbers.append(numbers)
         if len(group.samples) * sample.numel() >= WAITING:
-            self._describe(self._groups.pop(key))
+            self._describe(asked, *self._groups.pop(key))
 
-    def _describe(self, group: _Group) -> None:
-        self._described.append((group.numbers, group.describe(torch.stack(group.samples))))
+    def _describe(self, asked: Asked, samples: list[Tensor], numbers: list[Numbers]) -> None:
+        describe, kind, sequence = asked
+        stacked = samples[0][None] if len(samples) == 1 else torch.stack(samples)
+        self._described.append((numbers, describe(stacked, kind=kind, sequence=sequence)))
 
 
 def _step(length: int, limit: int) -> int:
@@ -150,12 +146,12 @@ def _thinned(values: Tensor, limit: int) -> Tensor:
     return values
 
 
-def _ends(gradients: Tensor) -> dict[str, Tensor]:
+def _ends(gradients: Tensor, **given: object) -> dict[str, Tensor]:
     first, last = statistics.quarters(gradients)
     return {"first": first, "last": last}
 
 
-def _saturation(kind: str, rows: Tensor) -> dict[str, Tensor]:
+def _saturation(rows: Tensor, kind: str, **given: object) -> dict[str, Tensor]:
     return {"flat": statistics.saturation(kind, rows)}
 
 

@@ -22,7 +22,7 @@ from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
-from pytest_gradhealth.measure.passes.pause import paused
+from pytest_gradhealth.measure.passes.pause import paused, without_collections
 from pytest_gradhealth.measure.passes.probe import Pass, Probe
 from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
@@ -205,8 +205,14 @@ class Runner:
 
     def _passes(self, begin: Callable[[], None] = lambda: None, *, thorough: bool = False) -> list[Pass]:
         passes = []
-        sampled = None if thorough else SAMPLED
-        with Probe(self._model, through_time=True, histograms=self._histograms, sampled=sampled) as probe:
+        probe = Probe(
+            self._model,
+            through_time=True,
+            histograms=self._histograms,
+            sampled=None if thorough else SAMPLED,
+            owns_gradients=self._team is None,  # else the ranks compare them afterwards
+        )
+        with probe:
             for index in range(len(self._batches)):
                 begin()
                 passes.append(self._one_pass(probe, index))
@@ -235,11 +241,17 @@ class Runner:
     def _own_pass(self, probe: Probe, index: int) -> Pass:
         name = type(self._model).__name__
         self._progress(f"{name} on {self._device}, batch {index + 1} of {len(self._batches)}")
+        with without_collections():
+            return self._seen(probe, index)
+
+    def _seen(self, probe: Probe, index: int) -> Pass:
         loss = self._loss(index)
         told = self._with_targets(graph.read(loss), index)
         probe.paths.follow([loss])
         self._suspect(loss) if index == 0 and self._team is None else None
+        probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
+        probe.frees_gradients = False
         return replace(probe.take(loss), objective=told)
 
     def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
@@ -314,6 +326,10 @@ class Runner:
         return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
 
     def _record(self, passes: Sequence[Pass]) -> GradientRecord:
+        with without_collections():
+            return self._summarised(passes)
+
+    def _summarised(self, passes: Sequence[Pass]) -> GradientRecord:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)

@@ -1,0 +1,99 @@
+"""Does training disprove a cure? Faulty cases are trained as they are, and with the first cure that was told.
+
+    python -m benchmarks.experiment.trained [--cases N]
+
+Takes cases from ``remedies.json`` in which something cured. A cure is disproved where the cured case gains less over
+chance than 40 % of what its healthy twin gains, the line below which the detection benchmark calls a case faulty. Each
+is trained with Adam at two learning rates from one seed, and counts at its best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.detection.cases import Case
+from benchmarks.detection.hosts import HOSTS
+from benchmarks.detection.label import FAILS, read
+from benchmarks.detection.run import BATCH_SEEDS
+from benchmarks.detection.spread import all_cases, prepare
+from benchmarks.experiment.remedies import RESULTS as TRIED
+from pytest_gradhealth import GradHealth, Settings
+from pytest_gradhealth.experiment.cures import candidates
+from pytest_gradhealth.experiment.subject import Subject
+from pytest_gradhealth.measure.runs.runner import Runner
+
+RESULTS = Path(__file__).with_name("trained.json")
+RATES = (3e-3, 1e-3)
+UNSEEN = 90_000_000
+
+Step = Callable[[nn.Module, Any], Tensor]
+
+
+def prepared(case: Case, change: str) -> Subject:
+    """The case with a change made to it; none where its name is empty."""
+    batches = [case.batch(seed, case.batch_size) for seed in BATCH_SEEDS]
+    runner = Runner(case.build, batches, step=case.step, seed=0)
+    subject = Subject.of(runner, 0)
+    if change:
+        check = GradHealth(Settings(device="cpu")).examined(runner, Settings(device="cpu"))
+        for cure in candidates(check):
+            if cure.name in change.split(" and ") or cure.name == change:
+                cure.apply(subject)
+    return subject
+
+
+def gain(case: Case, change: str, rate: float) -> float:
+    """What it gains over chance on fresh data after the host's number of steps."""
+    subject, host = prepared(case, change), HOSTS[case.host]
+    model, seen = subject.model.train(), dict[str, Any]()
+    model.register_forward_hook(lambda module, args, output: seen.update(output=output))
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
+    torch.manual_seed(0)
+    for i in range(1, host.steps + 1):
+        loss = subject.step(model, case.batch(100_000 + i, host.train_batch))
+        if not loss.requires_grad or not bool(torch.isfinite(loss)):
+            return 0.0
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+    model.eval()
+    batch = case.batch(UNSEEN, 256)
+    with torch.no_grad():
+        subject.step(model, batch)
+        reached = host.task.gain(seen["output"], batch[1])
+    return max(reached, 0.0) if reached == reached else 0.0
+
+
+def main() -> None:
+    """Train and compare."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--cases", type=int, default=40)
+    given = options.parse_args()
+    prepare()
+    tried, twins, cases = json.loads(TRIED.read_text()), read()["hosts"], all_cases()
+    names = sorted(
+        (name for name, one in tried.items() if one["cured"] and name in cases),
+        key=lambda name: hashlib.sha256(name.encode()).digest(),
+    )
+    found = {}
+    for name in names[: given.cases]:
+        case, change, twin = cases[name], tried[name]["cured"][0], twins[cases[name].host]["gain"]
+        before, after = (max(gain(case, what, rate) for rate in RATES) / twin for what in ("", change))
+        found[name] = {"cure": change, "before": round(before, 2), "after": round(after, 2)}
+        print(name, change, f"{before:.2f} -> {after:.2f}", flush=True)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    kept = sum(one["after"] >= FAILS for one in found.values())
+    better = sum(one["after"] > one["before"] for one in found.values())
+    print(f"{kept} of {len(found)} learn with the cure; {better} learn more than before")
+
+
+if __name__ == "__main__":
+    main()

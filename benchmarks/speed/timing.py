@@ -1,0 +1,146 @@
+"""Processor time of a training step with something beside it, over that of a bare one."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.speed.models import Case
+from pytest_gradhealth import GradHealth, Settings
+from pytest_gradhealth.measure.watching.patches import Watch
+
+__all__ = ["ROWS", "measured", "ratios"]
+
+STEPS = 100
+"""Steps of a watched loop."""
+LONGEST = 20.0
+"""Seconds that a loop of bare steps may take; what takes longer is measured over fewer steps and not told."""
+
+Step = Callable[[], object]
+
+
+def measured(case: Case, pairs: int) -> dict[str, Any]:
+    """Median and quartiles of the ratio for each row, and the bare step in seconds."""
+    torch.manual_seed(0)
+    model, batch = case.model(), case.batch()
+    bare = _bare(model, batch, case.loss)
+    found: dict[str, Any] = {"model": case.name, "parameters": sum(p.numel() for p in model.parameters())}
+    found["bare"] = statistics.median(_seconds(bare) for _ in range(5))
+    found["rows"] = {name: ratios(bare, row(model, batch, case.loss), pairs) for name, row in ROWS.items()}
+    if found["bare"] * STEPS * 2 <= LONGEST:
+        found["rows"][LOOP] = ratios(_repeated(bare), _watched_loop(model, batch, case.loss), max(pairs // 3, 3))
+    return found
+
+
+def ratios(bare: Step, other: Step, pairs: int) -> dict[str, float]:
+    """What the other takes over what a bare step takes, one after the other so many times."""
+    bare(), other()
+    found, over = [], []
+    for _ in range(pairs):
+        gc.collect()
+        bare()  # what comes first has cold caches
+        before, after = _seconds(bare), _seconds(other)
+        found.append(after / before)
+        over.append(after - before)
+    low, middle, high = statistics.quantiles(found, n=4)
+    return {"median": middle, "low": low, "high": high, "over": statistics.median(over)}
+
+
+def _seconds(step: Step) -> float:
+    began = time.process_time()
+    step()
+    return time.process_time() - began
+
+
+def _bare(model: nn.Module, batch: tuple[Tensor, Tensor], loss: Callable[..., Tensor]) -> Step:
+    def step() -> None:
+        model.zero_grad()
+        loss(model(batch[0]), batch[1]).backward()  # type: ignore[no-untyped-call]
+
+    return step
+
+
+def _check(model: nn.Module, batch: Any, loss: Any) -> Step:
+    health = GradHealth(Settings(device="cpu"))
+    return lambda: health.check(model, batch, loss)
+
+
+def _measure(model: nn.Module, batch: Any, loss: Any) -> Step:
+    health = GradHealth(Settings(device="cpu"))
+    return lambda: health.measure(model, batch, loss)
+
+
+def _watched(model: nn.Module, batch: Any, loss: Any) -> Step:
+    """The first pass of a watch, which is always measured."""
+    bare = _bare(model, batch, loss)
+
+    def step() -> None:
+        with Watch() as watch:
+            bare()
+        list(watch.passes())
+
+    return step
+
+
+def _article(model: nn.Module, batch: Any, loss: Any) -> Step:
+    """The loop that articles print the norms of gradients with."""
+    bare = _bare(model, batch, loss)
+
+    def step() -> None:
+        bare()
+        [f"{name}: {p.grad.norm()}" for name, p in model.named_parameters() if p.grad is not None]
+
+    return step
+
+
+def _total_norm(model: nn.Module, batch: Any, loss: Any) -> Step:
+    bare = _bare(model, batch, loss)
+
+    def step() -> None:
+        bare()
+        float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+
+    return step
+
+
+def _histograms(model: nn.Module, batch: Any, loss: Any) -> Step:
+    """A histogram of each parameter's gradient, as for TensorBoard."""
+    bare = _bare(model, batch, loss)
+
+    def step() -> None:
+        bare()
+        [torch.histc(p.grad, 64) for p in model.parameters() if p.grad is not None]
+
+    return step
+
+
+ROWS: dict[str, Callable[[nn.Module, Any, Any], Step]] = {
+    "check of a healthy model": _check,
+    "measured pass": _measure,
+    "watched pass, measured": _watched,
+    "loop that prints norms": _article,
+    "`get_total_norm`": _total_norm,
+    "histogram per parameter": _histograms,
+}
+LOOP = f"watched loop of {STEPS} steps"
+
+
+def _repeated(step: Step) -> Step:
+    return lambda: [step() for _ in range(STEPS)]
+
+
+def _watched_loop(model: nn.Module, batch: Any, loss: Any) -> Step:
+    bare = _repeated(_bare(model, batch, loss))
+
+    def loop() -> None:
+        with Watch() as watch:
+            bare()
+        list(watch.passes())
+
+    return loop

@@ -1,0 +1,191 @@
+"""What a measured pass costs, counted and not timed: operations, hooks, copies, and what is kept alive."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_gradhealth import GradHealth, Settings
+from pytest_gradhealth.measure.passes import statistics
+from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
+from pytest_gradhealth.measure.runs.runner import Runner
+from pytest_gradhealth.record import GradientRecord
+
+Measured = Callable[..., GradientRecord]
+
+
+class Counter(TorchDispatchMode):
+    """Counts operations, and how many elements clones have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = self.cloned = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        if func is torch.ops.aten.clone.default:
+            self.cloned += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+def total(output: Tensor) -> Tensor:
+    return output.square().sum()
+
+
+def chain(layers: int, width: int = 4) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(*(part for _ in range(layers) for part in (nn.Linear(width, width), nn.Tanh())))
+
+
+def counted(action: Callable[[], object]) -> Counter:
+    with Counter() as counter:
+        action()
+    return counter
+
+
+def test_a_measured_pass_launches_few_operations_for_each_layer(measured: Measured) -> None:
+    """A layer is a linear module and an activation here: two modules, two parameters, two outputs."""
+    model, x = chain(200), torch.randn(8, 4)
+    bare = counted(lambda: total(model(x)).backward()).count
+    model.zero_grad()
+    assert (counted(lambda: measured(model, x, loss=total)).count - bare) / 200 < 60
+
+
+def test_every_gradient_is_freed_as_soon_as_its_norm_is_known(measured: Measured) -> None:
+    model, held = chain(6), []
+    parameters = list(model.parameters())
+
+    def count(gradient: Tensor) -> None:
+        held.append(sum(p.grad is not None for p in parameters))
+
+    for parameter in parameters:
+        parameter.register_hook(count)
+    measured(model, torch.randn(8, 4), loss=total)
+    assert held == [0] * 12
+
+
+def test_what_several_backward_passes_bring_is_added_up(measured: Measured) -> None:
+    model, x = chain(2), torch.randn(8, 4)
+
+    def step(model: nn.Module, batch: Tensor) -> Tensor:
+        total(model(batch)).backward()
+        return total(model(batch))
+
+    once, twice = measured(model, x, loss=total), measured(model, x, step=step)
+    assert [layer.norm for layer in twice] == pytest.approx([2 * (layer.norm or 0) for layer in once])
+
+
+def test_a_module_carries_one_hook_and_a_parameter_one(measured: Measured) -> None:
+    seen = []
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = chain(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append([len(module._forward_hooks) for module in self.body.modules()])
+            seen.append([len(p._post_accumulate_grad_hooks or ()) for p in self.parameters()])
+            seen.append([len(p._backward_hooks or ()) for p in self.parameters()])
+            return self.body(x)
+
+    measured(Counting(), torch.randn(8, 4), loss=total)
+    assert seen[:3] == [[1] * 5, [1] * 4, [0] * 4]
+
+
+def test_nothing_of_a_pass_is_kept_alive() -> None:
+    outputs = []
+
+    class Noting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            outputs.append(weakref.ref(made := super().forward(x)))
+            return made
+
+    rehearsal = Runner(nn.Sequential(Noting(4, 4), nn.Tanh(), Noting(4, 1)), [torch.randn(8, 4)], loss=total)
+    rehearsal.measure()
+    gc.collect()
+    assert len(outputs) == 2
+    assert not any(reference() is not None for reference in outputs)
+
+
+def test_a_large_output_is_read_from_a_sample_and_a_finding_from_all_of_it() -> None:
+    model, x = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 1)), torch.randn(256, 64)
+    few, all_of_it = Samples(), Samples(None)
+    hidden = model[0](x).relu().detach()
+    assert counted(lambda: few.add(hidden)).cloned <= SAMPLED < hidden.numel()
+    told = few.add(hidden), all_of_it.add(hidden)
+    few.collect(), all_of_it.collect()
+    assert told[0] == pytest.approx(told[1], rel=0.2)
+    assert told[1]["rms"] == pytest.approx(float(hidden.double().square().mean().sqrt()), rel=1e-6)
+    kept = []
+    health = GradHealth(Settings(device="cpu"), sink=kept.append)
+    with torch.no_grad():
+        model[0].bias.fill_(-1e3)
+    with pytest.raises(Exception, match="dead"):
+        health.check(model, x, total)
+    assert kept[0].record.signals[1].size == 256 * 512
+
+
+def test_the_sample_is_spread_over_all_samples_and_places() -> None:
+    image = torch.zeros(4, 8, 64, 64)
+    image[:, :, 32:] = 1
+    numbers = (samples := Samples()).add(image)
+    samples.collect()
+    assert numbers["zeros"] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("value", [0.1, 3e-20, 1e20])
+@pytest.mark.parametrize("shape", [(7,), (4096,), (1023, 1025), (3, 17, 33, 31)])
+def test_norms_are_those_of_float64(value: float, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    for tensor in (torch.full(shape, value), value * torch.randn(shape), value * torch.randn(shape).transpose(0, -1)):
+        expected = float(torch.linalg.vector_norm(tensor.double()))
+        assert statistics.norm(tensor) == pytest.approx(expected, rel=1e-6)
+        assert statistics.units_norm(tensor[..., None], 0)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_norms_of_expanded_and_channels_last_tensors() -> None:
+    image = torch.randn(4, 16, 32, 32).to(memory_format=torch.channels_last)
+    for tensor in (image, torch.ones(1, 1).expand(300, 300), image[:, ::2, 1:]):
+        assert statistics.norm(tensor) == pytest.approx(float(tensor.double().norm()), rel=1e-6)
+
+
+def test_units_whose_squares_vanish_are_alive() -> None:
+    gradient = torch.ones(4, 2048)
+    gradient[1], gradient[2] = 1e-30, 0
+    assert statistics.units_norm(gradient, 0)[1].tolist() == [True, True, False, True]
+
+
+class Cell(nn.Module):
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.cell, self.steps = nn.RNNCell(4, 4), steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x
+        for _ in range(self.steps):
+            state = self.cell(x, state)
+        return state
+
+
+def test_thousands_of_steps_and_layers_need_no_recursion(measured: Measured) -> None:
+    assert len(measured(Cell(2000), torch.randn(2, 4), loss=total).signals) == 2
+    assert len(measured(chain(2000, width=2), torch.randn(2, 2), loss=total)) == 2000
+
+
+def test_deeply_nested_modules_are_walked_without_recursion() -> None:
+    from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
+
+    model: nn.Module = nn.Linear(2, 2)
+    for _ in range(3000):
+        model = nn.Sequential(model)
+    modules = modules_of(model)
+    assert len(modules) == 3001
+    assert len(parameters_of(modules)) == 2
