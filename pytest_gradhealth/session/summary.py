@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gradhealth.errors import counted
-from pytest_gradhealth.report.baseline import NO_ENTRY
-from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
@@ -57,6 +55,8 @@ def closing(checks: Sequence[Mapping[str, Any]]) -> str:
 
 def _is_missing(check: Mapping[str, Any]) -> bool:
     """Whether a check fails only because the baseline does not know it."""
+    from pytest_gradhealth.report.baseline import NO_ENTRY
+
     found = check.get("findings", ())
     return bool(found) and all(finding.get("title") == NO_ENTRY for finding in found)
 
@@ -78,6 +78,8 @@ def _kind(finding: Mapping[str, Any]) -> str:
 
 def accepted(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     """What a baseline accepts, by test."""
+    from pytest_gradhealth.report.escape import plain
+
     named = [
         f"  {plain(test)}: {plain(check['name'])}: {_kind(finding)} at {plain(', '.join(finding.get('layers', ())))}"
         for test, checks in sorted(found.items())
