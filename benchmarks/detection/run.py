@@ -25,7 +25,7 @@ def judge_case(case: Case, seed: int = 0) -> dict[str, Any]:
     batches = [case.batch(batch_seed + 100 * seed, case.batch_size) for batch_seed in BATCH_SEEDS]
     started, error = time.perf_counter(), ""
     try:
-        GradHealth(Settings(device="cpu", seed=seed), sink=kept.append).check(case.build, batches, step=case.step)
+        GradHealth(Settings(device="cpu", seed=seed), sink=kept.append).check(case.build, iter(batches), step=case.step)
     except GradientHealthError:
         pass
     except (MeasurementError, RuntimeError, ValueError, TypeError) as problem:

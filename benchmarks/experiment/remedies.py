@@ -163,7 +163,7 @@ def examine(case: Case, seconds: float) -> dict[str, Any] | None:
     begun = time.perf_counter()
     kept: list[Check] = []
     with suppress(GradientHealthError, MeasurementError, RuntimeError, ValueError, TypeError):
-        GradHealth(settings, explore=explore, sink=kept.append).check(case.build, batches, step=case.step)
+        GradHealth(settings, explore=explore, sink=kept.append).check(case.build, iter(batches), step=case.step)
     if not kept or kept[-1].healthy:
         return None
     check = kept[-1]

@@ -44,6 +44,7 @@ def ratios(bare: Step, other: Step, pairs: int) -> dict[str, float]:
     found, over = [], []
     for _ in range(pairs):
         gc.collect()
+        bare()  # what comes first has cold caches
         before, after = _seconds(bare), _seconds(other)
         found.append(after / before)
         over.append(after - before)

@@ -237,3 +237,43 @@ def test_a_target_may_be_given_first() -> None:
     (check,) = watched(lambda: [F.mse_loss(1e3 + x(16, 1), model(x())).backward() for _ in range(6)])
     assert check.record.loss_graph is not None
     assert check.record.loss_graph.output_scale == pytest.approx(0, abs=0.01)
+
+
+class Divergence(nn.Module):
+    """Takes a vectorised Jacobian on its way forward, as continuous flows do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 16), nn.ELU(), nn.Linear(16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        y = self.net(x)
+        rows = torch.eye(3).expand(len(x), 3, 3).movedim(1, 0)
+        (slopes,) = torch.autograd.grad(y, x, rows, create_graph=True, is_grads_batched=True)
+        return (slopes.diagonal(0, 0, 2).sum(1) + y.square().sum(1)).mean()
+
+
+def test_a_vectorised_jacobian_on_the_way_forward() -> None:
+    given = x(16, 3)
+    record = GradHealth(Settings(device="cpu")).check(Divergence, [(given,), (given + 1,)])
+    assert all(layer.norm for layer in record)
+    assert not kinds(lambda: Divergence()(given).backward())
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_weights_that_are_no_leaves() -> None:
+    """Fast weights, as in meta-learning: torch warns of whoever reads their ``.grad``."""
+
+    def run() -> None:
+        model, spare = nn.Linear(8, 3), nn.Linear(8, 3)
+        whole = nn.ModuleDict({"used": model, "spare": spare})
+        for module in (model, spare):
+            for name, parameter in list(module._parameters.items()):
+                module._parameters[name] = parameter.clone() if parameter is not None else None
+        whole.forward = lambda x: whole["used"](x)  # type: ignore[method-assign]
+        for _ in range(4):
+            loss = whole(x()).square().mean()
+            torch.autograd.grad(loss, model.weight, create_graph=True)
+
+    assert "missing" in kinds(run)

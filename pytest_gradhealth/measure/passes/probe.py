@@ -30,7 +30,7 @@ from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.statistics import Scalar
 from pytest_gradhealth.measure.passes.structure import modules_of, own_parameters, parameters_of
-from pytest_gradhealth.measure.torch_private import inside_backward
+from pytest_gradhealth.measure.torch_private import inside_backward, is_batched
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
 __all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
@@ -359,7 +359,7 @@ class _ParameterHook:
     def __call__(self, gradient: Tensor | None) -> None:
         """A contribution is about to be added."""
         probe, parameter = self._probe(), self._parameter()
-        if probe is not None and parameter is not None and gradient is not None:
+        if probe is not None and parameter is not None and gradient is not None and not is_batched(gradient):
             collected = parameter.grad if parameter.is_leaf else None  # torch warns where functional_call put another
             probe.gradient_came(self._name, collected, gradient)
 
@@ -412,8 +412,8 @@ class Seen:
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         """Note one gradient that came back."""
-        if gradient is None:
-            return  # a custom backward may send nothing back
+        if gradient is None or is_batched(gradient):
+            return  # a custom backward may send nothing back, and a vectorised Jacobian many at once: it is no loss's
         gradient = shard_of(gradient)
         size = statistics.norm(gradient)
         nan, inf = statistics.count_nonfinite(gradient, size)

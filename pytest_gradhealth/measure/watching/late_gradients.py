@@ -29,7 +29,7 @@ class LateGradients:
         """A backward pass is over that was not measured."""
         for name, reference in list(self._awaited.items()):
             parameter = reference()
-            if parameter is not None and parameter.grad is not None:
+            if parameter is not None and parameter.is_leaf and parameter.grad is not None:
                 self._came.add(name)
                 del self._awaited[name]
 
