@@ -361,7 +361,7 @@ class TestAcceptedFindings:
         result.stdout.fnmatch_lines(
             [
                 "E *GradientHealthError: GH801 no baseline entry in Cut: base.json has no entry *",
-                "*all healthy, 1 without a baseline entry",
+                "*all healthy, 2 without a baseline entry",
             ]
         )
 
