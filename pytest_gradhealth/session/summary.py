@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gradhealth.errors import counted
+from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def _kind(finding: Mapping[str, Any]) -> str:
 
 def accepted(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     """What a baseline accepts, by test."""
-    from pytest_gradhealth.report.escape import plain
-
     named = [
         f"  {plain(test)}: {plain(check['name'])}: {_kind(finding)} at {plain(', '.join(finding.get('layers', ())))}"
         for test, checks in sorted(found.items())
