@@ -14,8 +14,13 @@ MATRIX = [
 ]
 """Python, and whether with the oldest supported versions of pytest and torch or with those in constraints.txt."""
 OLDEST = ["pytest==8.4.*", "torch==2.6.*"]
+NEIGHBOURS = [
+    *("pytest-timeout", "pytest-randomly", "pytest-cov", "pytest-asyncio", "anyio", "pytest-repeat"),
+    *("pytest-sugar", "pytest-html", "pytest-benchmark"),
+]
 
 nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["tests"]
 
 
 @nox.session
@@ -26,3 +31,32 @@ def tests(session: nox.Session, versions: str) -> None:
     session.install(*chosen, "-e", ".[test]")
     session.run("python", "-m", "pytest", "examples", "--gradhealth-report")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the package by its own tests."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.6")
+    session.run("coverage", "run", "--branch", "--source=pytest_gradhealth", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report", "--skip-covered", "--sort=cover")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """How many small faults in the judge its tests notice; ``nox -s mutation -- --mutants 200``."""
+    session.install("-c", "constraints.txt", "-e", ".[test]")
+    session.run("python", "tools/mutation.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hostile reports, baselines, markers and options; ``nox -s fuzz -- --inputs 100000``."""
+    session.install("-c", "constraints.txt", "-e", ".[test]")
+    session.run("python", "tools/fuzz.py", *session.posargs)
+
+
+@nox.session
+def neighbours(session: nox.Session) -> None:
+    """Other plugins in the same run."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", *NEIGHBOURS)
+    session.run("python", "-m", "pytest", "tests/reliability/test_neighbours.py", "-p", "no:randomly", *session.posargs)

@@ -31,4 +31,3 @@ linkcheck_timeout = 10
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-autodoc_mock_imports = ["torch"]

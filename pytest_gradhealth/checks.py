@@ -40,6 +40,8 @@ __all__ = ["GradHealth", "check_gradients"]
 
 Explore = Callable[..., dict[str, Any]]
 """Given a check, what it was measured with and its settings: further fields of it, found by experiments."""
+Accept = Callable[[str, GradientRecord, Finding], bool]
+"""Given a check's name, its record and a finding: whether a team has accepted it."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -90,6 +92,7 @@ class GradHealth(OnRanks):
         hook: pluggy.HookRelay | None = None,
         show: Callable[[Check], str] = render_failure,
         compare: Callable[[Check], tuple[tuple[Finding, ...], tuple[str, ...]]] | None = None,
+        accept: Accept | None = None,
         progress: Callable[[str], None] = lambda text: None,
         explore: Explore | None = None,
         tolerate: Callable[[Check], None] | None = None,
@@ -99,6 +102,7 @@ class GradHealth(OnRanks):
         self._sink = sink or (lambda check: None)
         self._hook = hook or plugins().hook
         self._show, self._compare, self._progress, self._explore = show, compare, progress, explore
+        self._accept = accept
         self._names: dict[tuple[str, str, str], int] = {}
 
     @_without_our_frames
@@ -193,7 +197,9 @@ class GradHealth(OnRanks):
         found = record_of(gradients, weights, loss=loss, name=name, histograms=self._settings.histograms)
         record, findings = verdict([found], allowed)
         told = tuple(replace(f, **GIVEN_AS_NONE) if f.fault == MISSING.name else f for f in findings)
-        check = self.conclude(record, (*told, *self._own_findings(record, allowed)), allowed, name)
+        check = self.conclude(
+            record, (*told, *self._own_findings(record, allowed)), allowed, self._unique(name, record)
+        )
         self._raise_if_sick(check)
         return as_measurement(check.record)
 
@@ -247,8 +253,10 @@ class GradHealth(OnRanks):
             judged.append((record, findings + self._own_findings(record, limits)))
         checks = []
         for record, told in told_once(judged):
-            untried = NOT_AGAIN if told and self._explore and (settings or self._settings).try_seconds else ""
-            checks.append(self.conclude(record, told, limits, name, untried=untried))
+            called = self._unique(name or record.model, record)
+            opened, _ = self._sorted(called, record, told)
+            untried = NOT_AGAIN if opened and self._explore and (settings or self._settings).try_seconds else ""
+            checks.append(self.conclude(record, told, limits, called, untried=untried))
         return checks
 
     @property
@@ -261,7 +269,7 @@ class GradHealth(OnRanks):
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
             changes["device_from"] = "device"
-        return replace(self._settings, limits=self._settings.limits.replace(**limits), **changes)
+        return replace(self._settings, limits=self._settings.limits.extended(**limits), **changes)
 
     def _rehearsals(
         self,
@@ -315,9 +323,11 @@ class GradHealth(OnRanks):
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
-        more = self._explored(record, findings, rehearsal, settings)
+        called = self._unique(name or record.model, record)
+        opened, _ = self._sorted(called, record, findings)
+        more = self._explored(record, opened, rehearsal, settings)
         self._progress("")
-        return self.conclude(record, findings, limits, name, **more)
+        return self.conclude(record, findings, limits, called, **more)
 
     def _explored(
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
@@ -346,16 +356,18 @@ class GradHealth(OnRanks):
         record: GradientRecord,
         findings: tuple[Finding, ...],
         limits: Limits,
-        name: str | None,
+        name: str,
         **more: Any,
     ) -> Check:
         """Make a check of a judged record, with what extensions add, and keep it."""
+        opened, accepted = self._sorted(name, record, findings)
         record = replace(record, notes=record.notes + remarks(record, limits))
         columns = self._hook.pytest_gradhealth_columns(record=record)
         check = Check(
-            name=self._unique(name or record.model, record),
+            name=name,
             record=record,
-            findings=findings,
+            findings=opened,
+            accepted=accepted,
             limits=limits.to_dict(),
             **more,
             by_design=designed(record, limits),
@@ -368,6 +380,13 @@ class GradHealth(OnRanks):
         check = self._compared(check)
         facts: list[Mapping[str, Any]] = self._hook.pytest_gradhealth_metadata(check=check)
         return self._keep(replace(check, metadata={key: value for found in facts for key, value in found.items()}))
+
+    def _sorted(
+        self, name: str, record: GradientRecord, findings: tuple[Finding, ...]
+    ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+        """What fails the check, and what was accepted."""
+        accepted = tuple(f for f in findings if self._accept and self._accept(name, record, f))
+        return tuple(finding for finding in findings if finding not in accepted), accepted
 
     def _compared(self, check: Check) -> Check:
         """With what differs from the baseline."""

@@ -184,6 +184,7 @@ def _health(item: pytest.Item, settings: Settings) -> Laboratory:
             progress=progress.progress_of(item.config),
             explore=partial(_explore, bool(options.given(item.config, "selftest")[0])),
             compare=partial(accepted.compare, item.nodeid) if accepted else None,
+            accept=baselines.acceptance_of(item),
             tolerate=reporting.tolerance_of(item),
         )
     return item.stash[HEALTH]

@@ -523,6 +523,8 @@ class Finding(_Plain):
     """Stable code of the rule, as in ``GH101``; empty: the rule of an extension."""
     title: str = ""
     """How the verdict begins, as in "vanishing gradient"; empty: with the kind."""
+    url: str = ""
+    """Address of the rule's page; empty: it has none."""
     family: str = ""
     """Kind of fault that several rules look for, as in ``vanishing``; empty: the kind itself."""
     value: float | None = None
@@ -544,11 +546,6 @@ class Finding(_Plain):
     def fault(self) -> str:
         """The family, or the kind where it has none."""
         return self.family or self.kind
-
-    @property
-    def url(self) -> str:
-        """Address of the rule's page; empty: the rule of an extension."""
-        return docs_url(self.kind) if self.code else ""
 
     @property
     def layer(self) -> str:
@@ -598,6 +595,8 @@ class Check(_Plain):
     """What was checked, unique within its test: the model's class name, numbered where there are several."""
     record: GradientRecord
     findings: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+    """Findings that the baseline accepts; the check is healthy with them."""
     by_design: Mapping[str, str] = field(default_factory=dict)
     """Layers that are healthy by design, with the reason (``starts at zero``, ``expert not routed to``)."""
     limits: Mapping[str, Any] = field(default_factory=dict)

@@ -246,10 +246,11 @@ def _notes(
             yield f"the ladder is too short: {len(values)} sizes of {axis} cannot tell a factor per step from a power"
         if target[axis] > FAR * max(values):
             yield f"{axis}={target[axis]} is far: {target[axis] / max(values):.0f} times the largest size measured"
+    settled = any(quantity.breaks and quantity.certain for quantity in quantities)
     for quantity in quantities:
         if quantity.law.scatter > ROUGH and quantity.limit is not None:
             yield f"no law fits {quantity.name}: it scatters by {quantity.law.scatter:.1f} decades around the best"
-        elif quantity.limit is not None and not quantity.certain:
+        elif quantity.limit is not None and not quantity.certain and not settled:
             yield f"{quantity.name} may lie on either side of its limit: measure larger sizes"
     for size, checks in rungs:
         for check in checks[:1]:

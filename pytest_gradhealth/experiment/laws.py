@@ -16,8 +16,15 @@ STUDENT = {1: 6.31, 2: 2.92, 3: 2.35, 4: 2.13, 5: 2.02, 6: 1.94, 7: 1.89, 8: 1.8
 """Student's t of 0.95 by degrees of freedom; 1.70 beyond."""
 PLAUSIBLE = 1e-3
 """Likelihood, relative to the best law's, from which a law counts: where two do, the band holds both."""
-FLOOR = 0.02
-"""Decades by which a number scatters at least: no three points lie on a line by more than chance."""
+EXACT = 0.02
+"""Decades of scatter below which one law is no likelier than another: three points lie on a line by chance."""
+FLOOR = 0.05
+"""Decades by which a number scatters at least."""
+DEVIATION = 0.3
+"""Share of what a law adds beyond the measured sizes by which it may be wrong, as a standard deviation: real laws bend.
+This and ``FLOOR`` were set on every second family of ``benchmarks.experiment.forecast``."""
+CENTRAL = 1.645
+"""Standard deviations to either side that hold nine tenths of a normal distribution."""
 SMALLEST = 1e-45
 """What float32 can hold: below it a number is lost."""
 
@@ -56,17 +63,21 @@ class _Fit:
         rows = np.array([form.row(size) for size in sizes])
         logs = np.log10(np.maximum(values, SMALLEST))
         self.coefficients, *_ = np.linalg.lstsq(rows, logs, rcond=None)
+        self._within = rows @ self.coefficients
         self._inverse = np.linalg.pinv(rows.T @ rows)
         self.freedom = max(len(values) - rows.shape[1], 1)
         squares = float(((rows @ self.coefficients - logs) ** 2).sum())
-        self.scatter = max(math.sqrt(squares / self.freedom), FLOOR)
-        self.likelihood = -len(values) * math.log(self.scatter)
+        scatter = math.sqrt(squares / self.freedom)
+        self.scatter = max(scatter, FLOOR)
+        self.likelihood = -len(values) * math.log(max(scatter, EXACT))
 
     def band(self, sizes: Sizes) -> tuple[float, float, float]:
         """Decimal logarithms of the prediction interval."""
         row = np.array(self.form.row(sizes))
         middle = float(row @ self.coefficients)
         width = student(self.freedom) * self.scatter * math.sqrt(1 + float(row @ self._inverse @ row))
+        beyond = float(np.abs(self._within - middle).min())
+        width = math.hypot(width, CENTRAL * DEVIATION * beyond)
         return middle - width, middle, middle + width
 
 
@@ -107,7 +118,7 @@ def fit(sizes: Sequence[Sizes], values: Sequence[float]) -> Law:
     """
     axes = tuple(axis for axis in sizes[0] if len({size[axis] for size in sizes}) > 1)
     powers = _Form("power", frozenset(axes), axes)
-    forms = [powers, _Form("exponential", frozenset(axes) - {"depth"}, axes)] if "depth" in axes else [powers]
+    forms = [_Form("exponential", frozenset(axes) - {"depth"}, axes), powers] if "depth" in axes else [powers]
     fits = sorted((_Fit(form, sizes, values) for form in forms), key=lambda fit: -fit.likelihood)
     return Law(tuple(f for f in fits if f.likelihood > fits[0].likelihood + math.log(PLAUSIBLE)))
 

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from pytest_gradhealth.errors import ConfigurationError, unknown
 from pytest_gradhealth.judge.index import LIMITS, RULES
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "merged"]
 
 OFF = frozenset({"off", "none"})
 """What switches a limit off where only text can be given."""
@@ -57,7 +58,7 @@ class Limits:
             ("_values", defaults | given),
             ("select", _select(select)),
             ("ignore", _ignore(ignore)),
-            ("layers", _overrides({} if layers is None else layers)),
+            ("layers", _overrides(layers)),
         ):
             object.__setattr__(self, name, value)
         if self.min_norm is not None and self.max_norm is not None and self.min_norm > self.max_norm:
@@ -103,6 +104,14 @@ class Limits:
         """
         return Limits(**(self._all() | changes))
 
+    def extended(self, **changes: Any) -> Limits:
+        """These limits with what somebody nearer says: see :func:`merged`.
+
+        Raises:
+            ConfigurationError: as for the class.
+        """
+        return Limits(**merged(self._all(), changes))
+
     def is_default(self, name: str) -> bool:
         """Whether the user has left a limit as it is."""
         return self._values[name] == LIMITS[name].default
@@ -138,6 +147,22 @@ class Limits:
         return {**self._values, **{name: getattr(self, name) for name in COLLECTIONS}}
 
 
+def merged(far: Mapping[str, Any], near: Mapping[str, Any]) -> dict[str, Any]:
+    """What two places say of the limits: the nearer wins, but what they ignore and their layers' limits add up.
+
+    Raises:
+        ConfigurationError: what is ignored, or the limits of layers, are impossible.
+    """
+    both = {**far, **near}
+    if "ignore" in far and "ignore" in near:
+        both["ignore"] = tuple(dict.fromkeys((*_ignore(far["ignore"]), *_ignore(near["ignore"]))))
+    if "layers" in far and "layers" in near:
+        old, new = _overrides(far["layers"]), _overrides(near["layers"])
+        kept = {pattern: changes for pattern, changes in old.items() if pattern not in new}
+        both["layers"] = kept | {pattern: {**old.get(pattern, {}), **changes} for pattern, changes in new.items()}
+    return both
+
+
 def _remade(given: dict[str, Any]) -> Limits:
     return Limits(**given)
 
@@ -154,7 +179,8 @@ def _parsed(text: str) -> _Entry:
     rule, colon, pattern = text.partition(":")
     if colon:
         return _Entry(_code(rule), pattern)
-    is_rule = text.lower() in RULES or CODE.fullmatch(text)
+    meant = "-" in text and get_close_matches(text.lower(), RULES, n=1, cutoff=0.85)  # a rule that is spelt wrong
+    is_rule = meant or text.lower() in RULES or CODE.fullmatch(text)
     return _Entry(_code(text), "") if is_rule else _Entry("", text)
 
 
@@ -224,6 +250,8 @@ def _checked(name: str, value: object, where: str = "") -> float | None:
 
 def _overrides(layers: object) -> Mapping[str, Mapping[str, float | None]]:
     example = "as in layers={'head.*': {'min_norm': 1e-6}}"
+    if layers is None:
+        return {}
     if not isinstance(layers, Mapping):
         raise ConfigurationError(f"layers={layers!r} must map layer-name patterns to limits, {example}")
     for pattern, changes in layers.items():

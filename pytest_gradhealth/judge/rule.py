@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_gradhealth.judge.limit import Limit
-from pytest_gradhealth.record import Finding
+from pytest_gradhealth.record import Finding, docs_url
 
 __all__ = ["Family", "Limit", "Rule"]
 
@@ -84,6 +84,7 @@ class Rule:
             kind=self.slug,
             code=self.code,
             title=self.title,
+            url=docs_url(self.slug),
             family=self.family.name,
             layers=tuple(layers),
             message=message,

@@ -8,7 +8,7 @@ from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import design, localise
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import dead_end
+from pytest_gradhealth.judge.wording import dead_end, named
 from pytest_gradhealth.record import Finding, LayerGradient
 
 __all__ = ["is_excused", "silent_layers"]
@@ -30,7 +30,7 @@ def silent_layers(rule: Rule, view: View, silent: Sequence[LayerGradient], zero:
     more = f", and so is that of {counted(len(names), 'other layer')}" if names else ""
     return rule.finding(
         [culprit, *names],
-        f"the gradient of {culprit!r} is {zero}{more}",
+        f"the gradient of {named(culprit)} is {zero}{more}",
         value=view.record[culprit].norm,
         **dead_end(view, culprit),
     )

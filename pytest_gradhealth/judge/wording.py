@@ -24,6 +24,7 @@ __all__ = [
     "gains_of",
     "geometric_mean",
     "growing",
+    "named",
     "place",
     "saturated_modules",
     "unnormalised",
@@ -75,6 +76,11 @@ def gains_of(view: View, stretch: Sequence[str]) -> list[float]:
     return [layer.gain for layer in layers if layer.gain and math.isfinite(layer.gain)]
 
 
+def named(layer: str) -> str:
+    """A layer in a sentence; the model itself has no name."""
+    return repr(layer) if layer else "the model itself"
+
+
 def factor(rate: float) -> str:
     """A factor in words."""
     return f"{rate:.1f}x" if rate < 1000 else f"{rate:.0e} times"
@@ -107,6 +113,9 @@ def cut_by(found: Operation) -> Explanation:
         return Explanation(
             cause=cause, remedy="use a soft choice (softmax, Gumbel-softmax) or a straight-through estimator"
         )
+    if found.name == "checkpoint":
+        cause = f"a reentrant checkpoint{where} records no graph, since none of its inputs requires a gradient"
+        return Explanation(cause=cause, remedy="use checkpoint(..., use_reentrant=False), or let an input require one")
     cause = f"{found.name}(){where} detaches the signal from the graph"
     return Explanation(cause=cause, remedy=f"remove {found.name}() there, or freeze the layers in front of it")
 
@@ -140,7 +149,7 @@ def dead_end(view: View, culprit: str) -> Explanation:
 
 def _all_zeros(view: View, signal: Signal) -> Explanation:
     """A module that returns nothing but zeros."""
-    if signal.kind == "Dropout":
+    if "Drop" in signal.kind:
         return Explanation(cause=f"{signal.name!r} drops everything", remedy="lower its probability p")
     if NORMALISES.search(signal.kind):
         cause = f"{signal.name!r} ({signal.kind}) normalises over a single value, so its output is always zero"
@@ -150,6 +159,9 @@ def _all_zeros(view: View, signal: Signal) -> Explanation:
         return Explanation(cause=cause, remedy="check the indices, padding_idx, and how the rows are initialised")
     if too_large := unscaled(view):
         return too_large
+    if signal is view.leaves[-1]:
+        cause = f"every output of {signal.name!r} ({signal.kind}) at the end of the model is zero"
+        return Explanation(cause=cause, remedy=f"remove the {signal.kind} at the end: outputs may have any value then")
     cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
     return Explanation(cause=cause, remedy=REVIVE)
 

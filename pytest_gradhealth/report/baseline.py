@@ -11,17 +11,28 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from pytest_gradhealth.record import GradientRecord, LayerGradient
+from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 from pytest_gradhealth.report.files import write_text
 from pytest_gradhealth.report.store import StoredCheck, StoreError, load_json
 from pytest_gradhealth.report.validate import first_fault
 
-__all__ = ["Baseline", "Key", "accept_command", "read_baseline", "update_baseline", "write_baseline"]
+__all__ = [
+    "NO_ENTRY",
+    "Baseline",
+    "Fault",
+    "Key",
+    "accept_command",
+    "read_baseline",
+    "update_baseline",
+    "write_baseline",
+]
 
+NO_ENTRY = "no baseline entry"
+"""Title of the finding that a check has none."""
 BASELINE_VERSION = 1
 DIGITS = 4
 SETTLED = 0.01
@@ -41,6 +52,11 @@ _LAYER = {
         **dict.fromkeys(_NUMBERS, _NUMBER),
     },
 }
+_FAULT = {
+    "type": "object",
+    "required": ["rule", "layers"],
+    "properties": {"rule": {"type": "string"}, "layers": {"type": "array", "items": {"type": "string"}}},
+}
 _ENTRY = {
     "type": "object",
     "required": ["layers"],
@@ -52,6 +68,7 @@ _ENTRY = {
         "samples": {"type": ["integer", "null"]},
         "loss": _NUMBER,
         "layers": {"type": "object", "additionalProperties": _LAYER},
+        "accepted": {"type": "array", "items": _FAULT},
     },
 }
 _SCHEMA = {
@@ -85,32 +102,72 @@ class Key:
         return f"{self.check}, {self.device}, {self.precision}"
 
 
+class Fault(NamedTuple):
+    """An accepted finding."""
+
+    rule: str
+    """The kind of the finding."""
+    layers: frozenset[str]
+
+    @classmethod
+    def of(cls, finding: Finding) -> Fault:
+        """What is kept of a finding."""
+        return cls(finding.kind, frozenset(finding.layers))
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether the finding is this one, or a part of it."""
+        return finding.kind == self.rule and self.layers.issuperset(finding.layers)
+
+    def __str__(self) -> str:
+        return f"{self.rule} at {', '.join(sorted(self.layers))}" if self.layers else self.rule
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Accepted records, reduced to what is compared."""
+    """Accepted records, reduced to what is compared, and the findings that were accepted with them."""
 
     records: Mapping[Key, GradientRecord] = field(default_factory=dict)
+    faults: Mapping[Key, tuple[Fault, ...]] = field(default_factory=dict)
 
     def find(self, key: Key) -> GradientRecord | None:
         """The accepted record; where there is none, that of the same check on another device or in another precision.
 
         The same precision on another device comes first. The record says what it was measured on.
         """
+        found = self.nearest(key)
+        return None if found is None else self.records[found]
+
+    def accepts(self, key: Key, finding: Finding) -> bool:
+        """Whether a finding was accepted, at all layers that it names."""
+        found = self.nearest(key)
+        return found is not None and any(fault.covers(finding) for fault in self.faults.get(found, ()))
+
+    def nearest(self, key: Key) -> Key | None:
+        """The key of the entry that counts for a check."""
         if key in self.records:
-            return self.records[key]
+            return key
         others = [other for other in self.records if (other.test, other.check) == (key.test, key.check)]
         if not others:
             return None
-        return self.records[min(others, key=lambda other: (other.precision != key.precision, other))]
+        return min(others, key=lambda other: (other.precision != key.precision, other))
+
+    def without(self, entries: Iterable[Key]) -> Baseline:
+        """This baseline without some entries."""
+        gone = set(entries)
+        return Baseline(
+            {key: record for key, record in self.records.items() if key not in gone},
+            {key: found for key, found in self.faults.items() if key not in gone},
+        )
 
     def merged(self, checks: Iterable[StoredCheck]) -> Baseline:
         """This baseline with the records of ``checks`` in place of its own; what did not run stays."""
-        records = dict(self.records)
+        records, faults = dict(self.records), dict(self.faults)
         for stored in checks:
             key, record = Key.of(stored.test, stored.check.name, stored.check.record), stored.check.record
             if key not in records or not _settled(records[key], record):
                 records[key] = record
-        return Baseline(records)
+            faults[key] = tuple(sorted(map(Fault.of, stored.check.accepted), key=str))
+        return Baseline(records, {key: found for key, found in faults.items() if found})
 
 
 def read_baseline(path: str | os.PathLike[str], *, missing_ok: bool = False) -> Baseline:
@@ -137,7 +194,7 @@ def read_baseline(path: str | os.PathLike[str], *, missing_ok: bool = False) -> 
         raise StoreError(
             f"{path}: schema: {data['schema']} is newer than {BASELINE_VERSION}; upgrade pytest-gradhealth"
         )
-    return Baseline(dict(_records(path, data["checks"])))
+    return Baseline(dict(_records(path, data["checks"])), dict(_faults(data["checks"])))
 
 
 def write_baseline(path: str | os.PathLike[str], baseline: Baseline) -> None:
@@ -160,7 +217,13 @@ def update_baseline(path: str | os.PathLike[str], checks: Iterable[StoredCheck])
     """
     before = read_baseline(path, missing_ok=True)
     after = before.merged(checks)
-    changed = tuple(sorted(key for key, record in after.records.items() if before.records.get(key) is not record))
+    changed = tuple(
+        sorted(
+            key
+            for key, record in after.records.items()
+            if before.records.get(key) is not record or before.faults.get(key) != after.faults.get(key)
+        )
+    )
     if changed or not os.path.lexists(path):
         write_baseline(path, after)
     return changed
@@ -209,6 +272,14 @@ def _records(path: str | os.PathLike[str], checks: Mapping[str, Any]) -> Iterato
                 raise StoreError(f"{path}: checks[{test!r}][{label!r}]: {error}") from None
 
 
+def _faults(checks: Mapping[str, Any]) -> Iterator[tuple[Key, tuple[Fault, ...]]]:
+    for test, entries in checks.items():
+        for label, entry in entries.items():
+            found = tuple(Fault(item["rule"], frozenset(item["layers"])) for item in entry.get("accepted", ()))
+            if found:
+                yield Key(test, *label.rsplit(", ", 2)), found
+
+
 def _record(key: Key, entry: Mapping[str, Any]) -> GradientRecord:
     layers = [_layer(order, name, data) for order, (name, data) in enumerate(entry["layers"].items())]
     facts = {name: entry[name] for name in _FACTS if name in entry}
@@ -252,14 +323,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _text(baseline: Baseline) -> str:
     tests: dict[str, list[str]] = {}
     for key in sorted(baseline.records):
-        tests.setdefault(key.test, []).append(_entry_text(key, baseline.records[key]))
+        tests.setdefault(key.test, []).append(_entry_text(key, baseline.records[key], baseline.faults.get(key, ())))
     body = ",\n".join(f"  {_dumps(test)}: {{\n" + ",\n".join(texts) + "\n  }" for test, texts in tests.items())
     return f'{{\n "schema": {BASELINE_VERSION},\n "checks": {{\n{body}\n }}\n}}\n'
 
 
-def _entry_text(key: Key, record: GradientRecord) -> str:
+def _entry_text(key: Key, record: GradientRecord, faults: Sequence[Fault]) -> str:
     facts = {name: _short(getattr(record, name)) for name in _FACTS}
     lines = [f"    {_dumps(name)}: {_dumps(value)}" for name, value in facts.items() if value is not None]
+    if faults:
+        told = ",\n".join(f"     {_dumps({'rule': f.rule, 'layers': sorted(f.layers)})}" for f in faults)
+        lines.append(f'    "accepted": [\n{told}\n    ]')
     layers = ",\n".join(f"     {_dumps(layer.name)}: {_layer_text(layer)}" for layer in record)
     lines.append(f'    "layers": {{\n{layers}\n    }}')
     return f"   {_dumps(key.label)}: {{\n" + ",\n".join(lines) + "\n   }"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["code", "command", "command_value", "markdown", "plain"]
+__all__ = ["code", "command", "command_value", "link", "markdown", "plain", "safe_address"]
 
 LONGEST = 300
 """Characters of one name or sentence that are shown."""
@@ -34,6 +34,17 @@ def markdown(text: object) -> str:
 def code(text: object) -> str:
     """The text as a code span, which is safe from mentions too; backticks and bars are replaced by their likes."""
     return f"`{plain(text).translate(_CODE).strip() or ' '}`"
+
+
+def safe_address(url: str) -> str:
+    """An address that can only be an address; empty: it could be something else."""
+    return url if re.fullmatch(r"https://[\w./~%-]+(#[\w-]+)?", url, re.ASCII) else ""
+
+
+def link(text: object, url: str) -> str:
+    """Text that leads to an address in Markdown; without one, the text."""
+    address = safe_address(url)
+    return f"[{markdown(text)}]({address})" if address else markdown(text)
 
 
 def command(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.baseline import Baseline, Key
-from pytest_gradhealth.report.escape import plain
+from pytest_gradhealth.report.escape import plain, safe_address
 from pytest_gradhealth.report.store import Report, StoredCheck
 
 __all__ = ["render_html", "require_html"]
@@ -162,8 +162,8 @@ def _circumstances(record: GradientRecord) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    words = {name: plain(getattr(finding, name)) for name in ("kind", "message", "cause", "remedy")}
-    return {**words, "layers": [plain(name) or "(model)" for name in finding.layers]}
+    words = {name: plain(getattr(finding, name)) for name in ("headline", "message", "cause", "remedy")}
+    return {**words, "url": safe_address(finding.url), "layers": [plain(name) or "(model)" for name in finding.layers]}
 
 
 def _flags(layer: LayerGradient, designed: Mapping[str, str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient
 from pytest_gradhealth.report.attempts import attempts
-from pytest_gradhealth.report.escape import code, markdown, plain
+from pytest_gradhealth.report.escape import code, link, markdown, plain
 from pytest_gradhealth.report.mermaid import Curve, depth_chart
 from pytest_gradhealth.report.store import Report, StoredCheck
 
@@ -81,6 +81,7 @@ def _section(stored: StoredCheck, *, chart: bool = False, table: bool = False) -
     lines = [f"### {code(stored.test)}", "", _circumstances(stored), ""]
     for finding in check.findings:
         lines += [*_finding(finding), ""]
+    lines += _accepted(check)
     lines += [f"> **Tried:** {markdown(told)}  " for told in attempts(check)]
     lines += [""] * bool(check.tried)
     if chart:
@@ -98,8 +99,13 @@ def _circumstances(stored: StoredCheck) -> str:
     return " &middot; ".join(markdown(fact) for fact in facts if fact)
 
 
+def _accepted(check: Check) -> Iterator[str]:
+    for finding in check.accepted:
+        yield f"> Accepted by the baseline: {link(finding.headline, finding.url)} {markdown(finding.message)}  "
+
+
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"> **{markdown(finding.headline)}** {markdown(finding.message)}  "
+    yield f"> **{link(finding.headline, finding.url)}** {markdown(finding.message)}  "
     if finding.layers:
         rest = f" and {len(finding.layers) - 1} more" if len(finding.layers) > 1 else ""
         yield f"> **Layer:** {code(finding.layer or '(model)')}{rest}  "

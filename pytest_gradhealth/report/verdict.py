@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.attempts import attempts
@@ -21,7 +22,8 @@ FEW = 3
 def verdict(check: Check) -> str:
     """One sentence that stands alone: the culprit layer, the number and the limit."""
     if check.healthy:
-        return one_line(f"{check.name}: {'healthy' if check.judged else 'measured'} ({_circumstances(check)})")
+        state = "measured" if not check.judged else "no new finding" if check.accepted else "healthy"
+        return one_line(f"{check.name}: {state} ({_circumstances(check)})")
     first, *others = check.findings
     more = f" (+{len(others)} more finding{'s' if len(others) > 1 else ''})" if others else ""
     return one_line(f"{first.headline} in {check.name}: {first.message}{more}")
@@ -45,6 +47,8 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     hidden = len(check.findings) - len(shown)
     if hidden:
         yield f"  and {hidden} more finding{'s' if hidden > 1 else ''}; -v shows all"
+    for finding in check.accepted:
+        yield from _wrapped(f"{finding.headline}: {finding.message}", "  accepted: ", 12, width)
     for told in attempts(check):
         yield from _wrapped(told, "  tried:  ", 10, width)
     if check.untried:
@@ -54,29 +58,42 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
 
 
 def ways_out(check: Check) -> Iterator[str]:
-    """How to change or accept the first thing found: for this layer, this test, the whole suite. Lines to be copied."""
-    if not check.findings or check.findings[0].fault == "drift":
+    """How to accept or change the first thing found, for these layers, this test, the whole suite, in lines to be
+    copied; and where to read about it.
+    """
+    if not check.findings:
         return
     finding = check.findings[0]
-    lines = []
-    if 0 < len(finding.layers) <= FEW:  # of a long stretch none can be left out so that the rest is well
-        what = "this layer" if len(finding.layers) == 1 else "the layers"
-        lines.append((what, f"@pytest.mark.gradhealth(ignore=[{', '.join(map(_entry, finding.layers))}])"))
-    if finding.limit_name in check.limits:
-        limit = finding.limit_name
-        lines += [
-            ("this test", f"@pytest.mark.gradhealth({limit}={_beyond(finding)})"),
-            ("the suite", f"--gradhealth-{limit.replace('_', '-')}=off    (ini: gradhealth_{limit} = off)"),
-        ]
-    else:
-        lines.append(("this test", "@pytest.mark.xfail(strict=True)"))
-    for number, (what, line) in enumerate(lines):
+    ways = [] if finding.fault == "drift" else _ways(finding, check.limits)
+    for number, (what, line) in enumerate(ways):
         yield f"{'accept' if number == 0 else '':<6} for {what + ':':<11} {one_line(line)}"
+    if finding.url:
+        yield f"docs: {one_line(finding.url)}"
 
 
-def _entry(layer: str) -> str:
-    """A layer as an entry of ``ignore``: a pattern that matches its name and no other."""
-    return json.dumps(re.sub(r"([*?[])", r"[\1]", layer), ensure_ascii=False)
+def _ways(finding: Finding, limits: Mapping[str, Any]) -> list[tuple[str, str]]:
+    few = 0 < len(finding.layers) <= FEW  # of a long stretch none can be left out so that the rest is well
+    here = ", ".join(_entry(finding, layer) for layer in finding.layers) if few else ""
+    everywhere = json.dumps(finding.code) if finding.code else ""
+    ways = []
+    if here:
+        what = "this layer" if len(finding.layers) == 1 else "the layers"
+        ways.append((what, f"@pytest.mark.gradhealth(ignore=[{here}])"))
+    if finding.limit_name in limits:
+        ways.append(("this test", f"@pytest.mark.gradhealth({finding.limit_name}={_beyond(finding)})"))
+    elif everywhere:
+        ways.append(("this test", f"@pytest.mark.gradhealth(ignore=[{everywhere}])"))
+    else:
+        ways.append(("this test", "@pytest.mark.xfail(strict=True)"))
+    if here or everywhere:
+        ways.append(("the suite", f"gradhealth_ignore = [{here or everywhere}]    (ini file)"))
+    return ways
+
+
+def _entry(finding: Finding, layer: str) -> str:
+    """A layer as an entry of ``ignore``, for the rule that was broken: a pattern that matches its name and no other."""
+    pattern = re.sub(r"([*?[])", r"[\1]", layer)
+    return json.dumps(f"{finding.code}:{pattern}" if finding.code else pattern, ensure_ascii=False)
 
 
 def _beyond(finding: Finding) -> str:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pytest_gradhealth.judge.drift import drift_limit, measure_drift
 from pytest_gradhealth.judge.rules.drift import RULE
-from pytest_gradhealth.record import Check, Finding
-from pytest_gradhealth.report.baseline import Baseline, Key, accept_command, read_baseline, update_baseline
+from pytest_gradhealth.record import Check, Finding, GradientRecord
+from pytest_gradhealth.report.baseline import NO_ENTRY, Baseline, Key, accept_command, read_baseline, update_baseline
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import StoredCheck, StoreError
 from pytest_gradhealth.session import options
 
-__all__ = ["Accepted", "accepted_baseline", "accepted_of", "update"]
+__all__ = ["Accepted", "acceptance_of", "accepted_baseline", "accepted_of", "path", "update"]
 
 ACCEPTED = pytest.StashKey["Accepted | None"]()
 DEFAULT_DRIFT = 3.0
@@ -31,21 +32,30 @@ class Accepted:
     def __init__(self, path: Path, baseline: Baseline, max_drift: float, command: Callable[[str], str]) -> None:
         self.path, self.baseline, self.max_drift, self._command = path, baseline, max_drift, command
 
+    def accepts(self, test: str, name: str, record: GradientRecord, finding: Finding) -> bool:
+        """Whether the baseline accepts what was found."""
+        return self.baseline.accepts(Key.of(test, name, record), finding)
+
     def compare(self, test: str, check: Check) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
         """Findings and notes: how a check differs from what was accepted for it."""
-        record = self.baseline.find(Key.of(test, check.name, check.record))
-        if record is None:
+        key = self.baseline.nearest(Key.of(test, check.name, check.record))
+        if key is None:
             return (self._missing(test, check),), ()
+        mended = [fault for fault in self.baseline.faults.get(key, ()) if not any(map(fault.covers, check.accepted))]
+        if mended and check.healthy:  # its numbers must move
+            return (), tuple(f"better than {self.path.name}: no {fault} any more" for fault in mended)
+        record = self.baseline.records[key]
         drift = measure_drift(check.record, record, self.max_drift)
         return tuple(map(_acceptable, drift.findings)), drift.notes
 
     def _missing(self, test: str, check: Check) -> Finding:
-        return RULE.finding(
+        finding = RULE.finding(
             layers=(),
             message=f"{self.path.name} has no entry for {check.name!r} of this test",
             cause="nothing is wrong with the model: the check was never accepted, or the test or model was renamed",
             remedy=f"look at the table; to accept it:\n{self._command(test)}",
         )
+        return replace(finding, title=NO_ENTRY)
 
 
 def _acceptable(finding: Finding) -> Finding:
@@ -63,6 +73,14 @@ def accepted_of(config: pytest.Config) -> Accepted | None:
     return config.stash[ACCEPTED]
 
 
+def acceptance_of(item: pytest.Item) -> Callable[[str, GradientRecord, Finding], bool] | None:
+    """Whether what is found in a test was accepted; an update accepts all of it. None: nothing can be."""
+    accepted = accepted_of(item.config)
+    if accepted is not None:
+        return partial(accepted.accepts, item.nodeid)
+    return (lambda name, record, finding: True) if path(item.config) and _updates(item.config) else None
+
+
 def accepted_baseline(config: pytest.Config) -> Baseline | None:
     """The accepted records themselves, for a report that draws them."""
     accepted = accepted_of(config)
@@ -71,24 +89,27 @@ def accepted_baseline(config: pytest.Config) -> Baseline | None:
 
 def update(config: pytest.Config, checks: Sequence[StoredCheck]) -> str:
     """Accept what was measured, where this session was asked to; one line about it, or an empty one."""
-    path = _path(config)
-    if path is None or not _updates(config):
+    file = path(config)
+    if file is None or not _updates(config):
         return ""
     try:
-        changed = update_baseline(path, [stored for stored in checks if stored.check.judged])
+        changed = update_baseline(file, [stored for stored in checks if stored.check.judged])
     except (OSError, StoreError) as error:
-        return f"ERROR: could not write {path}: {error}"
+        return f"ERROR: could not write {file}: {error}"
     named = "".join(f"\n  {plain(key.test)}: {plain(key.label)}" for key in changed[:MOST])
     more = f"\n  and {len(changed) - MOST} more" if len(changed) > MOST else ""
     entries = "1 entry" if len(changed) == 1 else f"{len(changed)} entries"
-    return f"gradhealth: {entries} accepted into {path}; commit it{named}{more}"
+    return f"gradhealth: {entries} accepted into {file}; commit it{named}{more}"
 
 
 def _read(config: pytest.Config) -> Accepted | None:
-    path = _path(config)
-    if path is None:
-        if _updates(config):
-            raise pytest.UsageError("--gradhealth-update needs --gradhealth-baseline=PATH (or gradhealth_baseline)")
+    file = path(config)
+    if file is None:
+        for asked in ("update", "prune"):
+            if options.given(config, asked)[0]:
+                raise pytest.UsageError(
+                    f"--gradhealth-{asked} needs --gradhealth-baseline=PATH (or gradhealth_baseline)"
+                )
         return None
     max_drift, source = options.given(config, "max_drift")
     try:
@@ -96,14 +117,14 @@ def _read(config: pytest.Config) -> Accepted | None:
     except ValueError as error:
         raise pytest.UsageError(f"{source}: {error}") from None
     try:
-        baseline = read_baseline(path, missing_ok=True)
+        baseline = read_baseline(file, missing_ok=True)
     except StoreError as error:
         raise pytest.UsageError(str(error)) from None
     if _updates(config):
         return None
     value, source = options.given(config, "baseline")
-    typed = value if source.startswith("--") else path
-    return Accepted(path, baseline, limit, lambda test: accept_command(typed, _from_here(config, test)))
+    typed = value if source.startswith("--") else file
+    return Accepted(file, baseline, limit, lambda test: accept_command(typed, _from_here(config, test)))
 
 
 def _from_here(config: pytest.Config, test: str) -> str:
@@ -112,16 +133,18 @@ def _from_here(config: pytest.Config, test: str) -> str:
     return test if config.invocation_params.dir == config.rootpath else f"{config.rootpath / file}{colons}{rest}"
 
 
-def _path(config: pytest.Config) -> Path | None:
+def path(config: pytest.Config) -> Path | None:
+    """The baseline's file; None: there is none."""
     value, source = options.given(config, "baseline")
     return options.path_of(config, value, source) if value else None
 
 
 def _updates(config: pytest.Config) -> bool:
     forced = bool(options.given(config, "update_on_ci")[0])
-    if options.given(config, "update")[0] and os.environ.get("CI") and not forced:
-        raise pytest.UsageError(
-            "--gradhealth-update is refused because the variable CI is set: a baseline is accepted by a person. "
-            "Run it on your machine, or force it with --gradhealth-update-on-ci"
-        )
+    for asked in ("update", "prune"):
+        if options.given(config, asked)[0] and os.environ.get("CI") and not forced:
+            raise pytest.UsageError(
+                f"--gradhealth-{asked} is refused because the variable CI is set: a baseline is accepted by a person. "
+                "Run it on your machine, or force it with --gradhealth-update-on-ci"
+            )
     return forced or bool(options.given(config, "update")[0])

@@ -40,6 +40,13 @@ class Collector:
         self._outcomes: dict[str, str] = {}
         self._lines: list[str] = []
         self._seen: dict[str, dict[str, Any]] = {}
+        self._collected: frozenset[str] = frozenset()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Note every test before any is deselected, where whole files were asked for."""
+        if not any("::" in argument for argument in config.args):
+            self._collected = frozenset(item.nodeid for item in items)
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -65,7 +72,7 @@ class Collector:
         asked = (*options.FILES, *options.BASELINE)
         if not any(options.given(self._config, option.name)[0] for option in asked):
             return
-        from pytest_gradhealth.session import baselines, outputs
+        from pytest_gradhealth.session import baselines, outputs, stale
         from pytest_gradhealth.session.ranks import ranks_of_session
 
         ranks = ranks_of_session()
@@ -73,6 +80,7 @@ class Collector:
             return
         stored = list(self._stored())
         lines = [*outputs.write_outputs(self._config, stored), baselines.update(self._config, stored)]
+        lines += stale.look(self._config, stale.Run(stored, self._outcomes, self._collected))
         self._lines += [line for line in lines if line]
         if any(line.startswith("ERROR") for line in self._lines):
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
@@ -117,6 +125,8 @@ class Collector:
                 terminalreporter.write_line(line)
         if self._raw:
             terminalreporter.write_line(summary.closing([check for found in self._raw.values() for check in found]))
+            for line in summary.accepted(self._raw):
+                terminalreporter.write_line(line)
 
     @cached_property
     def checks(self) -> list[tuple[str, Check]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_gradhealth.errors import ConfigurationError, unknown
-from pytest_gradhealth.judge.limits import Limits
+from pytest_gradhealth.judge.limits import Limits, merged
 from pytest_gradhealth.settings import Settings
 
 __all__ = ["apply_markers"]
@@ -31,7 +31,7 @@ def apply_markers(item: pytest.Item, settings: Settings) -> Settings | None:
         place = _place(node)
         _require_known(mark, place)
         _changed(Settings(), mark.kwargs, place)  # each marker must be possible by itself ...
-        given |= mark.kwargs
+        given = merged(given, mark.kwargs)
         if "device" in mark.kwargs:
             given["device_from"] = place
     return _changed(settings, given, place) if given.pop("enabled", True) else None  # ... and all of them together
@@ -62,7 +62,7 @@ def _changed(settings: Settings, given: Mapping[str, Any], place: str) -> Settin
     limits = {name: value for name, value in given.items() if name in LIMITS}
     others = {name: value for name, value in given.items() if name in SETTINGS | {"device_from"}}
     try:
-        return replace(settings, limits=settings.limits.replace(**limits), **others)
+        return replace(settings, limits=settings.limits.extended(**limits), **others)
     except ConfigurationError as error:
         raise ConfigurationError(f"{place}: {error}") from None
 

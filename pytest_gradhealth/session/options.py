@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -39,6 +39,11 @@ class Option(NamedTuple):  # a dataclass would take a millisecond more to make, 
 
 
 LIMITS = tuple(Option(limit.name, "float", limit.help, limit.metavar) for limit in index.LIMITS.values())
+RULES = (
+    Option("select", "list", "Judge only these rules, by code or name; may be repeated", "RULE"),
+    Option("ignore", "list", "Measure, but do not judge: a rule, layers, or RULE:LAYERS; may be repeated", "ENTRY"),
+    Option("layers", "list", "Other limits for some layers: PATTERN:LIMIT=VALUE,...; may be repeated", "ENTRY"),
+)
 MEASURING = (
     Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
@@ -68,10 +73,11 @@ FILES = (
 BASELINE = (
     Option("baseline", "string", "Compare every check with the accepted ones in this file", "PATH"),
     Option("update", "bool", "Accept what is measured now: write it to the baseline"),
+    Option("prune", "bool", "Remove from the baseline what no test measures or shows any more"),
     Option("update_on_ci", "bool", "Accept it even where the variable CI is set"),
     Option("max_drift", "float", "Factor by which a layer may differ from its baseline. Default: 3.", "FACTOR"),
 )
-OPTIONS = (MODE, *SWITCHES, *MEASURING, *LIMITS, *FILES, *BASELINE)
+OPTIONS = (MODE, *SWITCHES, *MEASURING, *LIMITS, *RULES, *FILES, *BASELINE)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -89,6 +95,10 @@ def _add_option(group: pytest.OptionGroup, option: Option) -> None:
     if option.type == "mode":
         flags = (option.flag, *(f"{option.flag}={name}" for name in MODES))
         group.addoption(*flags, dest=option.key, action=_Mode, nargs=0, default=None, help=option.help)
+    elif option.type == "list":
+        group.addoption(
+            option.flag, dest=option.key, action="append", default=None, metavar=option.metavar, help=option.help
+        )
     elif option.type == "bool":
         group.addoption(option.flag, dest=option.key, action="store_true", default=None, help=option.help)
     else:
@@ -123,6 +133,8 @@ def _ini_type(option: Option) -> Any:
     several = pytest.version_tuple >= (9, 2)
     if option.type == "mode":
         return bool | Literal["fail", "report"] if several else "string"
+    if option.type == "list":
+        return "linelist"
     if option in LIMITS and several:
         return float | Literal["off", "none"]
     return option.type
@@ -136,14 +148,17 @@ def given(config: pytest.Config, name: str) -> tuple[Any, str]:
     """
     option = next(option for option in OPTIONS if option.name == name)
     value = config.getoption(option.key)
-    if value is not None:
-        return value, option.flag
+    return (value, option.flag) if value is not None else _from_ini(config, option)
+
+
+def _from_ini(config: pytest.Config, option: Option) -> tuple[Any, str]:
     try:
         value = config.getini(option.key)
     except (TypeError, ValueError, pytest.UsageError) as error:
         kind = " or ".join(MODES) if option.type == "mode" else f"of type {option.type}"
         raise pytest.UsageError(f"{option.key} in {config.inipath} must be {kind}: {error}") from None
-    return value, f"{option.key} in {config.inipath}"
+    unset = option.type == "list" and not value  # before pytest 8 a list that is not there is an empty one
+    return None if unset else value, f"{option.key} in {config.inipath}"
 
 
 def mode(config: pytest.Config) -> str:
@@ -185,20 +200,38 @@ def read_settings(config: pytest.Config) -> Settings:
         pytest.UsageError: a value is out of range; the message names its source.
     """
     from pytest_gradhealth.errors import ConfigurationError
-    from pytest_gradhealth.judge.limits import Limits
+    from pytest_gradhealth.judge.limits import Limits, merged
     from pytest_gradhealth.settings import Settings
 
     limits: dict[str, Any] = {}
     settings: dict[str, Any] = {"histograms": bool(given(config, "tensorboard")[0])}
-    for option in (*LIMITS, *MEASURING):
-        value, source = given(config, option.name)
-        if value is None:
-            continue
-        (limits if option in LIMITS else settings)[option.name] = None if value in OFF else value
-        if option.name == "device":
-            settings["device_from"] = source
+    for option, value, source in _told(config):
         try:
+            if option in MEASURING:
+                settings[option.name] = value
+            else:
+                limits = merged(limits, {option.name: _limit_of(option, value)})
+            if option.name == "device":
+                settings["device_from"] = source
             Settings(limits=Limits(**limits), **settings)
         except ConfigurationError as error:
             raise pytest.UsageError(f"{source}: {error}") from None
     return Settings(limits=Limits(**limits), **settings)
+
+
+def _told(config: pytest.Config) -> Iterator[tuple[Option, Any, str]]:
+    """What is set of limits and settings, and where; the ini file is asked too where both add up."""
+    for option in (*LIMITS, *RULES, *MEASURING):
+        value, source = given(config, option.name)
+        ini, file = _from_ini(config, option) if option.name in ("ignore", "layers") else (None, "")
+        places = [(ini, file)] if ini and source != file else []
+        yield from ((option, *place) for place in (*places, (value, source)) if place[0] is not None)
+
+
+def _limit_of(option: Option, value: Any) -> Any:
+    if option.type != "list":
+        return None if value in OFF else value
+    from pytest_gradhealth.session import lists
+
+    entries = lists.entries(value)
+    return lists.limits_of_layers(entries) if option.name == "layers" else entries

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gradhealth.errors import counted
+from pytest_gradhealth.report.baseline import NO_ENTRY
+from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
     from pytest_gradhealth.settings import Settings
 
-__all__ = ["closing", "header", "unmeasured"]
+__all__ = ["accepted", "closing", "header", "unmeasured"]
 
+MOST = 20
+"""Accepted findings that are named."""
 LONGEST = 100
 """Characters of a reason that are shown."""
 UNSEEN = "through no module that was called in the test itself"
@@ -41,18 +45,50 @@ def closing(checks: Sequence[Mapping[str, Any]]) -> str:
     """One line about everything measured, from plain data: decoding every record would take longer than to say this."""
     layers = sum(len(check["record"].get("layers", ())) for check in checks)
     judged = [check for check in checks if check.get("judged", True)]
-    sick = sum(bool(check.get("findings")) for check in judged)
+    missing = sum(_is_missing(check) for check in judged)
+    sick = sum(bool(check.get("findings")) and not _is_missing(check) for check in judged)
     measured = f"gradhealth: {counted(len(checks), 'model')} measured, {counted(layers, 'layer')}"
     if not judged:
         return f"{measured}, none judged"
     health = f"{sick} sick{_kinds(judged)}" if sick else "all healthy"
+    health += f", {missing} without a baseline entry" if missing else ""
     return f"{measured}, {health}{f' of {len(judged)} judged' if len(judged) < len(checks) else ''}"
+
+
+def _is_missing(check: Mapping[str, Any]) -> bool:
+    """Whether a check fails only because the baseline does not know it."""
+    found = check.get("findings", ())
+    return bool(found) and all(finding.get("title") == NO_ENTRY for finding in found)
 
 
 def _kinds(checks: Iterable[Mapping[str, Any]]) -> str:
     """How many models each kind was found in, the most frequent first."""
-    found = Counter(kind for check in checks for kind in {f["kind"] for f in check.get("findings", ())})
+    found = Counter(
+        kind
+        for check in checks
+        if not _is_missing(check)
+        for kind in {_kind(found) for found in check.get("findings", ())}
+    )
     return f" ({', '.join(f'{kind} {number}' for kind, number in found.most_common())})"
+
+
+def _kind(finding: Mapping[str, Any]) -> str:
+    return plain(f"{finding.get('code', '')} {finding['kind']}".strip())
+
+
+def accepted(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What a baseline accepts, by test."""
+    named = [
+        f"  {plain(test)}: {plain(check['name'])}: {_kind(finding)} at {plain(', '.join(finding.get('layers', ())))}"
+        for test, checks in sorted(found.items())
+        for check in checks
+        for finding in check.get("accepted", ())
+    ]
+    if named:
+        yield f"gradhealth: {counted(len(named), 'finding')} accepted by the baseline:"
+        yield from named[:MOST]
+    if len(named) > MOST:
+        yield f"  and {len(named) - MOST} more"
 
 
 def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -68,11 +104,11 @@ def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         was = "was" if missed == 1 else "were"
         yield f"gradhealth: {counted(missed, 'test')} called backward and {was} not measured:"
     for reason, tests in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
-        yield f"  {len(tests)}: {reason} (as {tests[0]})"
+        yield f"  {len(tests)}: {reason} (as {plain(tests[0])})"
 
 
 def _reason(found: Mapping[str, Any]) -> str:
     """The first thing that went wrong, without the model's name."""
     text = str(found["problems"][0]) if found["problems"] else UNSEEN
-    line = " ".join(text.split())
+    line = plain(" ".join(text.split()))
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import BATCHES, CLASSES, WIDTH, Apply, chain, examined, images
+from networks import BATCHES, CLASSES, WIDTH, Apply, chain, examined, images, only, rows, sequences
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def zeroed() -> nn.Module:
@@ -127,3 +128,115 @@ def test_no_line_of_this_package_is_named_as_the_cause() -> None:
     check = examined(build, [batch], loss=F.mse_loss)
     assert check.record.operations
     assert not any("pytest_gradhealth" in o.where or "checks.py" in o.where for o in check.record.operations)
+
+
+class Checkpointed(nn.Module):
+    """A frozen embedding in front of blocks that are computed twice to save memory."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.embedding, self.block, self.head = (
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, CLASSES),
+        )
+        self.embedding.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(checkpoint(self.block, self.embedding(x), use_reentrant=self.reentrant))
+        return output
+
+
+def test_a_reentrant_checkpoint_behind_frozen_layers() -> None:
+    finding = only(examined(lambda: Checkpointed(True), BATCHES), "missing")
+    assert "reentrant checkpoint at test_causes.py:" in finding.cause
+    assert "use_reentrant=False" in finding.remedy
+    assert examined(lambda: Checkpointed(False), BATCHES).healthy
+
+
+class Padded(nn.Module):
+    """Attention over sequences of which one is nothing but padding; what it returns there is thrown away."""
+
+    def __init__(self, hides_all: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, 1, batch_first=True)
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.hides_all = hides_all
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.zeros(x.shape[:2], dtype=torch.bool)
+        mask[0, 0 if self.hides_all else 1 :] = True
+        found = self.norm(self.attention(x, x, x, key_padding_mask=mask)[0])
+        output: Tensor = self.head(torch.where(mask[..., None], torch.zeros(()), found).mean(1))
+        return output
+
+
+def test_a_mask_that_leaves_a_row_nothing_to_choose() -> None:
+    finding = only(examined(lambda: Padded(True), [sequences()]), "non-finite")
+    assert "'attention' (MultiheadAttention) returns NaN" in finding.cause
+    assert "mask padded keys only" in finding.remedy
+    assert examined(lambda: Padded(False), [sequences()]).healthy
+
+
+def test_a_rectifier_at_the_end_of_a_regression() -> None:
+    def build() -> nn.Module:
+        model = nn.Sequential(nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, 1), nn.ReLU())
+        nn.init.constant_(model[2].bias, -100.0)  # type: ignore[arg-type]
+        return model
+
+    inputs = rows()[0]
+    finding = only(examined(build, [(inputs, inputs[:, :1].abs())], loss=nn.functional.mse_loss), "dead")
+    assert "at the end of the model is zero" in finding.cause
+    assert "remove the ReLU at the end" in finding.remedy
+
+
+def test_parameters_in_a_list_that_nothing_uses() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scales, self.head = nn.ParameterList([torch.ones(WIDTH)]), nn.Linear(WIDTH, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.head(x)
+            return output
+
+    cause = only(examined(Listed, BATCHES), "missing").cause
+    assert "never called" not in cause
+    assert "nothing on the way to the loss uses the parameters in 'scales'" in cause
+
+
+def test_a_dropout_that_drops_everything() -> None:
+    class DropPath(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 0.0
+
+    finding = only(
+        examined(lambda: nn.Sequential(nn.Linear(WIDTH, 8), DropPath(), nn.Linear(8, CLASSES)), BATCHES), "dead"
+    )
+    assert "LeakyReLU" not in finding.remedy
+    assert "'1' drops everything" in finding.cause
+
+
+def test_a_parameter_of_the_model_itself_has_a_name_in_the_sentence() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+            self.scale = nn.Parameter(torch.ones(WIDTH))
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.head(self.first(x)) + (self.scale * 0.0).sum()
+            return output
+
+    message = only(examined(Gated, BATCHES), "dead").message
+    assert "the gradient of the model itself is exactly zero" in message
+
+
+@pytest.mark.parametrize("columns", [0, slice(0, 1)])
+def test_a_broadcast_is_mended_by_one_remedy_in_both_directions(columns: int | slice) -> None:
+    inputs = rows()[0]
+    other = 0 if columns != 0 else slice(0, 1)
+    batch, loss = [(inputs, inputs[:, columns])], lambda output, target: ((output[:, other] - target) ** 2).mean()
+    finding = only(examined(lambda: nn.Linear(WIDTH, 1), batch, loss=loss), "objective")
+    assert "target.view_as(output)" in finding.remedy

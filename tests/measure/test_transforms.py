@@ -65,7 +65,7 @@ def test_a_fault_inside_vmap_is_named_as_without_it(run: Callable[[GradHealth, n
             run(GradHealth(), Stack(20, nn.Sigmoid, spread))
         found.append([(finding.fault, finding.layers) for finding in error.value.check.findings])
     assert found[0] == found[1]
-    assert found[0][0][0] == "vanishing"
+    assert found[0][0][0].startswith("vanishing")
 
 
 class Forces(nn.Module):

@@ -246,3 +246,128 @@ def test_the_verbosity_in_native_toml(project: pytest.Pytester, value: str) -> N
         assert "expects one of" in project.runpytest().stderr.str()
     else:
         project.runpytest().assert_outcomes(passed=1)
+
+
+STEERED = """
+import pytest
+from small_nets import *
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x).detach())
+
+def test_it(gradhealth):
+    gradhealth.check(Two, X, square)
+"""
+"""GH105 at ``body``."""
+ACCEPTS = ["detached-layer:b*"]
+DOES_NOT = ["GH105:head"]
+
+
+@pytest.mark.parametrize("entry", [*ACCEPTS, *DOES_NOT])
+def test_what_is_ignored_from_the_command_line_and_from_every_ini_file(project: pytest.Pytester, entry: str) -> None:
+    project.makepyfile(STEERED)
+    wanted = {"passed": 1} if entry in ACCEPTS else {"failed": 1}
+    project.runpytest("--gradhealth-ignore=GH9*", f"--gradhealth-ignore={entry}").assert_outcomes(**wanted)
+    project.makeini(f"[pytest]\ngradhealth_ignore =\n    nothing\n    {entry}")
+    project.runpytest().assert_outcomes(**wanted)
+    project.makeini(f'[pytest]\ngradhealth_ignore = ["nothing", "{entry}"]')
+    project.runpytest().assert_outcomes(**wanted)
+    (project.path / "tox.ini").unlink()
+    for table in (INI_OPTIONS, NATIVE) if pytest.version_tuple >= (9, 0) else (INI_OPTIONS,):
+        project.makepyprojecttoml(f'{table}gradhealth_ignore = ["nothing", "{entry}"]')
+        project.runpytest().assert_outcomes(**wanted)
+
+
+def test_the_lines_of_a_failure_accept_it(project: pytest.Pytester) -> None:
+    project.makepyfile(STEERED)
+    result = project.runpytest()
+    result.stdout.fnmatch_lines(
+        [
+            "E   *GradientHealthError: GH105 detached layer in Two: *",
+            "E   *docs: https://*/docs/rules/detached-layer.md",
+            "FAILED *::test_it - GH105 detached *",
+        ]
+    )
+    lines = [line.partition(":  ")[2] or line.partition(": ")[2] for line in result.outlines if " for th" in line]
+    layer, test, suite = (line.strip() for line in lines)
+    for marker in (layer, test):
+        project.makepyfile(STEERED.replace("def test_it", f"{marker}\ndef test_it"))
+        project.runpytest().assert_outcomes(passed=1)
+    project.makepyfile(STEERED)
+    project.makeini(f"[pytest]\n{suite.removesuffix('(ini file)')}")
+    project.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("rule", "outcome"), [("GH2", "passed"), ("vanishing-gradient", "passed"), ("GH1", "failed")])
+def test_what_is_selected(project: pytest.Pytester, rule: str, outcome: str) -> None:
+    project.makepyfile(STEERED)
+    project.runpytest(f"--gradhealth-select={rule}").assert_outcomes(**{outcome: 1})
+    project.makeini(f"[pytest]\ngradhealth_select = {rule}")
+    project.runpytest().assert_outcomes(**{outcome: 1})
+    project.runpytest("--gradhealth-select=GH2").assert_outcomes(passed=1)
+
+
+def test_limits_of_some_layers(project: pytest.Pytester, seen: Seen) -> None:
+    project.makepyfile("from small_nets import *\ndef test_it(gradhealth):\n    gradhealth.check(net(), X, square)")
+    strict = "--gradhealth-max-norm=1e-9"
+    project.runpytest(strict, "--gradhealth-layers=0:max_norm=9").assert_outcomes(failed=1)
+    project.runpytest(strict, "--gradhealth-layers=0:max_norm=9", "--gradhealth-layers=2:max_norm=off").assert_outcomes(
+        passed=1
+    )
+    project.makeini("[pytest]\ngradhealth_max_norm = 1e-9\ngradhealth_layers = [0-9]:max_norm=9,min_norm=off")
+    project.runpytest().assert_outcomes(passed=1)
+    assert seen()[-1]["limits"]["layers"] == {"[0-9]": {"max_norm": 9.0, "min_norm": None}}
+
+
+def test_what_is_ignored_at_several_places_adds_up(project: pytest.Pytester, seen: Seen) -> None:
+    project.makeini("[pytest]\ngradhealth_ignore = GH1\ngradhealth_layers = a:min_norm=0")
+    project.makepyfile(
+        """
+        import pytest
+        from small_nets import *
+        pytestmark = pytest.mark.gradhealth(ignore=["GH3"], layers={"a": {"max_norm": 9}})
+        @pytest.mark.gradhealth(ignore="GH4")
+        def test_it(gradhealth):
+            gradhealth.check(net(), X, square, ignore=["GH5"], layers={"b": {"max_norm": 8}})
+        """
+    )
+    project.runpytest("--gradhealth-ignore=GH2", "--gradhealth-layers=a:min_norm=1e-9").assert_outcomes(passed=1)
+    (check,) = seen()
+    assert check["limits"]["ignore"] == ["GH1", "GH2", "GH3", "GH4", "GH5"]
+    assert check["limits"]["layers"] == {"a": {"min_norm": 1e-9, "max_norm": 9}, "b": {"max_norm": 8}}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("ignore", "GH999", "ignore='GH999': there is no rule 'GH999'; did you mean 'GH*'? allowed: *"),
+        (
+            "ignore",
+            "dead-unit:head",
+            "ignore='dead-unit:head': there is no rule 'dead-unit'; did you mean 'dead-units'? *",
+        ),
+        ("ignore", "dead-unit", "ignore='dead-unit': there is no rule 'dead-unit'; did you mean 'dead-units'? *"),
+        ("select", "vanishing", "select='vanishing': there is no rule 'vanishing'; did you mean 'vanishing-*"),
+        ("layers", "head", "layers='head' must read PATTERN:LIMIT=VALUE, as in 'head.*:min_norm=1e-6*"),
+        ("layers", "head:min_norm", "layers='head:min_norm' must read PATTERN:LIMIT=VALUE, as in *"),
+        ("layers", "head:min_nrom=1", "layers['head']: there is no limit 'min_nrom'; did you mean 'min_norm'? *"),
+        ("layers", "head:min_norm=big", "layers['head']: min_norm='big' must be a number *"),
+    ],
+)
+def test_a_bad_entry_names_its_source_and_the_nearest(
+    project: pytest.Pytester, option: str, value: str, message: str
+) -> None:
+    project.makepyfile(TEST)
+    message = message.replace("[", "[[]")
+    result = project.runpytest(f"--gradhealth-{option}={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --gradhealth-{option}: {message}"])
+    project.makeini(f"[pytest]\ngradhealth_{option} = {value}")
+    result = project.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: gradhealth_{option} in *tox.ini: {message}"])

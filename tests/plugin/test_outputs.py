@@ -271,3 +271,104 @@ class TestBaseline:
         result = pytester.runpytest("--gradhealth-baseline=base.json", f"--gradhealth-max-drift={factor}")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(["ERROR: --gradhealth-max-drift: expected a factor above 1, got *"])
+
+
+OLD_SUITE = """
+import pytest, torch, torch.nn as nn, torch.nn.functional as F
+
+class Cut(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.neck, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.neck(self.body(x){body}).relu(){neck})
+
+X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+
+def test_old(gradhealth):
+    gradhealth.check(Cut, X, loss=F.cross_entropy)
+
+@pytest.mark.gradhealth
+def test_trains():
+    torch.manual_seed(0)
+    F.cross_entropy(Cut()(X[0]), X[1]).backward()
+"""
+DETACHED = {"body": ".detach()", "neck": ""}
+
+
+class TestAcceptedFindings:
+    """Adopting it on an old suite."""
+
+    BASE = "--gradhealth-baseline=base.json"
+
+    def adopted(self, pytester: pytest.Pytester) -> None:
+        pytester.makepyfile(test_old=OLD_SUITE.format(**DETACHED))
+        pytester.runpytest(self.BASE, "--gradhealth-update").assert_outcomes(passed=2)
+
+    def test_what_is_accepted_fails_nothing_and_is_listed(self, pytester: pytest.Pytester) -> None:
+        self.adopted(pytester)
+        entries = json.loads((pytester.path / "base.json").read_text())["checks"]["test_old.py::test_old"]
+        assert [entry["accepted"] for entry in entries.values()] == [[{"rule": "detached-layer", "layers": ["body"]}]]
+        result = pytester.runpytest(self.BASE, "--gradhealth-report", "--gradhealth-json=report.json")
+        result.assert_outcomes(passed=2)
+        result.stdout.fnmatch_lines(
+            [
+                "Cut: no new finding (3 layers, *",
+                "  accepted: GH105 detached layer: *'body'*",
+                "gradhealth: 2 models measured, 6 layers, all healthy",
+                "gradhealth: 2 findings accepted by the baseline:",
+                "  test_old.py::test_old: Cut: GH105 detached-layer at body",
+                "  test_old.py::test_trains: Cut: GH105 detached-layer at body",
+            ]
+        )
+        result.stdout.no_fnmatch_line("*tried:*")
+        checks = json.loads((pytester.path / "report.json").read_text())["checks"]
+        assert all(not check.get("findings") and not check.get("tried") for check in checks)
+        assert {check["accepted"][0]["code"] for check in checks} == {"GH105"}
+
+    def test_only_what_is_new_fails(self, pytester: pytest.Pytester) -> None:
+        self.adopted(pytester)
+        pytester.makepyfile(test_old=OLD_SUITE.format(body="", neck=".detach()"))
+        result = pytester.runpytest(self.BASE, "-k", "test_old")
+        result.stdout.fnmatch_lines(["E *GradientHealthError: GH105 detached layer in Cut: *"])
+
+    @pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["alone", "xdist"])
+    def test_what_is_mended_is_stale_and_pruned_on_request(
+        self, pytester: pytest.Pytester, workers: tuple[str, ...]
+    ) -> None:
+        self.adopted(pytester)
+        pytester.makepyfile(test_old=OLD_SUITE.format(body="", neck="").replace("test_trains", "test_renamed"))
+        asked = (self.BASE, "-k", "test_old.py and not renamed", "--gradhealth-report", *workers)
+        result = pytester.runpytest_subprocess(*asked)
+        result.assert_outcomes(passed=1, deselected=0 if workers else 1)
+        result.stdout.fnmatch_lines(["  note: *better than base.json: no detached-layer at body any more"])
+        stale = ["  test_old.py::test_old: Cut, cpu, float32: detached-layer at body: no longer found"]
+        if not workers:
+            stale.insert(0, "  test_old.py::test_trains: Cut, cpu, float32: no longer measured")
+        result.stdout.fnmatch_lines([f"gradhealth: {len(stale)} thing* stale in *; --gradhealth-prune removes", *stale])
+        before = (pytester.path / "base.json").read_text()
+        result = pytester.runpytest_subprocess(*asked, "--gradhealth-prune")
+        result.stdout.fnmatch_lines([f"gradhealth: {len(stale)} thing* removed from *; commit it", *stale])
+        assert before != (pytester.path / "base.json").read_text()
+        pytester.runpytest_subprocess(*asked).stdout.no_fnmatch_line("gradhealth: * stale in *")
+
+    def test_a_missing_entry_is_not_called_a_fault_of_the_model(self, pytester: pytest.Pytester) -> None:
+        self.adopted(pytester)
+        (pytester.path / "base.json").write_text('{"schema": 1, "checks": {}}')
+        pytester.makepyfile(test_old=OLD_SUITE.format(body="", neck=""))
+        result = pytester.runpytest(self.BASE, "-k", "test_old")
+        result.stdout.fnmatch_lines(
+            [
+                "E *GradientHealthError: GH801 no baseline entry in Cut: base.json has no entry *",
+                "*all healthy, 2 without a baseline entry",
+            ]
+        )
+
+    def test_pruning_needs_a_baseline_and_a_person(
+        self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert pytester.runpytest("--gradhealth-prune").ret == pytest.ExitCode.USAGE_ERROR
+        monkeypatch.setenv("CI", "true")
+        result = pytester.runpytest(self.BASE, "--gradhealth-prune")
+        result.stderr.fnmatch_lines(["ERROR: --gradhealth-prune is refused because the variable CI is set*"])

@@ -455,7 +455,7 @@ def test_a_large_report_makes_only_the_chart_that_is_looked_at(view, make_stored
 
 def test_without_scripts_the_verdicts_are_still_there(sick_report):
     text = re.sub(r"<script.*?</script>", "", render_html(sick_report), flags=re.DOTALL)
-    assert "vanishing: reach 3.1e-09 of fc0 is below the limit 1e-04" in text
+    assert "GH101 vanishing gradient: reach 3.1e-09 of fc0 is below the limit 1e-04" in text
     assert text.count('class="row ') == 5
 
 

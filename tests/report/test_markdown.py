@@ -46,7 +46,7 @@ class Page(HTMLParser):
 def test_a_sick_check_shows_culprit_cause_remedy_chart_and_layers(report):
     text = render_markdown(report)
     assert text.startswith("## Gradient health: 1 of 2 checks unhealthy\n")
-    assert "> **vanishing** reach 3.1e-09 of fc0 is below the limit 1e-04" in text
+    assert "> **GH101 vanishing gradient** reach 3.1e-09 of fc0 is below the limit 1e-04" in text
     assert "> **Layer:** `fc1` and 1 more" in text
     assert "> **Cause:** sigmoid passes at most a quarter of the gradient" in text
     assert "> **Remedy:** use ReLU, or normalise between the layers" in text

@@ -280,16 +280,47 @@ def test_quiet_leaves_the_table_out_and_says_so() -> None:
     assert "  accept for" not in render_failure(check(), verbosity=-1)
 
 
-def test_a_failure_ends_with_the_ways_to_accept_it() -> None:
-    found = Finding(
-        kind="vanishing", layers=("blocks[1].fc",), message="m", value=3.1e-9, limit=1e-4, limit_name="min_reach"
+SUFFIX = "    (ini file)"
+
+
+def _ways(found: Finding) -> list[str]:
+    text = render_failure(check(findings=(found,), limits={"min_reach": 1e-4}))
+    return text[text.rindex("\n\n") + 2 :].splitlines()
+
+
+def test_a_failure_ends_with_the_ways_to_accept_it_and_the_rules_page() -> None:
+    finding = Finding(
+        kind="vanishing-gradient",
+        code="GH101",
+        url="https://example.org/vanishing-gradient.md",
+        layers=("blocks[1].fc",),
+        message="m",
+        value=3.1e-9,
+        limit=1e-4,
+        limit_name="min_reach",
     )
-    lines = render_failure(check(findings=(found,), limits={"min_reach": 1e-4})).splitlines()
-    assert lines[-4:] == [
-        "",
-        'accept for this layer: @pytest.mark.gradhealth(ignore=["blocks[[]1].fc"])',
+    assert _ways(finding) == [
+        'accept for this layer: @pytest.mark.gradhealth(ignore=["GH101:blocks[[]1].fc"])',
         "       for this test:  @pytest.mark.gradhealth(min_reach=1e-9)",
-        "       for the suite:  --gradhealth-min-reach=off    (ini: gradhealth_min_reach = off)",
+        '       for the suite:  gradhealth_ignore = ["GH101:blocks[[]1].fc"]' + SUFFIX,
+        "docs: https://example.org/vanishing-gradient.md",
+    ]
+
+
+def test_a_finding_without_a_limit_at_many_layers_is_accepted_by_its_rule() -> None:
+    layers = tuple(f"blocks.{i}.fc" for i in range(4))
+    found = Finding(kind="dead-layer", code="GH201", family="dead", layers=layers, message="m")
+    assert _ways(found) == [
+        'accept for this test:  @pytest.mark.gradhealth(ignore=["GH201"])',
+        '       for the suite:  gradhealth_ignore = ["GH201"]' + SUFFIX,
+    ]
+
+
+def test_what_an_extension_finds_is_accepted_by_its_layer() -> None:
+    assert _ways(Finding(kind="odd", layers=("fc",), message="m")) == [
+        'accept for this layer: @pytest.mark.gradhealth(ignore=["fc"])',
+        "       for this test:  @pytest.mark.xfail(strict=True)",
+        '       for the suite:  gradhealth_ignore = ["fc"]' + SUFFIX,
     ]
 
 

@@ -146,9 +146,9 @@ def forgotten_layer() -> nn.Module:
 
 
 SICK: dict[str, networks.Make] = {
-    "vanishing": partial(Network, nn.Sigmoid, 10),
-    "dead": dead_block,
-    "missing": forgotten_layer,
+    "vanishing-gradient": partial(Network, nn.Sigmoid, 10),
+    "dead-layer": dead_block,
+    "unused-parameter": forgotten_layer,
 }
 
 

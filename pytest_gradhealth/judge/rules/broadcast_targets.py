@@ -23,7 +23,7 @@ RULE = Rule(
 Outputs of shape (n, 1) and targets of shape (n,) broadcast to (n, n) in an elementwise loss. Every output is then
 drawn to the mean of all targets, and the loss falls to their variance and stays there. PyTorch warns in `mse_loss`
 only, and only once ([PyTorch: broadcasting](https://docs.pytorch.org/docs/stable/notes/broadcasting.html)).""",
-    remedies=("Give both the same shape: `output.squeeze(1)`, or `target.unsqueeze(1)`.",),
+    remedies=("Give both the same shape: `target.view_as(output)`.",),
     sick="""\
 model = lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
 batch = torch.randn(32, 8), torch.randn(32)
@@ -45,5 +45,5 @@ def find(view: View) -> Iterator[Finding]:
             [last],
             f"each of {graph.broadcast} outputs is compared with each of {graph.broadcast} targets",
             cause="outputs of shape (n, 1) and targets of shape (n,), or the reverse, broadcast to (n, n)",
-            remedy="give both the same shape: output.squeeze(1), or target.unsqueeze(1)",
+            remedy="give both the same shape: target.view_as(output)",
         )

@@ -15,6 +15,7 @@ from pytest_gradhealth.judge.wording import (
     factor,
     gains_of,
     geometric_mean,
+    named,
     saturated_modules,
     unscaled,
 )
@@ -78,7 +79,7 @@ def find(view: View) -> Iterator[Finding]:
     worst = localise.exploding_stretch(view)
     yield RULE.finding(
         worst,
-        f"a change of 1 % in the weights of {worst[0]!r} changes the loss by {view.strongest / loss:.0e} % "
+        f"a change of 1 % in the weights of {named(worst[0])} changes the loss by {view.strongest / loss:.0e} % "
         f"({MAX_ELASTICITY.at(limit, here=allowed)})",
         value=view.strongest / loss,
         limit=allowed,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_gradhealth.judge.families import FAINT
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, saturated_modules, unscaled
+from pytest_gradhealth.judge.wording import Explanation, named, saturated_modules, unscaled
 from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
@@ -75,7 +75,7 @@ def find(view: View) -> Iterator[Finding]:
     strongest = max(view.trained, key=lambda layer: layer.sensitivity)
     yield RULE.finding(
         [strongest.name],
-        f"doubling the weights of {strongest.name!r}, the strongest layer, would change the loss by only "
+        f"doubling the weights of {named(strongest.name)}, the strongest layer, would change the loss by only "
         f"{view.strongest / loss:.1e} of itself ({MIN_ELASTICITY.at(limit)})",
         value=view.strongest / loss,
         limit=limit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from pytest_gradhealth.judge import localise
@@ -51,6 +52,9 @@ loss = F.cross_entropy
 """,
 )
 
+CHOOSES = re.compile("Attention|Softmax")
+"""Modules that choose among what a mask leaves."""
+
 
 def find(view: View) -> Iterator[Finding]:
     """NaN or infinity in the loss or in any gradient."""
@@ -80,6 +84,11 @@ def _explanation(view: View, culprit: str) -> Explanation:
     if record.precision == "float16":
         cause = "float16 overflows beyond 65504"
         return Explanation(cause=cause, remedy="compute the large step in float32, or train in bfloat16")
+    if masked := next(
+        (s for s in view.leaves if s.nonfinite and not s.nonfinite_input and CHOOSES.search(s.kind)), None
+    ):
+        cause = f"{masked.name!r} ({masked.kind}) returns NaN: a mask leaves a row nothing to choose, so it is all -inf"
+        return Explanation(cause=cause, remedy="leave each row at least one key: mask padded keys only, not whole rows")
     if record.loss is not None and math.isfinite(record.loss):
         cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
         return Explanation(

@@ -55,6 +55,9 @@ loss = F.cross_entropy
 """,
 )
 
+HELD = frozenset({"ParameterList", "ParameterDict"})
+"""Modules that hold parameters and are never called."""
+
 
 def find(view: View) -> Iterator[Finding]:
     """Trainable parameters without a gradient that no operation cut off."""
@@ -77,13 +80,16 @@ def _left_out(view: View, left_out: str, group: Sequence[LayerGradient]) -> Find
 def _explanation(view: View, layer: LayerGradient, whole: str) -> Explanation:
     """Never called, or called for nothing; ``whole`` is the module that was left out with the layer."""
     name = layer.name or "the model"
+    found = next((o for o in view.record.operations if o.detaches and layer.name in o.upstream), None)
+    if found is not None:
+        return cut_by(found)
+    if layer.kind in HELD:
+        cause = f"nothing on the way to the loss uses the parameters in {name!r}"
+        return Explanation(cause=cause, remedy="use them in forward, remove them, or list the layer in ignore=[...]")
     if view.signal(layer.name) is None:
         left_out = whole if view.signal(whole) is None else layer.name
         cause = f"{left_out or 'the model'!r} is never called in the forward pass"
         return Explanation(cause=cause, remedy="call it, remove it from the model, or list it in ignore=[...]")
-    found = next((o for o in view.record.operations if o.detaches and layer.name in o.upstream), None)
-    if found is not None:
-        return cut_by(found)
     if localise.is_alive(view, layer):
         cause = f"{name!r} runs, but does not use its parameters {', '.join(layer.missing)}"
         return Explanation(cause=cause, remedy="use them in forward, remove them, or list the layer in ignore=[...]")

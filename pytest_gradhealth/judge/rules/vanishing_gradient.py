@@ -17,6 +17,7 @@ from pytest_gradhealth.judge.wording import (
     factor,
     gains_of,
     geometric_mean,
+    named,
     unnormalised,
 )
 from pytest_gradhealth.record import Finding
@@ -86,7 +87,7 @@ def find(view: View) -> Iterator[Finding]:
         why = f"and samples differ by only {variation:.1e} at the output"
     yield RULE.finding(
         stretch,
-        f"reach is {last.reach:.1e} up to {last.name!r} {why}, lost {localise.span(view, stretch)}",
+        f"reach is {last.reach:.1e} up to {named(last.name)} {why}, lost {localise.span(view, stretch)}",
         value=last.reach,
         limit=limit,
         limit_name=MIN_REACH.name,

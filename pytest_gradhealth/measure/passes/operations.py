@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
@@ -32,6 +33,7 @@ DONORS = frozenset({"expand_as", "type_as", "view_as", "reshape_as", "new"})
 and ``_like``."""
 ERASING = frozenset({"mul", "masked_fill", "where"})
 SATURATING = frozenset({"sigmoid", "tanh", "softmax"})
+CHECKPOINT = torch.utils.checkpoint.__file__
 DISTRIBUTIONS = os.path.dirname(torch.distributions.__file__)
 NOT_VALUES = frozenset(
     {"size", "dim", "stride", "numel", "data_ptr", "__len__", "is_floating_point", "storage_offset", "grad"}
@@ -125,7 +127,9 @@ class OperationTrace(TorchFunctionMode):
             ungraphed = not torch.is_grad_enabled()
             if ungraphed and not self._ungraphed:  # what counts is who calls it, not the library's lines inside
                 self._add(
-                    "no_grad", (self._owners[id(p)] for p in module.parameters() if p.requires_grad), detaches=True
+                    _ungraphed_by(),
+                    (self._owners[id(p)] for p in module.parameters() if p.requires_grad),
+                    detaches=True,
                 )
             self._ungraphed = ungraphed
             self._begun.setdefault(name, len(self._begun))
@@ -192,8 +196,11 @@ def _share(mask: Tensor) -> float:
 
 
 def _ungraphed_by() -> str:
-    """``no_grad``, or torch's own function that asks for it: ``Distribution.sample``."""
-    return "sample" if any(f.f_code.co_name == "sample" and _is_torchs(f) for f in frames()) else "no_grad"
+    """``no_grad``, or torch's own function that asks for it: ``Distribution.sample``, reentrant ``checkpoint``."""
+    running = list(frames())
+    if any(frame.f_code.co_name == "sample" and _is_torchs(frame) for frame in running):
+        return "sample"
+    return "checkpoint" if any(frame.f_code.co_filename == CHECKPOINT for frame in running) else "no_grad"
 
 
 def _is_torchs(frame: FrameType) -> bool:

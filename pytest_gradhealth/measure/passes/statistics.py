@@ -287,7 +287,7 @@ def _share_of_zeros(rows: Tensor) -> Tensor:
     """Of each row. Comparing and counting is many times slower on a CPU, and most rows hold none."""
     sizes = rows.abs()
     if rows.device.type == "cpu" and bool((sizes.amin(dim=1) > 0).all()):
-        return torch.zeros(len(rows))
+        return rows.new_zeros(len(rows), dtype=torch.float32)
     return 1 - sizes.sign_().nan_to_num_(1.0).mean(dim=1, dtype=torch.float32)
 
 

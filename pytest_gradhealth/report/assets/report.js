@@ -92,7 +92,7 @@ function findingCard(finding, paper) {
     rest > 0 ? el("span", { class: "soft" }, `and ${rest} more`) : null);
   const items = [["Cause", finding.cause], ["Remedy", finding.remedy]].filter(([, text]) => text);
   return el("section", { class: "card finding" },
-    el("h3", {}, el("span", { class: "kind" }, finding.kind), el("span", {}, finding.message)),
+    el("h3", {}, finding.url ? el("a", { class: "kind", href: finding.url, rel: "noreferrer" }, finding.headline) : el("span", { class: "kind" }, finding.headline), el("span", {}, finding.message)),
     el("dl", {},
       items.map(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]),
       shown.length ? [el("dt", {}, shown.length > 1 ? "Layers" : "Layer"), el("dd", {}, chips)] : []));
@@ -232,7 +232,7 @@ function tooltip(tip, plot, chart, check, series, i) {
   const flags = check.flags[i].map((flag) => el("p", {}, flag));
   const found = check.findings.filter((finding) => finding.layers[0] === check.layers[i]);
   tip.replaceChildren(el("b", {}, check.layers[i]), el("p", {}, [check.kinds[i], check.shapes[i]].filter(Boolean).join(" \u00b7 ")),
-    ...found.map((finding) => el("p", { class: "sick" }, finding.kind)),
+    ...found.map((finding) => el("p", { class: "sick" }, finding.headline)),
     el("table", {}, runs.length > 1 ? el("thead", {}, el("tr", {}, el("th", {}), runs.map((run) => el("th", {}, label(run))))) : null,
       el("tbody", {}, rows)), ...flags);
   const over = chart.over, left = over.offsetLeft + chart.cursor.left, room = plot.clientWidth;
@@ -461,7 +461,7 @@ const rows = [...document.querySelectorAll(".row")];
 let words = null;   // made on the first search: 300 checks of 200 layers are a long text
 
 function haystack(check) {
-  const findings = check.findings.flatMap((finding) => [finding.kind, finding.message, finding.cause]);
+  const findings = check.findings.flatMap((finding) => [finding.headline, finding.message, finding.cause]);
   return [check.test, check.name, check.model, check.device, check.precision, check.outcome, ...findings, ...check.layers].join("\n").toLowerCase();
 }
 

@@ -41,7 +41,11 @@ def _annotate(faults: Sequence[Fault], level: str, top: Path, root: Path) -> Non
     if len(faults) > LINES:
         lines.append(f"and {len(faults) - LINES} more")
     first = faults[0]
-    lines += [f"{name}: {plain(text)}" for name, text in (("Cause", first.cause), ("Remedy", first.remedy)) if text]
+    lines += [
+        f"{name}: {plain(text)}"
+        for name, text in (("Cause", first.cause), ("Remedy", first.remedy), ("Docs", first.url))
+        if text
+    ]
     title = f"gradhealth: {_counted(faults)} in {plain(first.check)}"
     file = location(first.file, top, root)
     annotate(level, "\n".join(lines), title=title, file=file, line=first.line if file else 0)
@@ -59,7 +63,8 @@ def _message(fault: Fault) -> str:
     if not fault.violation:
         return fault.message
     new = " (new since the base)" if fault.regression else ""
-    return f"{fault.what} {fault.layer or 'the model'}: {fault.message}{new}"
+    what = f"{fault.code} {fault.what}".strip()
+    return f"{what} {fault.layer or 'the model'}: {fault.message}{new}"
 
 
 def _counted(faults: Sequence[Fault]) -> str:

@@ -19,6 +19,10 @@ class Fault:
     file: str = ""
     line: int = 0
     layer: str = ""
+    code: str = ""
+    """Code of the rule; empty: the rule of an extension, or none."""
+    url: str = ""
+    """Address of the rule's page."""
     what: str
     """Kind of the finding, or the number that moved."""
     message: str

@@ -88,6 +88,8 @@ def _violation(stored: StoredCheck, finding: Finding) -> Fault:
         file=stored.file,
         line=stored.line,
         layer=finding.layer,
+        code=finding.code,
+        url=finding.url,
         what=finding.kind,
         message=finding.message,
         head=finding.value,

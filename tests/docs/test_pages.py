@@ -1,4 +1,4 @@
-"""Every step of the tutorial, as a reader takes it: files written, lines replaced, commands run."""
+"""Every step of the pages that take a reader along: files written, lines replaced, commands run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 STEP = re.compile(r"<!-- (file|run|replace): (.*?) -->\n```\w+\n(.*?)```", re.DOTALL)
 SHOWS = re.compile(r'shows="([^"]*)"')
 REPLACED = re.compile(r'(\S+) "(.*)" -> "(.*)"')
@@ -24,15 +26,16 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def replaced(instruction: str, folder: Path) -> None:
     match = REPLACED.fullmatch(instruction)
     assert match, instruction
-    file, before, after = folder / match[1], match[2], match[3]
+    file, before, after = folder / match[1], match[2], match[3].replace("\\n", "\n")
     text = file.read_text(encoding="utf-8")
     assert before in text, f"{match[1]} does not hold {before!r}"
     file.write_text(text.replace(before, after), encoding="utf-8")
 
 
-def test_every_step_does_what_the_tutorial_says(tmp_path: Path) -> None:
-    steps = STEP.findall(TUTORIAL.read_text(encoding="utf-8"))
-    assert len(steps) > 10
+@pytest.mark.parametrize("page", ["custom-rules", "adopting", "tutorial"])
+def test_every_step_does_what_the_page_says(page: str, tmp_path: Path) -> None:
+    steps = STEP.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    assert len(steps) > 2
     for kind, instruction, code in steps:
         if kind == "file":
             (tmp_path / instruction).write_text(code, encoding="utf-8")
@@ -43,3 +46,8 @@ def test_every_step_does_what_the_tutorial_says(tmp_path: Path) -> None:
             assert f"exit={done.returncode}" in instruction, f"{code}{done.stdout}{done.stderr}"
             for words in SHOWS.findall(instruction):
                 assert words in done.stdout, f"{words!r} is not in what {code.strip()!r} prints:\n{done.stdout}"
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = (DOCS / "index.md").read_text(encoding="utf-8").split()
+    assert [page.stem for page in sorted(DOCS.glob("*.md")) if page.stem not in {"index", *listed}] == []
