@@ -15,19 +15,20 @@ of the profile. With another torch, device, precision or batch size everything i
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
+from pytest_gradhealth.judge.matching import Match
+from pytest_gradhealth.judge.matching import match as match_layers
+from pytest_gradhealth.judge.moves import QUANTITIES, Move, shown, size_of, told
 from pytest_gradhealth.judge.profile import FACTS, Numbers, Profile
 from pytest_gradhealth.judge.rules.drift import RULE
 from pytest_gradhealth.record import Finding, GradientRecord
 
 __all__ = ["Drift", "Move", "Profile", "drift", "drift_limit", "measure_drift"]
 
-QUANTITIES = {"norm": "gradient norm", "reach": "reach", "signal": "signal"}
 FLOORS = {"float64": 1e-12, "float32": 1e-6, "tf32": 1e-4, "bfloat16": 1e-3, "float16": 1e-3}
 """Below this share of the strongest layer's value a gradient is rounding noise, by precision."""
 NAMED = 3
@@ -35,42 +36,6 @@ NAMED = 3
 TOGETHER = 0.8
 """Share of the layers that must have moved by one factor for it to be the scale of the loss."""
 _TINY = 1e-300
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One layer's value that moved by more than the limit."""
-
-    layer: str
-    quantity: str
-    """``norm``, ``reach`` or ``signal``."""
-    base: float | None
-    head: float | None
-    ratio: float
-    """Head over base, once what all layers moved by is taken out; 0 or infinite: to or from nothing; nan: no number."""
-    scale: float
-    """What all layers moved by; 1: they did not move together."""
-
-    @property
-    def factor(self) -> float:
-        """How far, at least 1, without regard to the direction and to a common scale; infinite: to or from nothing."""
-        return _size(self.ratio)
-
-    @property
-    def change(self) -> str:
-        """Both values, and how far they are apart."""
-        return f"{_show(self.base)} -> {_show(self.head)} ({self._distance})"
-
-    @property
-    def _distance(self) -> str:
-        if not math.isfinite(self.head or 0.0):
-            return "not finite"
-        if not math.isfinite(self.base or 0.0):
-            return "finite again"
-        return _change(self.ratio) + ("" if self.scale == 1.0 or math.isinf(self.factor) else " than the others")
-
-    def __str__(self) -> str:
-        return f"{QUANTITIES[self.quantity]} of {self.layer or 'the model'} {self.change}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +93,7 @@ def measure_drift(
     limit = drift_limit(max_drift)
     head = record if isinstance(record, Profile) else Profile.of(record)
     base = baseline if isinstance(baseline, Profile) else Profile.of(baseline)
-    return _measure(head, base, limit, _Match() if head.names == base.names else _match(head, base))
+    return _measure(head, base, limit, Match() if head.names == base.names else match_layers(head, base))
 
 
 def drift_limit(given: float | str) -> float:
@@ -147,21 +112,6 @@ def drift_limit(given: float | str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
-    pairs: list[tuple[int, int]] | None = None
-    """Positions in head and base of the same layer, in head's order; None: the same positions throughout."""
-    new: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
-
-    def columns(self, base: Numbers, head: Numbers) -> tuple[Numbers, Numbers]:
-        """The values of the layers that are in both."""
-        if self.pairs is None:
-            return base, head
-        return [base[j] for _, j in self.pairs], [head[i] for i, _ in self.pairs]
-
-
-@dataclass(frozen=True, slots=True)
 class _Column:
     """One quantity of the matched layers, on a common scale."""
 
@@ -173,7 +123,7 @@ class _Column:
     """The factor by which all moved together; 1: they did not, or not by more than the limit."""
 
 
-def _measure(head: Profile, base: Profile, limit: float, match: _Match) -> Drift:
+def _measure(head: Profile, base: Profile, limit: float, match: Match) -> Drift:
     told = Drift(
         differences=tuple(_differences(head, base)), new=match.new, removed=match.removed, renamed=match.renamed
     )
@@ -190,41 +140,6 @@ def _measure(head: Profile, base: Profile, limit: float, match: _Match) -> Drift
         return replace(told, model=(*findings, *_shape_findings(columns, names, limit)))
     layers = _layer_finding(moves, *_culprit(head, base, names, match, moves, limit), limit)
     return replace(told, model=tuple(findings), layers=layers, moves=tuple(moves))
-
-
-# Which layer is which
-
-
-def _match(head: Profile, base: Profile) -> _Match:
-    """Match layers by name; what is left by the layer before it, kind and shape, in order. Linear in the layers."""
-    position = {name: i for i, name in enumerate(base.names)}
-    pairs = {i: position[name] for i, name in enumerate(head.names) if name in position}
-    ours = [i for i in range(len(head.names)) if i not in pairs]
-    taken = set(pairs.values())
-    theirs = [j for j in range(len(base.names)) if j not in taken]
-    keys_head, keys_base = _keys(head, set(base.names), ours), _keys(base, set(head.names), theirs)
-    waiting: dict[Any, deque[int]] = defaultdict(deque)
-    for j, key in zip(theirs, keys_base, strict=True):
-        waiting[key].append(j)
-    pairs.update({i: waiting[key].popleft() for i, key in zip(ours, keys_head, strict=True) if waiting[key]})
-    taken = set(pairs.values())
-    renamed = {base.names[j]: head.names[i] for i, j in sorted(pairs.items()) if base.names[j] != head.names[i]}
-    return _Match(
-        pairs=sorted(pairs.items()),
-        new=tuple(head.names[i] for i in ours if i not in pairs),
-        removed=tuple(base.names[j] for j in theirs if j not in taken),
-        renamed=renamed,
-    )
-
-
-def _keys(profile: Profile, shared: set[str], positions: Sequence[int]) -> list[tuple[str, str, tuple[int, ...]]]:
-    wanted, keys, anchor = set(positions), [], ""
-    for i, name in enumerate(profile.names):
-        if name in shared:
-            anchor = name
-        elif i in wanted:
-            keys.append((anchor, profile.kinds[i], tuple(profile.shapes[i])))
-    return keys
 
 
 def _another_model(left: int, before: int, new: tuple[str, ...], limit: float) -> Finding:
@@ -259,7 +174,7 @@ def _other_seed(head: Profile, base: Profile) -> bool:
 # How far the numbers moved
 
 
-def _compare(head: Profile, base: Profile, quantity: str, limit: float, match: _Match) -> _Column:
+def _compare(head: Profile, base: Profile, quantity: str, limit: float, match: Match) -> _Column:
     old, new = match.columns(base.column(quantity), head.column(quantity))
     if old == new:
         return _Column(base=old, head=new, ratios=[1.0] * len(new), scale=1.0)
@@ -327,17 +242,11 @@ def _moves(quantity: str, column: _Column, names: Sequence[str], limit: float) -
     return [Move(names[i], quantity, column.base[i], column.head[i], column.ratios[i], column.scale) for i in moved]
 
 
-def _size(ratio: float) -> float:
-    if math.isnan(ratio) or not ratio:
-        return math.inf
-    return max(ratio, 1 / ratio)
-
-
 # What is said of it
 
 
 def _culprit(
-    head: Profile, base: Profile, names: Sequence[str], match: _Match, moves: Sequence[Move], limit: float
+    head: Profile, base: Profile, names: Sequence[str], match: Match, moves: Sequence[Move], limit: float
 ) -> tuple[str, str]:
     """The layer that explains the moves, and a sentence.
 
@@ -393,7 +302,7 @@ def _layer_finding(moves: Sequence[Move], culprit: str, cause: str, limit: float
 
 def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile, limit: float) -> Iterator[Finding]:
     scaled = {name: column.scale for name, column in columns.items() if column.scale != 1.0}
-    if len(scaled) == 2 and _size(scaled["norm"] / scaled["signal"]) < 1.2:
+    if len(scaled) == 2 and size_of(scaled["norm"] / scaled["signal"]) < 1.2:
         del scaled["signal"]
         subject = "every gradient norm and signal"
     else:
@@ -402,8 +311,8 @@ def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile
         what = subject or f"every {QUANTITIES[name]}"
         yield RULE.finding(
             layers=(),
-            message=f"{what} moved by one factor from the baseline ({_change(scale)}, limit {limit:g}x)",
-            value=_size(scale),
+            message=f"{what} moved by one factor from the baseline ({told(scale)}, limit {limit:g}x)",
+            value=size_of(scale),
             limit=limit,
             limit_name="max_drift",
             cause=_scale_cause(scale, head.facts["loss"], base.facts["loss"]),
@@ -413,8 +322,8 @@ def _scale_findings(columns: Mapping[str, _Column], head: Profile, base: Profile
 
 def _scale_cause(scale: float, loss: Any, before: Any) -> str:
     if _positive(loss) and _positive(before):
-        change = f"{_show(float(before))} -> {_show(float(loss))}"
-        if _size(float(loss) / float(before) / scale) < 1.5:
+        change = f"{shown(float(before))} -> {shown(float(loss))}"
+        if size_of(float(loss) / float(before) / scale) < 1.5:
             return f"the loss itself moved by that factor ({change}): it is scaled"
         return (
             f"the loss did not move by that factor ({change}): its gradient is scaled, or the last layers' inputs are"
@@ -436,10 +345,10 @@ def _shape_findings(columns: Mapping[str, _Column], names: Sequence[str], limit:
                 layers=(names[0],),
                 message=(
                     f"the profile of the {QUANTITIES[quantity]} over depth tilted: first to last quarter moved "
-                    f"{_change(tilt)} from the baseline (limit {limit:g}x), first quarter "
-                    f"{_change(first)}, last {_change(last)}"
+                    f"{told(tilt)} from the baseline (limit {limit:g}x), first quarter "
+                    f"{told(first)}, last {told(last)}"
                 ),
-                value=_size(tilt),
+                value=size_of(tilt),
                 limit=limit,
                 limit_name="max_drift",
                 cause="every layer passes a little less, or a little more, back than before",
@@ -451,18 +360,6 @@ def _mean(ratios: list[float]) -> float:
     """Geometric mean of what is comparable; 0: nothing is."""
     logs = [math.log(ratio) for ratio in ratios if ratio > 0 and math.isfinite(ratio)]
     return math.exp(sum(logs) / len(logs)) if logs else 0.0
-
-
-def _change(ratio: float) -> str:
-    size, fell = _size(ratio), ratio < 1
-    if math.isinf(size):
-        return "lost" if fell else "new"
-    number = f"{size:.0f}" if 100 <= size < 1e6 else f"{size:.3g}"
-    return f"{number}x {'less' if fell else 'more'}"
-
-
-def _show(value: float | None) -> str:
-    return "no gradient" if value is None else f"{value:.3g}"
 
 
 def _positive(value: Any) -> bool:
