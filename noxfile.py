@@ -15,7 +15,7 @@ MATRIX = [
 """Python, and whether with the oldest supported versions of pytest and torch or with those in constraints.txt."""
 OLDEST = ["pytest==8.4.*", "torch==2.6.*"]
 NEIGHBOURS = [
-    *("pytest-timeout", "pytest-randomly", "pytest-cov", "pytest-asyncio", "anyio", "pytest-repeat", "pytest-forked"),
+    *("pytest-timeout", "pytest-randomly", "pytest-cov", "pytest-asyncio", "anyio", "pytest-repeat"),
     *("pytest-sugar", "pytest-html", "pytest-benchmark"),
 ]
 

@@ -1,12 +1,12 @@
 """How many small faults in the judge do its own tests notice?
 
     python tools/mutation.py                            # 60 mutants of judge/ and record.py
-    python tools/mutation.py --mutants 200 --seed 1 pytest_gradhealth/judge/drift.py
+    python tools/mutation.py --mutants 20 --tests tests/report/test_drift.py -- pytest_gradhealth/judge/drift.py
 
-A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and`` for
-``or``, an operator exchanged. It is killed if any test of ``tests/judge``, ``tests/report/test_drift.py`` or
-``tests/test_record.py`` fails. The survivors are printed with the line, to be read: each is a missing test, or changes
-nothing that anyone could see.
+A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
+for ``or``, an operator exchanged. It is killed if any test fails; by default those of ``tests/judge``,
+``tests/report/test_drift.py`` and ``tests/test_record.py`` are run. The survivors are printed with the line, to be
+read: each is a missing test, or changes nothing that anyone could see.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,13 +96,13 @@ def _apply(node: ast.AST, fault: str) -> str:
     return f"{before}  ->  {ast.unparse(node)}"
 
 
-def _killed(mutant: Mutant, folder: Path, skipped: list[str]) -> bool:
+def _killed(mutant: Mutant, folder: Path, tests: Sequence[str]) -> bool:
     """Whether a test fails; a mutant that runs without end is noticed too."""
     target = folder / mutant.path.relative_to(ROOT)
     whole = target.read_text("utf-8")
     target.write_text(mutant.text, "utf-8")
     try:
-        return _run(folder, "-x", *(f"--deselect={test}" for test in skipped)).returncode != 0
+        return _run(folder, "-x", *tests).returncode != 0
     except subprocess.TimeoutExpired:
         return True
     finally:
@@ -111,15 +111,15 @@ def _killed(mutant: Mutant, folder: Path, skipped: list[str]) -> bool:
 
 def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *options, *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *options]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 
-def _failing(folder: Path) -> list[str]:
+def _failing(folder: Path, tests: Sequence[str]) -> list[str]:
     """Tests that fail without any mutant: they cannot tell anything."""
-    lines = _run(folder).stdout.splitlines()
+    lines = _run(folder, *tests).stdout.splitlines()
     return [line.removeprefix("FAILED ").partition(" - ")[0] for line in lines if line.startswith("FAILED ")]
 
 
@@ -129,6 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sources", nargs="*", default=SOURCES)
     parser.add_argument("--mutants", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tests", nargs="+", default=TESTS)
     options = parser.parse_args(arguments)
     paths = [file for source in options.sources for file in sorted((ROOT / source).rglob("*.py")) or [ROOT / source]]
     found = [mutant for path in paths for mutant in mutants_of(path)]
@@ -140,10 +141,10 @@ def main(arguments: list[str] | None = None) -> int:
         for part in ("pytest_gradhealth", "tests", "benchmarks", "pyproject.toml"):
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, folder / part)
-        skipped = _failing(folder)
+        skipped = _failing(folder, options.tests)
         print(f"left out, as they fail without a mutant: {', '.join(skipped) or 'none'}", flush=True)
         for mutant in drawn:
-            if _killed(mutant, folder, skipped):
+            if _killed(mutant, folder, [*options.tests, *(f"--deselect={test}" for test in skipped)]):
                 killed += 1
             else:
                 print(f"survived: {mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.fault[:160]}", flush=True)

@@ -41,13 +41,15 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="*", choices=("time", "growth", "memory"), default=["time", "growth", "memory"]
     )
+    parser.add_argument("--rows", nargs="*", choices=timing.ROWS, default=list(timing.ROWS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    found["surroundings"], found["pairs"] = surroundings(), options.pairs
+    found["surroundings"] = surroundings()
     if "time" in options.parts:
         for name in options.only:
-            found.setdefault("time", {})[name] = timing.measured(CASES[name], options.pairs)
+            found.setdefault("time", {})[name] = timing.measured(CASES[name], options.rows, options.pairs)
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
             print(name, json.dumps(found["time"][name]), file=sys.stderr, flush=True)
     if "growth" in options.parts:
         found["growth"] = growth.measured()

@@ -28,8 +28,9 @@ def _between(text: str, name: str, table: str) -> str:
 def _times(found: dict[str, Any]) -> str:
     cases = list(found["time"].values())
     names = dict.fromkeys(name for case in cases for name in case["rows"])
-    body = [["bare step", *(f"{1e3 * case['bare']:.3g} ms" for case in cases)]]
+    body = [["bare step", *(_duration(case["bare"]) for case in cases)]]
     body += [[name, *(_ratio(case["rows"].get(name)) for case in cases)] for name in names]
+    body.append(["pairs", *(str(case["pairs"]) for case in cases)])
     return _table(["", *(case["model"] for case in cases)], body) + _versions(found)
 
 
@@ -38,14 +39,16 @@ def _ratio(row: dict[str, float] | None) -> str:
     if row is None:
         return ""
     if row["median"] > 3:
-        return f"+{1e3 * row['over']:.3g} ms"
+        return f"+{_duration(row['over'])}"
     return f"{row['median']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
 def _growth(found: dict[str, Any]) -> str:
-    body = [
-        [f"{row['layers']:,}", f"{1e3 * row['bare']:.3g} ms", f"{1e3 * row['check']:.3g} ms"] for row in found["growth"]
-    ]
+    body = [[f"{row['layers']:,}", _duration(row["bare"]), _duration(row["check"])] for row in found["growth"]]
     return _table(["layers", "bare step", "check"], body)
 
 
@@ -59,7 +62,7 @@ def _memory(found: dict[str, Any]) -> str:
 
 def _versions(found: dict[str, Any]) -> str:
     told = ", ".join(f"{name} {version}" for name, version in found["surroundings"].items())
-    return f"\nMedian (quartiles) of {found['pairs']} pairs; {told}.\n"
+    return f"\nMedian (quartiles) of pairs; {told}.\n"
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

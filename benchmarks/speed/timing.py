@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,15 +25,16 @@ LONGEST = 20.0
 Step = Callable[[], object]
 
 
-def measured(case: Case, pairs: int) -> dict[str, Any]:
+def measured(case: Case, rows: Sequence[str], pairs: int) -> dict[str, Any]:
     """Median and quartiles of the ratio for each row, and the bare step in seconds."""
     torch.manual_seed(0)
     model, batch = case.model(), case.batch()
     bare = _bare(model, batch, case.loss)
     found: dict[str, Any] = {"model": case.name, "parameters": sum(p.numel() for p in model.parameters())}
+    found["pairs"] = pairs
     found["bare"] = statistics.median(_seconds(bare) for _ in range(5))
-    found["rows"] = {name: ratios(bare, row(model, batch, case.loss), pairs) for name, row in ROWS.items()}
-    if found["bare"] * STEPS * 2 <= LONGEST:
+    found["rows"] = {name: ratios(bare, ROWS[name](model, batch, case.loss), pairs) for name in rows}
+    if found["bare"] * STEPS * 2 <= LONGEST and len(rows) == len(ROWS):
         found["rows"][LOOP] = ratios(_repeated(bare), _watched_loop(model, batch, case.loss), max(pairs // 3, 3))
     return found
 

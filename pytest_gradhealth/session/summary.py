@@ -73,7 +73,7 @@ def _kinds(checks: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _kind(finding: Mapping[str, Any]) -> str:
-    return f"{finding.get('code', '')} {finding['kind']}".strip()
+    return plain(f"{finding.get('code', '')} {finding['kind']}".strip())
 
 
 def accepted(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
@@ -104,11 +104,11 @@ def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         was = "was" if missed == 1 else "were"
         yield f"gradhealth: {counted(missed, 'test')} called backward and {was} not measured:"
     for reason, tests in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
-        yield f"  {len(tests)}: {reason} (as {tests[0]})"
+        yield f"  {len(tests)}: {reason} (as {plain(tests[0])})"
 
 
 def _reason(found: Mapping[str, Any]) -> str:
     """The first thing that went wrong, without the model's name."""
     text = str(found["problems"][0]) if found["problems"] else UNSEEN
-    line = " ".join(text.split())
+    line = plain(" ".join(text.split()))
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

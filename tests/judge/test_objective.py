@@ -123,7 +123,7 @@ def test_every_output_compared_with_every_target(loss: Loss) -> None:
     check = regressed(loss)
     assert kinds(check) == ["objective"]
     assert "each of 8 outputs" in check.findings[0].message
-    assert "squeeze" in check.findings[0].remedy
+    assert "target.view_as(output)" in check.findings[0].remedy
 
 
 def bounded(function: Callable[[Tensor], Tensor], factor: float, loss: Loss = F.mse_loss) -> Check:
@@ -313,3 +313,25 @@ def test_targets_that_are_all_the_same(alike: bool, alarm: bool) -> None:
     check = examined(build, [(inputs, torch.full_like(target, 2) if alike else target)])
     assert ("vanishing" in kinds(check)) is alarm
     assert any("all targets are the same" in note for note in check.record.notes) is alike
+
+
+def by_hand(output: Tensor, target: Tensor) -> Tensor:
+    p = output.sigmoid().clamp(1e-6, 1 - 1e-6)
+    return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+
+
+def focal(output: Tensor, target: Tensor) -> Tensor:
+    """Weights that are no targets stand in front of both logarithms."""
+    p = output.sigmoid().clamp(1e-6, 1 - 1e-6)
+    return -(3 * target * p.log() + (1 - target) ** 4 * (1 - p).log()).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale", "alarm"), [(by_hand, 1.0, False), (by_hand, 2.0, True), (focal, 1.0, False), (focal, 2.0, False)]
+)
+def test_targets_of_a_binary_cross_entropy_written_by_hand(loss: Loss, scale: float, alarm: bool) -> None:
+    inputs, _ = rows(seed=1)
+    target = scale * (torch.arange(24).view(8, 3) % 2).float()
+    build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 3))  # noqa: E731
+    found = examined(build, [(inputs, target)], loss=loss).findings
+    assert any("outside 0 to 1" in finding.message for finding in found) is alarm

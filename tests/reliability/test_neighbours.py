@@ -60,7 +60,6 @@ MATRIX = (
     Neighbour("asyncio", "pytest_asyncio", ("--asyncio-mode=auto",)),
     Neighbour("anyio", "anyio", ()),
     Neighbour("repeat", "pytest_repeat", ("--count=1",)),
-    Neighbour("forked", "pytest_forked", ("--forked",)),
     Neighbour("sugar", "pytest_sugar", ()),
     Neighbour("html", "pytest_html", ("--html=report.html",)),
     Neighbour("benchmark", "pytest_benchmark", ("--benchmark-disable",)),
@@ -76,7 +75,7 @@ MATRIX = (
 )
 
 
-ALONE = ("xdist", "pytest_forked", "pytest_cov", "pytest_sugar")
+ALONE = ("xdist", "pytest_cov", "pytest_sugar")
 """They start processes, or change the process that they are in."""
 
 

@@ -39,17 +39,19 @@ def activation_in_front(terms: Iterable[Any]) -> tuple[str, str]:
 
 
 def excess_of_labels(terms: Iterable[Any]) -> float:
-    """How far the targets of a binary cross entropy lie outside 0 to 1, where it is written by hand.
+    """How far the targets t of a binary cross entropy lie outside 0 to 1, where it is written by hand.
 
-    Such are the factors of log(p) where log(1 - p) is in the loss too; beside a policy gradient's log(p) it is not.
+    Such a loss holds t * log(p) and (1 - t) * log(1 - p): the two factors add up to 1, as those of no other loss do.
     """
-    factors = {node: _factor(node) for node in terms if name_of(node) == "Mul"}
-    logs = {_name_behind_log(node) for node in factors}
-    if not {"Rsub"} < logs:
-        return 0.0
-    targets = [tensor for node, tensor in factors.items() if tensor is not None and _name_behind_log(node)]
-    known = [tensor for tensor in targets if tensor.numel()]
-    return max((max(float(-t.min()), float(t.max()) - 1, 0.0) for t in known), default=0.0)
+    factors: dict[str, list[Tensor]] = {"": [], "Rsub": []}
+    for node in terms:
+        factor = _factor(node) if name_of(node) == "Mul" else None
+        behind_log = _name_behind_log(node) if factor is not None else ""
+        if factor is not None and factor.numel() and behind_log:
+            factors["Rsub" if behind_log == "Rsub" else ""].append(factor)
+    pairs = ((t, rest) for t in factors[""] for rest in factors["Rsub"] if t.shape == rest.shape)
+    targets = (t for t, rest in pairs if torch.allclose(t + rest, torch.ones_like(t)))
+    return max((max(float(-t.min()), float(t.max()) - 1, 0.0) for t in targets), default=0.0)
 
 
 def is_multilabel_softmax(terms: Iterable[Any]) -> bool:
@@ -106,8 +108,11 @@ def _name_behind_log(node: Any) -> str:
 
 
 def _factor(node: Any) -> Tensor | None:
-    """What a product multiplies a tensor with a graph by."""
-    factor: Tensor | None = node._saved_other if node.next_functions[0][0] is not None else node._saved_self
+    """What a product multiplies a tensor with a graph by, where it has none itself."""
+    first, second = (child for child, _ in node.next_functions)
+    if (first is None) == (second is None):
+        return None
+    factor: Tensor | None = node._saved_other if second is None else node._saved_self
     return factor
 
 
