@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gradhealth.errors import counted
-from pytest_gradhealth.report.baseline import NO_ENTRY
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.session import options
 
@@ -57,6 +56,8 @@ def closing(checks: Sequence[Mapping[str, Any]]) -> str:
 
 def _is_missing(check: Mapping[str, Any]) -> bool:
     """Whether a check fails only because the baseline does not know it."""
+    from pytest_gradhealth.report.baseline import NO_ENTRY
+
     found = check.get("findings", ())
     return bool(found) and all(finding.get("title") == NO_ENTRY for finding in found)
 

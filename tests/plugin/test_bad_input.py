@@ -90,7 +90,7 @@ BAD = {
     "bad device": ("net(), X, square, device='gpu'", "*device='gpu' must be one of auto, *"),
     "unknown limit of a layer": (
         "net(), X, square, layers={'0': {'max_rato': 1}}",
-        "*layers['0'] sets 'max_rato', which is no limit; a layer can have *",
+        "*layers['0']: there is no limit 'max_rato'; did you mean 'max_ratio'*",
     ),
     "contradiction": ("net(), X, square, min_norm=2, max_norm=1", "*min_norm=2 is above max_norm=1: no layer can meet both"),
     "integer batch": ("net(), torch.ones(4, 3, dtype=torch.long), square", "*the batch is int64 and the model float32: convert *"),

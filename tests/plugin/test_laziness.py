@@ -97,6 +97,8 @@ def test_without_an_option_hardly_anything_of_the_package_is_loaded(tmp_path: Pa
         "pytest_gradhealth.judge",
         "pytest_gradhealth.judge.index",
         "pytest_gradhealth.judge.limit",
+        "pytest_gradhealth.report",
+        "pytest_gradhealth.report.escape",
     }
 
 

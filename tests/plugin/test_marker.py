@@ -191,7 +191,7 @@ BAD = {
     "min_reach=7": "*: min_reach=7 is out of range: it must be a number from 0 to 1",
     "min_norm=2, max_norm=1": "*: min_norm=2 is above max_norm=1: no layer can meet both",
     "ignore=5": "*: ignore=5 must be layer-name patterns, as in *",
-    "layers={'head': {'max_rato': 1}}": "*: layers['head'] sets 'max_rato', which is no limit; *",
+    "layers={'head': {'max_rato': 1}}": "*: layers['head']: there is no limit 'max_rato'; *",
     "layers=['head']": "*: layers=['head'] must map layer-name patterns to limits, *",
     "seed=1.5": "*: seed=1.5 must be a whole number of at least 0",
     "seed=-1": "*: seed=-1 must be a whole number of at least 0",

@@ -403,7 +403,7 @@ def test_by_hand():
             "gradhealth: 4 tests watched, of which 2 trained a model that was measured",
             "gradhealth: 1 test called backward and was not measured:",
             "  1: through no module that was called in the test itself (as test_a.py::test_by_hand)",
-            "gradhealth: 2 models measured, * layers, 1 sick (vanishing 1)",
+            "gradhealth: 2 models measured, * layers, 1 sick (GH101 vanishing-gradient 1)",
         ]
     )
 
