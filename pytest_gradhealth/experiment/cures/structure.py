@@ -172,7 +172,7 @@ INPUTS = Cure(
 )
 ACTIVATION = Cure(
     name="ReLU for bounded activations",
-    words=("relu or gelu",),
+    words=("relu or gelu", "gelu or relu", "use relu"),
     sentence="use ReLU or GELU in place of sigmoid, tanh and their kin",
     cause="the activation",
     kinds=SIZES,

@@ -117,10 +117,11 @@ class _Gradient:
             present = getattr(self._tensor, name)
             if hooks is None and present is not None:
                 present.clear()
-                setattr(self._tensor, name, None)
-            elif hooks is not None and hooks != held:
+            if hooks is not None and hooks != held:
                 hooks.clear()
                 hooks.update(held)
+            if present is not hooks:
+                setattr(self._tensor, name, hooks)
 
 
 @contextmanager
