@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gradhealth import Settings
+from pytest_gradhealth import Limits, Settings
 from pytest_gradhealth.session.marker import ALLOWED
 
 Seen = Callable[[], list[dict[str, Any]]]
@@ -273,7 +273,9 @@ def test_the_marker_is_listed_with_every_field_and_its_default(pytester: pytest.
     text = pytester.runpytest("--markers").stdout.str()
     shown = text.partition("@pytest.mark.gradhealth(*, ")[2].partition("): ")[0]
     listed = {k.arg: ast.literal_eval(k.value) for k in ast.parse(f"f({shown})").body[0].value.keywords}  # type: ignore[attr-defined]
-    defaults = {**dataclasses.asdict(Settings().limits), **dataclasses.asdict(Settings()), "enabled": True}
+    limits = {name: getattr(Limits(), name) for name in Limits.fields()}
+    settings = {field.name: getattr(Settings(), field.name) for field in dataclasses.fields(Settings)}
+    defaults = {**settings, **limits, "enabled": True}
     assert listed == {name: defaults[name] for name in ALLOWED}
 
 

@@ -206,7 +206,7 @@ def test_a_hover_names_the_layer_and_its_numbers(view, sick_report):
     page.hover(7, 10)
     page.wait(lambda: page.all(".tip"))
     tip = page.one(".tip").text
-    assert tip.startswith("net.7\nLinear \u00b7 8x8\nvanishing\n")
+    assert tip.startswith("net.7\nLinear \u00b7 8x8\nGH101 vanishing gradient\n")
     assert "Gradient norm 0.01" in tip
     assert "Reach 0.1" in tip
     assert "Signal 0.001" in tip
