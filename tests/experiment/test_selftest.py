@@ -110,7 +110,7 @@ def test_many_layers_are_sampled_with_both_ends() -> None:
 
 
 def test_a_sick_model_is_refused() -> None:
-    with pytest.raises(MeasurementError, match="only a healthy model can be self-tested: missing"):
+    with pytest.raises(MeasurementError, match="only a healthy model can be self-tested: GH105 detached"):
         self_tested(Cut)
 
 

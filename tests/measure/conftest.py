@@ -17,7 +17,8 @@ def measured() -> Callable[..., GradientRecord]:
     """The record of a model over batches."""
 
     def measure(model: Any, batches: Any, **options: Any) -> GradientRecord:
-        return Runner(model, as_batches(batches, 4), **options).measure()
+        several = iter(batches) if isinstance(batches, list) else batches  # a list of equal tensors is one batch
+        return Runner(model, as_batches(several, 4), **options).measure()
 
     return measure
 

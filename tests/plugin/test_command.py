@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Run:
 def test_a_sick_model_fails_with_its_table(run: Run) -> None:
     done = run("models:sigmoid_stack", "--input", "8,3,8,8", "--classes", "10")
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith("vanishing gradient")
+    assert done.stdout.startswith("GH101 vanishing gradient")
     assert "Linear" in done.stdout
 
 

@@ -52,7 +52,7 @@ def rules(project: pytest.Pytester) -> None:
     )
     result = project.runpytest()
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*weak-head gradient in Net: head: norm *e-*"])
+    result.stdout.fnmatch_lines(["*weak head in Net: head: norm *e-*"])
 
 
 def columns(project: pytest.Pytester) -> None:

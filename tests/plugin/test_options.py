@@ -182,7 +182,7 @@ def test_report_fails_nothing_and_tells_all(project: pytest.Pytester, asked: str
         assert f"::test_{test}\nGH101 vanishing gradient in Sequential:" in section
     if not error:
         assert (
-            "GradientHealthWarning: test_report_fails_nothing_and_tells_all.py::test_watched: vanishing gradient in"
+            "GradientHealthWarning: test_report_fails_nothing_and_tells_all.py::test_watched: GH101 vanishing gradient in"
             in text
         )
         assert "::test_marked_in_vain: nothing was trained" in text

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import networks
+import sharded_networks
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from networks import Network
+from sharded_networks import Network
 from torch import Tensor, nn
 
 from pytest_gradhealth.checks import GradHealth
@@ -20,11 +20,11 @@ from pytest_gradhealth.record import Check, GradientRecord
 
 def measured(ways: list[str]) -> dict[str, Any]:
     """The record of the whole network, and of the same one spread over ranks in each way."""
-    found: dict[str, Any] = {"whole": record(Network(), networks.batch())}
-    found["whole, frozen"] = record(networks.without_stem(Network()), networks.batch())
+    found: dict[str, Any] = {"whole": record(Network(), sharded_networks.batch())}
+    found["whole, frozen"] = record(sharded_networks.without_stem(Network()), sharded_networks.batch())
     found["halves in bfloat16"] = halves_in_bfloat16()
     for way in ways:
-        found[way] = record(*networks.WAYS[way](Network))
+        found[way] = record(*sharded_networks.WAYS[way](Network))
     return found
 
 
@@ -36,7 +36,7 @@ def halves_in_bfloat16() -> dict[str, float]:
     """Norms by autograd alone: each rank's gradient in bfloat16, their mean in float32."""
     model, total = Network().bfloat16(), dict[str, Tensor]()
     for index in range(dist.get_world_size()):
-        x, y = networks.part(index, dist.get_world_size())
+        x, y = sharded_networks.part(index, dist.get_world_size())
         gradients = torch.autograd.grad(F.cross_entropy(model(x.bfloat16()), y), list(model.parameters()))
         for (name, _), gradient in zip(model.named_parameters(), gradients, strict=True):
             total[name] = total.get(name, 0) + gradient.float() / dist.get_world_size()
@@ -48,9 +48,9 @@ def halves_in_bfloat16() -> dict[str, float]:
 
 def watched(ways: list[str]) -> dict[str, Any]:
     """The same of three steps that a test makes by itself."""
-    found = {"whole": train(Network(), networks.batch())}
+    found = {"whole": train(Network(), sharded_networks.batch())}
     for way in ways:
-        found[way] = train(*networks.WAYS[way](Network))
+        found[way] = train(*sharded_networks.WAYS[way](Network))
     return found
 
 
@@ -69,18 +69,18 @@ def train(model: nn.Module, mine: tuple[Tensor, Tensor]) -> dict[str, Any]:
 def accumulated() -> dict[str, Any]:
     """Two micro-batches before a step, with and without a reduction after the first of them."""
     found = {"whole": accumulate(Network(), by_turns())}
-    model, mine = networks.ddp(Network)
+    model, mine = sharded_networks.ddp(Network)
     found["ddp"] = accumulate(model, mine, wait=model.no_sync)
-    model, mine = networks.fsdp(Network)
+    model, mine = sharded_networks.fsdp(Network)
     found["fsdp"] = accumulate(model, mine, wait=partial(Unsynced, model))
-    model, mine = networks.fsdp(Network)
+    model, mine = sharded_networks.fsdp(Network)
     found["each reduced"] = accumulate(model, mine)
     return found
 
 
 def by_turns() -> tuple[Tensor, Tensor]:
     """The global batch, the first half of every rank's samples first."""
-    parts = [networks.part(rank, dist.get_world_size()) for rank in range(dist.get_world_size())]
+    parts = [sharded_networks.part(rank, dist.get_world_size()) for rank in range(dist.get_world_size())]
     x, y = (torch.cat([mine[i].chunk(2)[half] for half in (0, 1) for mine in parts]) for i in (0, 1))
     return x, y
 
@@ -117,9 +117,9 @@ def sick(ways: list[str]) -> dict[str, Any]:
     """What is found in sick networks, whole and spread, and the whole message."""
     found: dict[str, Any] = {}
     for name, make in SICK.items():
-        found[name] = {"whole": verdict(lambda make=make: (make(), networks.batch()))}
+        found[name] = {"whole": verdict(lambda make=make: (make(), sharded_networks.batch()))}
         for way in ways:
-            found[name][way] = verdict(partial(networks.WAYS[way], make))
+            found[name][way] = verdict(partial(sharded_networks.WAYS[way], make))
     return found
 
 
@@ -141,11 +141,11 @@ def dead_block() -> nn.Module:
 
 def forgotten_layer() -> nn.Module:
     model = Network()
-    model.forgotten = nn.Linear(networks.HIDDEN, networks.HIDDEN)
+    model.forgotten = nn.Linear(sharded_networks.HIDDEN, sharded_networks.HIDDEN)
     return model
 
 
-SICK: dict[str, networks.Make] = {
+SICK: dict[str, sharded_networks.Make] = {
     "vanishing-gradient": partial(Network, nn.Sigmoid, 10),
     "dead-layer": dead_block,
     "unused-parameter": forgotten_layer,
@@ -174,12 +174,12 @@ def disagreeing() -> dict[str, str]:
     """What each rank is told where only one of them fails."""
     found = {}
     for what in ("raises", "is unused"):
-        model, mine = networks.ddp(lambda what=what: OnOneRank(what))
+        model, mine = sharded_networks.ddp(lambda what=what: OnOneRank(what))
         try:
             GradHealth().check(model, mine, F.cross_entropy, device="cpu")
         except (MeasurementError, ValueError) as error:
             found[what] = f"{type(error).__name__}: {error}"
-    model, mine = networks.ddp(lambda: OnOneRank("is unused"), find_unused_parameters=True)
+    model, mine = sharded_networks.ddp(lambda: OnOneRank("is unused"), find_unused_parameters=True)
     found["is allowed"] = GradHealth().measure(model, mine, F.cross_entropy)["second"].norm > 0
     return found
 
@@ -188,7 +188,7 @@ def unchanged() -> list[str]:
     """Names of parameters that a check has left in another state."""
     left: list[str] = []
     for way in ("ddp", "fsdp", "tensor parallel"):
-        model, mine = networks.WAYS[way](partial(Network, nn.Sigmoid, 10))
+        model, mine = sharded_networks.WAYS[way](partial(Network, nn.Sigmoid, 10))
         before = {name: held(p) for name, p in model.named_parameters()}
         verdict(lambda model=model, mine=mine: (model, mine))
         left += [f"{way}: {name}" for name, p in model.named_parameters() if p.grad is not None]
@@ -202,7 +202,7 @@ def held(parameter: Tensor) -> Tensor:
 
 
 def on_two_ranks() -> dict[str, Any]:
-    ways = [way for way in networks.WAYS if way not in ("hybrid", "two dimensions")]
+    ways = [way for way in sharded_networks.WAYS if way not in ("hybrid", "two dimensions")]
     return {
         "measured": measured(ways),
         "watched": watched(["ddp", "fsdp", "tensor parallel"]),

@@ -109,10 +109,10 @@ def _name_behind_log(node: Any) -> str:
 
 def _factor(node: Any) -> Tensor | None:
     """What a product multiplies a tensor with a graph by, where it has none itself."""
-    first, second = (child for child, _ in node.next_functions)
-    if (first is None) == (second is None):
+    given = [child for child, _ in node.next_functions]
+    if len(given) != 2 or (given[0] is None) == (given[1] is None):
         return None
-    factor: Tensor | None = node._saved_other if second is None else node._saved_self
+    factor: Tensor | None = node._saved_other if given[1] is None else node._saved_self
     return factor
 
 
