@@ -89,7 +89,7 @@ class QuietProbe(Probe):
 
     def whole_returned(self, output: Any) -> None:
         """A model, or a part that is called from outside, has given its output."""
-        self._quietly(self.paths.returned, list(floating(output)))
+        self._quietly(lambda: self.paths.returned(list(floating(output))))  # not even its search may be seen
 
     def follow(self, outputs: tuple[Any, ...]) -> None:
         """Note which layers lie in front of which."""
