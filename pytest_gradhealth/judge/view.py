@@ -226,6 +226,11 @@ class View:
         return sum(layer.norm is None for layer in installed) > len(installed) / 2
 
     @cached_property
+    def normalises_input(self) -> bool:
+        """Whether a normalisation is the first module, or right behind it: then the input may have any scale."""
+        return any(NORMALISES.search(signal.kind) for signal in self.leaves[:2])
+
+    @cached_property
     def restarts(self) -> list[Signal]:
         """Modules that are trained, though what they are given carries no graph."""
         return [signal for signal in self.leaves if signal.input_attached is False and signal.gradient is not None]

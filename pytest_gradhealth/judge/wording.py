@@ -16,6 +16,7 @@ __all__ = [
     "REVIVE",
     "SHRINKING",
     "SKIP",
+    "UNEVEN",
     "Explanation",
     "activations",
     "cut_by",
@@ -194,7 +195,7 @@ def growing(view: View, stretch: Sequence[str]) -> Explanation:
 
 def unscaled(view: View) -> Explanation | None:
     """An input that is too large explains the rest; None: it is not, or a normalisation comes first."""
-    if any(NORMALISES.search(signal.kind) for signal in view.leaves[:2]):
+    if view.normalises_input:
         return None
     for given in view.record.inputs:
         if given.feature is not None and given.feature_scale > UNEVEN and given.high > LARGE:

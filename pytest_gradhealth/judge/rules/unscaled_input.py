@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from pytest_gradhealth.judge.families import UNSCALED
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.judge.view import NORMALISES, View
+from pytest_gradhealth.judge.view import View
+from pytest_gradhealth.judge.wording import UNEVEN
 from pytest_gradhealth.record import Finding, ModelInput
 
 __all__ = ["RULE", "find"]
@@ -15,8 +16,8 @@ PIXELS, BRIGHT = 255, 128
 """Largest value of a pixel, and the largest in a batch from which whole numbers are raw pixels."""
 IMAGE, COLOURS = 4, (1, 3, 4)
 """Dimensions and channels of a batch of images."""
-UNEVEN, LARGE = 100, 1000
-"""Scale of the largest feature over the median feature's, and its size, from which it drowns the others."""
+LARGE = 1000
+"""Size of the largest feature from which it is reported by itself."""
 
 RULE = Rule(
     code="GH407",
@@ -54,8 +55,7 @@ loss = F.cross_entropy
 def find(view: View) -> Iterator[Finding]:
     """The first input that is out of scale, where no normalisation comes first."""
     first = view.leaves[0] if view.leaves else None
-    normalised = any(NORMALISES.search(signal.kind) for signal in view.leaves[:2])
-    if first is None or normalised or not view.limits.judges(first.name):
+    if first is None or view.normalises_input or not view.limits.judges(first.name):
         return
     for given in view.record.inputs:
         told = _pixels(given) or _feature(given)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, shape_of
+from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, saved_dimension, shape_of
 
 __all__ = ["activation_in_front", "clamped_share", "excess_of_labels", "is_multilabel_softmax", "smallest_softmax"]
 
@@ -17,8 +17,6 @@ OWN = {"LogSoftmax": "cross_entropy", "BinaryCrossEntropyWithLogits": "binary_cr
 ACTIVATIONS = frozenset({"Relu", "Sigmoid", "Softmax"})
 NORMALISED = SHAPING | {"Clamp", "ClampMin", "ClampMax", "Add", "Div"}
 """What may stand between an activation and a logarithm written by hand."""
-WORD = 1 << 64
-"""Torch saves a dimension that was counted from the end as an unsigned number."""
 ROUNDING = 0.1
 """How far the probabilities of one sample may add up to anything but 1."""
 
@@ -59,7 +57,7 @@ def is_multilabel_softmax(terms: Iterable[Any]) -> bool:
     for term in terms:
         given = _given(term) if name_of(term) == "BinaryCrossEntropy" else None
         if given is not None and name_of(given) == "Softmax":
-            labels = term._saved_target.float().sum(_dimension(given, term._saved_target))
+            labels = term._saved_target.float().sum(saved_dimension(given, term._saved_target.ndim))
             return bool((labels - 1).abs().mean() > ROUNDING)
     return False
 
@@ -71,7 +69,7 @@ def smallest_softmax(terms: Iterable[Any]) -> int | None:
         given = term if name_of(term) in ("LogSoftmax", "Softmax") else _given(term)
         shape = shape_of(given) if given is not None and name_of(given) in ("LogSoftmax", "Softmax") else None
         if shape:
-            sizes.append(shape[given._saved_dim % WORD % len(shape)])
+            sizes.append(shape[saved_dimension(given, len(shape))])
     return min(sizes, default=None)
 
 
@@ -119,7 +117,3 @@ def _factor(node: Any) -> Tensor | None:
 def _given(node: Any) -> Any:
     """The node that makes what this one is given, behind what only changes its shape."""
     return behind(next(iter(children(node)), None), SHAPING)
-
-
-def _dimension(node: Any, tensor: Tensor) -> int:
-    return int(node._saved_dim % WORD % tensor.ndim)

@@ -30,6 +30,7 @@ from pytest_gradhealth.measure.losses.nodes import (
     name_of,
     rms,
     rows_of,
+    saved_dimension,
     shape_of,
     walk,
 )
@@ -69,8 +70,6 @@ TARGETED = LIKELIHOODS | {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", 
 REGRESSIONS = frozenset({"HuberLoss", "MseLoss", "SmoothL1Loss"})
 NO_REDUCTION = 0
 """As torch saves ``reduction="none"``."""
-WORD = 1 << 64
-"""Torch saves a dimension that was counted from the end as an unsigned number."""
 LARGEST = 700.0
 """Largest logarithm of which Python's floats hold the exponential."""
 ENOUGH = 256
@@ -208,7 +207,7 @@ def _is_across(term: Any) -> bool:
     given = term.next_functions[0][0]
     if given is None or name_of(given) != "LogSoftmax":
         return False
-    return bool(given._saved_dim % WORD % term._saved_self.ndim != class_dimension(term._saved_self))
+    return saved_dimension(given, term._saved_self.ndim) != class_dimension(term._saved_self)
 
 
 def _overshoot(term: Any) -> float:

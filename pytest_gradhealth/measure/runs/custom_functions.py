@@ -85,9 +85,9 @@ def _difference(function: Any, args: tuple[Any, ...], double: bool) -> CustomFun
     found = [_one_direction(function, wide, draw, DOUBLE if double else SINGLE) for _ in range(TRIES)]
     if all(abs(forward) < TINY for forward, _ in found):
         return None  # a step: any backward is a surrogate
-    forward, backward = min(found, key=lambda pair: _relative(*pair))
     precision = "float64" if double else "float32"
-    return CustomFunction(name=function.__name__, forward=forward, backward=backward, precision=precision)
+    told = (CustomFunction(name=function.__name__, forward=f, backward=b, precision=precision) for f, b in found)
+    return min(told, key=lambda one: one.difference)
 
 
 def _one_direction(function: Any, args: tuple[Any, ...], draw: torch.Generator, step: float) -> tuple[float, float]:
@@ -143,7 +143,3 @@ def _is_moved(value: Any) -> bool:
 def _first(output: Any) -> Tensor:
     made: Tensor = output if isinstance(output, Tensor) else next(x for x in output if isinstance(x, Tensor))
     return made
-
-
-def _relative(forward: float, backward: float) -> float:
-    return abs(forward - backward) / max(abs(forward), abs(backward), TINY)
