@@ -17,7 +17,7 @@ __tracebackhide__ = True
 PLAIN = frozenset({bool, int, float, str, bytes, complex, type(None), type, range, slice, torch.dtype, torch.device})
 """Kinds of values that most often stand beside tensors and hold none."""
 
-__all__ = ["copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
+__all__ = ["PLAIN", "copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
