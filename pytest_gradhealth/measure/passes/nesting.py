@@ -57,7 +57,7 @@ def floating(value: Any) -> Iterator[Tensor]:
 
     Inside ``torch.vmap`` and other transforms of ``torch.func`` they are those that the transform works on.
     """
-    for tensor in map(unwrapped, tensors(value)):
+    for tensor in map(unwrapped, (value,) if isinstance(value, Tensor) else tensors(value)):
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
             yield tensor
 

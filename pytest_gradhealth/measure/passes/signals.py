@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pytest_gradhealth.measure.passes.probe import ModulePass, Pass
+from pytest_gradhealth.measure.passes.results import ModulePass, Pass
 from pytest_gradhealth.record import Signal, parent_of
 
 __all__ = ["median", "signals_of"]

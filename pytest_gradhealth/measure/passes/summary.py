@@ -15,10 +15,16 @@ from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.paths import predecessors, reaches
-from pytest_gradhealth.measure.passes.probe import Pass, unit_dimensions
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.signals import median, signals_of
 from pytest_gradhealth.measure.passes.source import class_of, is_installed, source_of
-from pytest_gradhealth.measure.passes.structure import modules_of, names_of, own_parameters, parameters_of
+from pytest_gradhealth.measure.passes.structure import (
+    modules_of,
+    names_of,
+    own_parameters,
+    parameters_of,
+    unit_dimensions,
+)
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
 __all__ = ["Weight", "summarise", "whole_loss_graph"]

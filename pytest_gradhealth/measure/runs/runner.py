@@ -23,7 +23,8 @@ from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
 from pytest_gradhealth.measure.passes.pause import paused, without_collections
-from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.probe import Probe
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
-from pytest_gradhealth.measure.passes.probe import Probe, Seen
+from pytest_gradhealth.measure.passes.probe import Probe
+from pytest_gradhealth.measure.passes.reductions import Reductions
 from pytest_gradhealth.measure.passes.sampling import Samples
+from pytest_gradhealth.measure.passes.seen import Seen
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
 from pytest_gradhealth.measure.watching.keras import leaves
 
@@ -109,7 +111,7 @@ class QuietProbe(Probe):
     def offers_more(self, roots: dict[str, bool]) -> bool:
         """Whether the model returned values of which this backward used some only."""
         traces = [self._traces[root] for root in roots if root in self._traces]
-        offered = [bool(seen.gradients) for trace in traces for seen in trace.outputs if seen.hooked]
+        offered = [bool(seen.came) for trace in traces for seen in trace.outputs if seen.hooked]
         return any(offered) and not all(offered)
 
     def close(self) -> None:
@@ -117,7 +119,7 @@ class QuietProbe(Probe):
         self._quietly(self.unhook_parameters)
 
     def _entry(self, tensor: Tensor, kind: str) -> Seen:
-        return _QuietSeen(tensor, kind, self._samples, self)
+        return _QuietSeen(tensor, kind, self._samples, self._reductions, self)
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -135,9 +137,9 @@ class QuietProbe(Probe):
 
 
 class _QuietSeen(Seen):
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, reductions: Reductions, probe: QuietProbe) -> None:
         self._probe = weakref.ref(probe)
-        super().__init__(tensor, kind, samples)
+        super().__init__(tensor, kind, samples, reductions)
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         probe = self._probe()
