@@ -20,6 +20,8 @@ __all__ = ["PathTrace", "Upstream", "predecessors", "reaches", "with_reach"]
 
 MOST = 100_000
 """Nodes of a graph that are walked, about a fifth of a second; of a larger one nothing is known."""
+NODES = 5000
+"""Nodes that are given out, for whoever looks for one of a kind."""
 CHOOSING = frozenset({"Gather", "Index", "MaskedSelect", "Narrow", "Select", "Slice", "Split", "Unbind"})
 ADDING = frozenset({"Add", "Mean", "Sum"})
 PLAIN = (
@@ -82,17 +84,21 @@ class PathTrace:
         """These came out of the model as a whole."""
         self._returned.update(_place(tensor) for tensor in outputs if tensor.requires_grad and tensor.numel() > 1)
 
-    def follow(self, outputs: Iterable[Tensor]) -> None:
-        """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion."""
+    def follow(self, outputs: Iterable[Tensor]) -> list[Any]:
+        """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion.
+
+        Returns:
+            The first ``NODES`` of the graph, as they are found.
+        """
         ends = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
         self.toy_loss = _how_made(ends, self._returned) if len(ends) == 1 else ""
-        masks = self._masks(ends)
-        if not masks:
-            return
-        for layer, given in self._given.items():
+        nodes: list[Any] = []
+        masks = self._masks(ends, nodes)
+        for layer, given in self._given.items() if masks else ():
             self._ahead[layer] = self._ahead.get(layer, 0)
             for place in given:
-                self._ahead[layer] |= masks.get(place, self._bit(place))
+                self._ahead[layer] |= masks[place] if place in masks else self._bit(place)
+        return nodes
 
     def upstream(self) -> Upstream:
         """For each layer that was called, all whose parameters its input was computed from."""
@@ -102,7 +108,7 @@ class PathTrace:
         owner = self._owners.get(place)
         return 0 if owner is None else self._bits.setdefault(owner, 1 << len(self._bits))
 
-    def _masks(self, ends: list[Any]) -> dict[int, int]:
+    def _masks(self, ends: list[Any], nodes: list[Any]) -> dict[int, int]:
         """For each place in the graph the layers that its value depends on, one bit each; empty: it is too large."""
         masks: dict[int, int] = {}
         opened: dict[int, list[tuple[int, Any]]] = {}
@@ -120,6 +126,8 @@ class PathTrace:
                 self.runs_python = True
                 return {}
             else:
+                if len(nodes) < NODES:
+                    nodes.append(node)
                 self.runs_python = self.runs_python or isinstance(node, BackwardCFunction)
                 self.step_function = STEP_NODES.get(node.name(), self.step_function)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]

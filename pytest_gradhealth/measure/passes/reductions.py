@@ -18,7 +18,7 @@ __all__ = ["Came", "Reductions"]
 
 SMALL = 1 << 14
 """Elements up to which a gradient waits for others of its shape."""
-WAITING = 1 << 16
+WAITING = 1 << 17
 """Elements that wait, at most, as they fit into a processor's cache."""
 
 SEVERAL = 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ __all__ = [
     "has_slope",
     "is_ragged",
     "norm",
-    "norms",
     "norms_by_step",
     "quarters",
     "real_values",
@@ -63,13 +62,6 @@ def norm(tensor: Tensor) -> Scalar:
         if SQUARES[0] < quick < SQUARES[1]:
             return quick
     return float(torch.linalg.vector_norm(values, dtype=torch.float64))
-
-
-def norms(tensors: Sequence[Tensor]) -> list[float]:
-    """L2 norms of several tensors, in one transfer from each device."""
-    sizes = [norm(tensor) for tensor in tensors]
-    fetch([sizes])
-    return [float(size) for size in sizes]
 
 
 def fetch(lists: Iterable[list[Scalar]]) -> None:
@@ -253,7 +245,10 @@ def has_slope(kind: str) -> bool:
 
 def saturation(kind: str, outputs: Tensor) -> Tensor:
     """That share of each of several tensors, (tensors, ...)."""
-    return _SLOPES[kind](outputs).lt(SLOPE).reshape(len(outputs), -1).mean(dim=1, dtype=torch.float32)
+    slopes = _SLOPES[kind](outputs).reshape(len(outputs), -1)
+    if slopes.device.type == "cpu" and slopes.numel() and bool(slopes.amin() >= SLOPE):
+        return slopes.new_zeros(len(slopes), dtype=torch.float32)  # most often, and counting takes longer
+    return slopes.lt(SLOPE).mean(dim=1, dtype=torch.float32)
 
 
 def flat_share(kind: str, output: Tensor) -> float | None:

@@ -13,6 +13,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import PLAIN, shard_of, tensors
+from pytest_gradhealth.measure.passes.pause import without_collections
 from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
@@ -50,7 +51,8 @@ def preserved(model: nn.Module, *others: Any) -> Iterator[None]:
     drawing = [*others, *held_by(*(value for owner in owners.values() for value in _may_draw(owner)))]
     with uninterrupted(), ExitStack() as undo:
         undo.enter_context(kept(drawing))
-        _restore_later(owners.values(), undo)
+        with without_collections():
+            _restore_later(owners.values(), undo)
         undo.enter_context(_optimisers_preserved())
         yield
 
@@ -86,7 +88,7 @@ def _restore_later(owners: Iterable[Any], undo: ExitStack) -> None:
 def _restore(*saved: Iterable[Attributes | _Values | _Gradient]) -> None:
     """All of it, even where something cannot be restored."""
     problem = None
-    with torch.no_grad():
+    with torch.no_grad(), without_collections():
         for one in chain(*saved):
             try:
                 one.restore()
