@@ -105,6 +105,30 @@ def test_defaults_are_left_out() -> None:
     assert set(layer(name="a").to_dict()) == {"name", "kind", "order", "parameters", "trainable", "norm"}
 
 
+KINDS = [kind for kind in vars(plain).values() if dataclasses.is_dataclass(kind)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_kind_of_data_is_frozen_small_and_made_by_name(kind: Any) -> None:
+    made = kind(**{name: None for name in kind.__dataclass_fields__} | {"layers": (), "tied": ()})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.name = "another"
+    assert not hasattr(made, "__dict__")
+    with pytest.raises(TypeError, match="positional argument"):
+        kind("by place")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_what_a_report_leaves_out_is_what_its_schema_says(kind: Any) -> None:
+    """A reader that knows the schema alone reads the same."""
+    told = json.loads(Path(store.__file__).with_name("schema-1.json").read_text("utf-8"))["$defs"][kind.__name__]
+    for name, default in plain._defaults(kind).items():
+        if name in told["required"]:
+            assert default is dataclasses.MISSING
+        else:
+            assert json.loads(json.dumps(plain._encode(default))) == told["properties"][name]["default"]
+
+
 def test_unknown_keys_are_ignored_and_missing_ones_take_their_default() -> None:
     data = layer(dead=0.5, units=4).to_dict() | {"invented": 1}
     del data["units"]
