@@ -5,21 +5,19 @@ The record is that of the rule's own sick network, or a healthy one made by hand
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
-from records import found, layer, record, signal
+from records import found
 from test_rules import examined
 
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, OptimiserUse
+from pytest_gradhealth.record import Finding, GradientRecord
 
 RULES = {entry.rule.slug: entry.rule for entry in entries()}
 MEASURED = [rule for rule in RULES.values() if rule.sick and rule.limits]
