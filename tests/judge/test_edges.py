@@ -11,13 +11,13 @@ from functools import cache
 from typing import Any
 
 import pytest
-from records import found
+from records import found, layer, record, signal
 from test_rules import examined
 
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.record import Finding, GradientRecord
+from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, OptimiserUse
 
 RULES = {entry.rule.slug: entry.rule for entry in entries()}
 MEASURED = [rule for rule in RULES.values() if rule.sick and rule.limits]
@@ -61,41 +61,160 @@ def test_a_value_at_the_limit_is_healthy_and_beyond_it_sick(rule: Rule) -> None:
     assert of_kind(rule.slug, given, **{**off, limit.name: stricter}) is not None
 
 
-EDGES: list[tuple[str, str, Sequence[Any], Sequence[Any]]] = [
-    # rule, field of the sick network's record, healthy values, sick values
-    ("single-class", "loss_graph.classes", [2], [1]),
-    ("clamped-probabilities", "loss_graph.clamped", [0.0, 0.5], [0.51, 1.0]),
-    ("ignored-targets", "loss_graph.ignored_targets", [0.99], [1.0]),
-    ("scores-as-log-probabilities", "loss_graph.probability_sum", [None, 1.0, 1.5], [1.51]),
-    ("targets-out-of-range", "loss_graph.target_excess", [0.0, 1e-3], [1.1e-3]),
-    ("unreachable-targets", "loss_graph.unreachable", [0.15, 0.4], [0.41]),
-    ("large-initial-loss", "loss_graph.initial_loss", [None, 1.0, 30.0], [30.1]),
-    ("large-outputs", "loss_graph.output_scale", [None, 1.0, 30.0], [30.1]),
-    ("closed-recurrent-gate", "signals[rnn].time_reach", [None, 0.301**15], [0.299**15]),
-    ("vanishing-over-time", "signals[rnn].steps", [99], [100]),
-    ("collapsed-samples", "samples", [None, 0, 1], [2]),
-    ("constant-input", "samples", [None, 1], [2]),
-    ("constant-input", "signals[0].input_variation", [None, 0.01], [0.0099]),
-    ("constant-input", "signals[*].sample_variation", [0.1], [0.099]),
-    ("fading-signal", "samples", [None, 1], [2]),
-    ("unused-recurrent-state", "signals[cell].calls", [2], [3]),
-    ("excessive-dropout", "signals[Dropout].dropout", [0.0, 0.9, 1.0], [0.91, 0.999]),
-    ("dead-units", "layers[0].dead", [0.5], [0.51]),
-    ("mixed-samples", "sample_mixing", [None], [1e-3]),
-    ("negligible-gradients", "loss", [None], [0.0, 1e-9]),
-    ("ineffective-normalisation", "signals[LayerNorm].rms", [0.03], [0.0299]),
-    ("starved-layer", "precision", ["float64"], ["float32", "bfloat16"]),
-]
+PIXELS = ModelInput(name="0", shape=(8, 3, 4, 4), low=0.0, high=255.0, whole=True)
+SWISH = CustomFunction(name="Swish", forward=1.0, backward=0.5)
+SAME = {"signals[*].sample_variation": 1e-4, "layers[*].reach": 5e-3, "layers[8].reach": 1.0}
+
+EDGES: list[tuple[str, dict[str, Any], str, Sequence[Any], Sequence[Any]]] = [
+    # rule, what is changed of its sick network's record, the field, healthy values of it, and sick ones
+    ("single-class", {}, "loss_graph.classes", [2], [1]),
+    ("clamped-probabilities", {}, "loss_graph.clamped", [0.0, 0.5], [0.51, 1.0]),
+    ("ignored-targets", {}, "loss_graph.ignored_targets", [0.99], [1.0]),
+    ("scores-as-log-probabilities", {}, "loss_graph.probability_sum", [None, 1.0, 1.5], [1.51]),
+    ("targets-out-of-range", {}, "loss_graph.target_excess", [0.0, 1e-3], [1.1e-3]),
+    ("unreachable-targets", {}, "loss_graph.unreachable", [0.15, 0.4], [0.41]),
+    ("large-initial-loss", {}, "loss_graph.initial_loss", [None, 1.0, 30.0], [30.1]),
+    ("large-outputs", {}, "loss_graph.output_scale", [None, 1.0, 30.0], [30.1]),
+    ("closed-recurrent-gate", {}, "signals[rnn].time_reach", [None, 0.301**15], [0.299**15]),
+    ("closed-recurrent-gate", {}, "signals[rnn].steps", [7], [8]),
+    ("closed-recurrent-gate", {}, "signals[rnn].kind", ["RNN"], ["LSTM", "GRU"]),
+    ("vanishing-over-time", {}, "signals[rnn].steps", [99], [100]),
+    ("vanishing-over-time", {}, "signals[rnn].time_reach", [None, 1e-6], [0.9e-6]),
+    ("vanishing-over-time", {}, "signals[rnn].kind", ["GRU"], ["RNN"]),
+    ("vanishing-gradient", SAME, "layers[*].reach", [1.0, 0.01], [0.0099]),
+    ("vanishing-gradient", SAME, "signals[*].sample_variation", [1e-3, 0.5], [0.9e-3]),
+    ("vanishing-over-positions", {}, "steps", [], [0, 1]),
+    ("vanishing-over-positions", {"signals[0].position_reach": 5e-4}, "steps", [0], [1]),
+    ("collapsed-samples", {}, "samples", [None, 0, 1], [2]),
+    ("constant-input", {}, "samples", [None, 1], [2]),
+    ("constant-input", {}, "signals[0].input_variation", [None, 0.01], [0.0099]),
+    ("constant-input", {}, "signals[*].sample_variation", [0.1], [0.099]),
+    ("fading-signal", {}, "samples", [None, 1], [2]),
+    ("unused-recurrent-state", {}, "signals[cell].calls", [2], [3]),
+    ("unused-recurrent-state", {}, "layers[cell].zero_gradients", [("weight_ih",)], [("weight_hh",)]),
+    ("excessive-dropout", {}, "signals[Dropout].dropout", [0.0, 0.9, 1.0], [0.91, 0.999]),
+    ("dead-units", {}, "layers[0].dead", [0.5], [0.51]),
+    ("dead-units", {"layers[0].dead": 0.8}, "layers[0].dead_by_bias", [0.0, 0.5], [0.51]),
+    ("dead-units", {}, "layers[0].units", [0], [16]),
+    ("identical-units", {}, "layers[*].identical_units", [False], [True]),
+    ("mixed-samples", {}, "sample_mixing", [None], [1e-3]),
+    ("negligible-gradients", {}, "loss", [None], [0.0, 1e-9]),
+    ("insensitive-loss", {"loss": 1e3, "layers[*].sensitivity": 0.05}, "steps", [0], [1]),
+    ("insensitive-loss", {"loss": 1e3, "layers[*].sensitivity": 0.11}, "steps", [0, 1], []),
+    ("ineffective-normalisation", {}, "signals[LayerNorm].rms", [0.03], [0.0299]),
+    ("ineffective-normalisation", {}, "signals[2].kind", ["Identity"], ["LayerNorm", "RMSNorm"]),
+    ("saturated-activations", {"signals[2].kind": "GELU"}, "signals[4].kind", ["GELU"], ["Tanh", "Hardtanh"]),
+    ("starved-layer", {}, "precision", ["float64"], ["float32", "bfloat16"]),
+    ("unscaled-input", {}, "inputs[0].feature_scale", [99.0], [100.0, 1e6]),
+    ("unscaled-input", {}, "inputs[0].high", [999.0], [1000.0]),
+    ("unscaled-input", {"inputs[0].high": 0.0}, "inputs[0].low", [-999.0], [-1000.0]),
+    ("unscaled-input", {}, "inputs[0].feature", [None], [0, 3]),
+    ("unscaled-input", {"inputs": (PIXELS,)}, "inputs[0].high", [1.0, 128.0, 256.0], [129.0, 255.0]),
+    ("unscaled-input", {"inputs": (PIXELS,)}, "inputs[0].low", [-1.0], [0.0, 9.0]),
+    ("unscaled-input", {"inputs": (PIXELS,)}, "inputs[0].whole", [False], [True]),
+    ("unscaled-input", {"inputs": (PIXELS,)}, "inputs[0].shape", [(8, 3), (8, 5, 4, 4)], [(8, 1, 4, 4), (8, 4, 2, 2)]),
+    ("unscaled-input", {}, "signals[1].kind", ["BatchNorm1d"], ["Linear"]),
+    ("unscaled-input", {}, "signals[2].kind", ["LayerNorm"], ["ReLU"]),
+    ("unscaled-input", {}, "signals[3].kind", [], ["BatchNorm1d"]),
+    ("wrong-backward", {"custom_functions": (SWISH,)}, "custom_functions[0].backward", [0.9992, 1.0], [0.998, -1.0]),
+    ("wrong-backward", {"custom_functions": (replace(SWISH, precision="float32"),)}, "custom_functions[0].backward", [0.91], [0.89]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("slug", "path", "value", "is_sick"),
+    ("slug", "changes", "path", "value", "is_sick"),
     [
-        (slug, path, value, is_sick)
-        for slug, path, healthy, ill in EDGES
+        (slug, changes, path, value, is_sick)
+        for slug, changes, path, healthy, ill in EDGES
         for is_sick, values in ((False, healthy), (True, ill))
         for value in values
     ],
 )
-def test_a_measured_number_on_either_side(slug: str, path: str, value: Any, is_sick: bool) -> None:
-    assert (of_kind(slug, put(sick(slug), path, value)) is not None) is is_sick
+def test_a_number_on_either_side(slug: str, changes: dict[str, Any], path: str, value: Any, is_sick: bool) -> None:
+    given = sick(slug)
+    for where, what in (changes | {path: value}).items():
+        given = put(given, where, what)
+    assert (of_kind(slug, given) is not None) is is_sick
+
+
+def use(**fields: Any) -> OptimiserUse:
+    return OptimiserUse(**{"kind": "Adam", "steps": 4, "parameters": 4, "reached": 0, "learning_rate": 1e-3, **fields})
+
+
+@pytest.mark.parametrize(("steps", "reached", "is_sick"), [(1, 0, False), (2, 0, True), (2, 1, False)])
+def test_an_optimiser_is_idle_from_its_second_step(steps: int, reached: int, is_sick: bool) -> None:
+    given = record(optimisers=(use(steps=steps, reached=reached),))
+    assert (of_kind("idle-optimiser", given) is not None) is is_sick
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_sick"),
+    [({}, True), ({"steps": 1}, False), ({"reached": 0}, False), ({"foreign": 0}, False), ({"steps": 2}, True)],
+)
+def test_a_layer_is_in_no_optimiser_beside_one_that_holds_others(fields: dict[str, Any], is_sick: bool) -> None:
+    given = record(
+        [layer(i, optimised=i != 3) for i in range(8)], optimisers=(use(**{"reached": 2, "foreign": 2, **fields}),)
+    )
+    assert (of_kind("unoptimised-layer", given) is not None) is is_sick
+
+
+@pytest.mark.parametrize(
+    ("shares", "rate", "is_sick"),
+    [
+        ([0.91, 0.91, 0.1], 1e-3, True),
+        ([0.9, 0.9, 0.1], 1e-3, False),
+        ([0.91, 0.91, 0.1, 0.1], 1e-3, False),
+        ([0.91, None, None, None], 1e-3, True),
+        ([0.91, 0.91, 0.1], 0.0, False),
+    ],
+)
+def test_updates_are_lost_where_most_of_most_layers_are(shares: list[float | None], rate: float, is_sick: bool) -> None:
+    layers = [layer(i, lost_update=share) for i, share in enumerate(shares)]
+    given = record(layers, precision="float16", optimisers=(use(reached=4, learning_rate=rate),))
+    assert (of_kind("lost-update", given) is not None) is is_sick
+
+
+def grown(sizes: Sequence[float], norms: int = 0, **fields: Any) -> GradientRecord:
+    """A record in which the signal has these sizes, behind some batch normalisations."""
+    signals = [
+        replace(signal(i, rms=size), kind="BatchNorm1d" if i < norms else "Linear") for i, size in enumerate(sizes)
+    ]
+    return record([layer(i) for i in range(len(sizes))], signals=tuple(signals), **fields)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_sick"),
+    [
+        ([1, 1, 10, 30, 101, 1], True),
+        ([1, 1, 10, 30, 100, 1], False),
+        ([2, 2, 10, 30, 101, 1], False),  # twice as large from the start
+        ([1, 2, 10, 30, 101, 1], False),  # the first quarter of five are two
+        ([0.1, 0.1, 1, 3, 99, 1], False),  # what begins below one has room
+        ([0.1, 0.1, 1, 3, 101, 1], True),
+        ([1, 1, 1, 1, 999, 1], False),  # one layer alone
+        ([1, 1, 1, 1, 1001, 1], True),
+        ([1, 1, 1, 1, 1, 1001], False),  # the last may be the unit of the target
+        ([1, 1001], False),
+        ([1, 1001, 1], True),
+    ],
+)
+def test_how_far_a_signal_may_grow(sizes: Sequence[float], is_sick: bool) -> None:
+    assert (of_kind("exploding-signal", grown(sizes)) is not None) is is_sick
+
+
+@pytest.mark.parametrize(
+    ("norms", "steepest", "is_sick"),
+    [(0, 999, False), (0, 1001, True), (1, 1210, False), (1, 1212, True), (8, 4600, False), (8, 4660, True)],
+)
+def test_each_batch_normalisation_adds_room(norms: int, steepest: float, is_sick: bool) -> None:
+    layers = [layer(i, sensitivity=steepest if i == 7 else 1.0) for i in range(8)]
+    given = replace(grown([1e-9] * 8, norms, loss=1.0), layers=tuple(layers))
+    assert (of_kind("exploding-gradient", given) is not None) is is_sick
+    assert of_kind("exploding-gradient", given, max_elasticity=1000.5) is not None or steepest < 1000
+
+
+@pytest.mark.parametrize(("steepest", "is_sick"), [(0.99e5, False), (1.01e5, True)])
+def test_a_hundred_batch_normalisations_add_no_more_room_than_thirty(steepest: float, is_sick: bool) -> None:
+    layers = [layer(i, sensitivity=steepest) for i in range(100)]
+    given = replace(grown([1e-9] * 100, 100, loss=1.0), layers=tuple(layers))
+    assert (of_kind("exploding-gradient", given) is not None) is is_sick
