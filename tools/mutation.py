@@ -5,8 +5,8 @@
 
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
 for ``or``, an operator exchanged, or two branches swapped. It is killed if a test fails or does not end. For each,
-those tests alone are run that reach the faulty line, the fastest first, and all tests where the line runs only once in
-a process. The survivors are printed, to be read: each is a missing test, or changes nothing that anyone could see.
+those tests alone are run that reach the faulty line, the fastest first, up to ``--seconds`` of CPU; where the line runs
+only once in a process, those that reach its file come first. The survivors are printed, to be read: each is a missing test, or changes nothing that anyone could see.
 
 The work is by hand, since mutmut leaves out what stands outside of functions, as limits do, and cosmic-ray starts a
 process, and torch in it, for each mutant. It needs ``coverage``, and a system that can fork.
@@ -22,11 +22,14 @@ import os
 import pickle
 import py_compile
 import random
+import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -47,8 +50,8 @@ LEFT_OUT = "tests/judge/test_any_record.py"
 """Slow, and reaches every line: it asks only whether judging breaks down."""
 PRELOADED = ["hypothesis", "jsonschema", "numpy", "pytest", "tabulate", "torch", "torch._dynamo", "_pytest.pytester"]
 """Imported once, and shared by the processes of all mutants."""
-SECONDS = 300
-"""After which a mutant counts as running without end."""
+ENDLESS = 120
+"""Seconds of CPU after which a mutant counts as running without end."""
 TURNED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -128,9 +131,10 @@ class Watch:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.coverage.switch_context(nodeid)
+        self.seconds[nodeid] = -time.process_time()
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.seconds[nodeid] += time.process_time()
 
 
 def _enter(folder: Path) -> None:
@@ -164,6 +168,7 @@ def _judge(folder: Path, tests: Sequence[str]) -> None:
     import pytest
 
     _enter(folder)
+    resource.setrlimit(resource.RLIMIT_CPU, (ENDLESS, ENDLESS))
     sys.dont_write_bytecode = True
     sys.exit(pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]))
 
@@ -171,7 +176,8 @@ def _judge(folder: Path, tests: Sequence[str]) -> None:
 class Bench:
     """Copies of the project to put mutants into, and what is known of its tests."""
 
-    def __init__(self, home: Path, tests: Sequence[str], jobs: int) -> None:
+    def __init__(self, home: Path, tests: Sequence[str], jobs: int, seconds: float) -> None:
+        self.limit = seconds
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOADED)
         first = home / "0"
@@ -182,7 +188,7 @@ class Bench:
             first / "pytest_gradhealth", quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
         )
         result = home / "reached"
-        self._wait(self.context.Process(target=_reach, args=(first, tests, result)), 20 * SECONDS)
+        self._run(_reach, first, tests, result)
         status, self.lines, self.seconds = pickle.loads(result.read_bytes())
         if status:
             raise SystemExit("tests fail without any mutant: they cannot tell anything")
@@ -202,7 +208,7 @@ class Bench:
         whole = target.read_bytes()
         target.write_text(mutant.text, "utf-8")
         try:
-            return self._wait(self.context.Process(target=_judge, args=(folder, tests)), SECONDS) != 0
+            return self._run(_judge, folder, tests) != 0
         finally:
             target.write_bytes(whole)
             self.folders.put(folder)
@@ -210,19 +216,22 @@ class Bench:
     def _tests(self, mutant: Mutant) -> list[str]:
         """The tests that reach it, the fastest first; all of them, those of its file first, where it runs once."""
         reached = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
-        near = {test for line in range(mutant.line, mutant.end + 1) for test in reached.get(line, ())}
-        if mutant.once:
-            near = {test for tests in reached.values() for test in tests}
-        fastest = sorted(self.seconds, key=self.seconds.__getitem__)
-        first = [test for test in fastest if test in near]
-        return [*first, *(test for test in fastest if test not in near)] if mutant.once else first
+        lines = reached if mutant.once else range(mutant.line, mutant.end + 1)
+        near = {test for line in lines for test in reached.get(line, ())}
+        chosen = sorted(self.seconds, key=lambda test: (test not in near, self.seconds[test]))
+        total = accumulate(map(self.seconds.__getitem__, chosen))
+        return [
+            test
+            for test, sum_ in zip(chosen, total, strict=True)
+            if sum_ < self.limit and (mutant.once or test in near)
+        ]
 
-    def _wait(self, process: Any, seconds: float) -> int | None:
+    def _run(self, target: Callable[..., None], *arguments: object) -> int | None:
+        process = self.context.Process(target=target, args=arguments)  # type: ignore[attr-defined]
         process.start()
-        process.join(seconds)
-        process.kill()
         process.join()
-        return process.exitcode
+        code: int | None = process.exitcode
+        return code
 
 
 def _made(path: Path) -> Path:
@@ -242,6 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sources", nargs="*", default=SOURCES)
     parser.add_argument("--mutants", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--tests", nargs="+", default=TESTS)
     options = parser.parse_args(arguments)
@@ -249,8 +259,8 @@ def main(arguments: list[str] | None = None) -> int:
     drawn = random.Random(options.seed).sample(found, min(options.mutants, len(found)))
     print(f"{len(drawn)} of {len(found)} mutants, seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(options.jobs) as pool:
-        bench = Bench(Path(home), options.tests, options.jobs)
-        print(f"{len(bench.seconds)} tests, {sum(bench.seconds.values()):.0f} s", flush=True)
+        bench = Bench(Path(home), options.tests, options.jobs, options.seconds)
+        print(f"{len(bench.seconds)} tests, {sum(bench.seconds.values()):.0f} s of CPU", flush=True)
         killed = 0
         for mutant, dead in zip(drawn, pool.map(bench.kills, drawn), strict=True):
             killed += dead

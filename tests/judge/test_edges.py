@@ -189,8 +189,8 @@ def grown(sizes: Sequence[float], norms: int = 0, **fields: Any) -> GradientReco
         ([1, 1, 10, 30, 100, 1], False),
         ([2, 2, 10, 30, 101, 1], False),  # twice as large from the start
         ([1, 2, 10, 30, 101, 1], False),  # the first quarter of five are two
-        ([0.1, 0.1, 1, 3, 99, 1], False),  # what begins below one has room
-        ([0.1, 0.1, 1, 3, 101, 1], True),
+        ([0.1, 0.1, 1, 10, 99, 1], False),  # what begins below one has room
+        ([0.1, 0.1, 1, 10, 101, 1], True),
         ([1, 1, 1, 1, 999, 1], False),  # one layer alone
         ([1, 1, 1, 1, 1001, 1], True),
         ([1, 1, 1, 1, 1, 1001], False),  # the last may be the unit of the target
