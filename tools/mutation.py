@@ -5,8 +5,9 @@
 
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
 for ``or``, an operator exchanged, or two branches swapped. It is killed if a test fails or does not end. For each,
-those tests alone are run that reach the faulty line, the fastest first, up to ``--seconds`` of CPU; where the line runs
-only once in a process, those that reach its file come first. The survivors are printed, to be read: each is a missing test, or changes nothing that anyone could see.
+those tests alone are run that reach the faulty line, the fastest first, up to ``--seconds`` of CPU; where the line
+runs only once in a process, those that reach its file come first. The survivors are printed, to be read: each is a
+missing test, or changes nothing that anyone could see.
 
 The work is by hand, since mutmut leaves out what stands outside of functions, as limits do, and cosmic-ray starts a
 process, and torch in it, for each mutant. It needs ``coverage``, and a system that can fork.
@@ -217,14 +218,10 @@ class Bench:
         """The tests that reach it, the fastest first; all of them, those of its file first, where it runs once."""
         reached = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
         lines = reached if mutant.once else range(mutant.line, mutant.end + 1)
-        near = {test for line in lines for test in reached.get(line, ())}
-        chosen = sorted(self.seconds, key=lambda test: (test not in near, self.seconds[test]))
-        total = accumulate(map(self.seconds.__getitem__, chosen))
-        return [
-            test
-            for test, sum_ in zip(chosen, total, strict=True)
-            if sum_ < self.limit and (mutant.once or test in near)
-        ]
+        near = {test for line in lines for test in reached.get(line, ())} & self.seconds.keys()
+        chosen = sorted(self.seconds if mutant.once else near, key=lambda test: (test not in near, self.seconds[test]))
+        spent = accumulate(map(self.seconds.__getitem__, chosen))
+        return [test for test, seconds in zip(chosen, spent, strict=True) if seconds < self.limit]
 
     def _run(self, target: Callable[..., None], *arguments: object) -> int | None:
         process = self.context.Process(target=target, args=arguments)  # type: ignore[attr-defined]
