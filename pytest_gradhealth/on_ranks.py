@@ -19,7 +19,7 @@ __all__ = ["OnRanks"]
 
 
 class OnRanks:
-    """The part of ``GradHealth`` that starts processes."""
+    """The part of ``Checker`` that starts processes."""
 
     _settings: Settings
     _sink: Callable[[Check], None]
