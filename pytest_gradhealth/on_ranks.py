@@ -25,7 +25,7 @@ NOTHING_CHECKED = (
 
 
 class OnRanks:
-    """The part of ``GradHealth`` that starts processes."""
+    """The part of ``Checker`` that starts processes."""
 
     _settings: Settings
     _sink: Callable[[Check], None]
