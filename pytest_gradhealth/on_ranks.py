@@ -85,6 +85,7 @@ class OnRanks:
         raise NotImplementedError
 
     def is_tolerated(self, check: Check) -> bool:
+        """Whether a sick check is only told, and has been."""
         raise NotImplementedError
 
 

@@ -75,7 +75,6 @@ def test_local(gradhealth): gradhealth.distributed(lambda gradhealth: None)
 
 def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(STARTED)
-    began = time.monotonic()
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--gradhealth-json=health.json")
     result.assert_outcomes(passed=1, failed=6)
     result.stdout.fnmatch_lines_random(
