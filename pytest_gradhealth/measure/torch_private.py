@@ -182,7 +182,8 @@ def is_compiled(module: nn.Module) -> bool:
     return isinstance(inner, nn.Module) or getattr(module, "_compiled_call_impl", None) is not None
 
 
-_alone = 0 if _owners is None else _owners(torch.empty(1).untyped_storage()._cdata)
+_lone = torch.empty(1)
+_alone = 0 if _owners is None else _owners(_lone.untyped_storage()._cdata)
 """Owners of a memory that only one tensor looks at: from torch 2.7 on who asks is one too."""
 
 
