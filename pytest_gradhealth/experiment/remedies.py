@@ -84,8 +84,8 @@ class _Search:
     def shortage(self, told: tuple[Attempt, ...]) -> str:
         """Why there is no more to tell; empty where there is nothing to add."""
         if self._cut_short:
-            return f"more: {self._settings.try_seconds:g} s were over (try_seconds)"
-        return "" if told else "nothing: no cure that is known applies"
+            return f"nothing more: try_seconds={self._settings.try_seconds:g} ran out"
+        return "" if told else "nothing: no known cure applies here"
 
     def _trials(self, candidates: Iterator[tuple[Cure, ...]]) -> Iterator[_Trial]:
         for cures in candidates:
