@@ -43,7 +43,7 @@ LATER_STEPS = (1, 2, 4, 8)
 
 
 class Examiner:
-    """The part of ``GradHealth`` that makes checks of measurements. It raises nothing where a model is sick."""
+    """The part of ``Checker`` that makes checks of measurements. It raises nothing where a model is sick."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from pytest_gradhealth.judge.index import LIMITS
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.experiment.laboratory import Laboratory
+    from pytest_gradhealth.experiment.laboratory import GradHealth
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.settings import Settings
 
@@ -30,7 +30,7 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 """The settings of a test; None where it opted out."""
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
-HEALTH = pytest.StashKey["Laboratory"]()
+HEALTH = pytest.StashKey["GradHealth"]()
 SEEN = pytest.StashKey[dict[str, Any]]()
 """What a watch saw of a test, as plain data for the summary: backward passes, models measured, and what was not."""
 CURRENT = pytest.StashKey[pytest.Item]()
@@ -153,7 +153,7 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def gradhealth(request: pytest.FixtureRequest) -> Laboratory:
+def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
     """Measure a model's gradients with ``check``, ``measure`` or ``watch``; experiment with ``selftest``.
 
     It may be used in fixtures of any scope: what they measure belongs to the test that runs at that moment, and its
@@ -164,20 +164,20 @@ def gradhealth(request: pytest.FixtureRequest) -> Laboratory:
     return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
 
 
-def _health_of(item: pytest.Item) -> Laboratory:
+def _health_of(item: pytest.Item) -> GradHealth:
     return _health(item, item.stash.get(SETTINGS, None) or _base(item.config))
 
 
-def _health(item: pytest.Item, settings: Settings) -> Laboratory:
+def _health(item: pytest.Item, settings: Settings) -> GradHealth:
     """One for each run of a test, so that names stay unique within it."""
     from functools import partial
 
-    from pytest_gradhealth.experiment.laboratory import Laboratory
+    from pytest_gradhealth.experiment.laboratory import GradHealth
     from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
-        item.stash[HEALTH] = Laboratory(
+        item.stash[HEALTH] = GradHealth(
             settings,
             sink=partial(_keep, item),
             hook=item.config.hook,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.text import one_line
@@ -33,7 +34,7 @@ def _circumstances(check: Check) -> str:
     record = check.record
     batches = f"{record.batches} batch{'es' if record.batches != 1 else ''}"
     loss = "" if record.loss is None else f", loss {record.loss:.3g}"
-    return f"{len(record)} layers, {batches}, {record.device} {record.precision}{loss}"
+    return f"{counted(len(record), 'layer')}, {batches}, {record.device} {record.precision}{loss}"
 
 
 def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
