@@ -33,7 +33,7 @@ Explore = Callable[..., dict[str, Any]]
 Accept = Callable[[str, GradientRecord, Finding], bool]
 """Given a check's name, its record and a finding: whether a team has accepted it."""
 NOT_AGAIN = (
-    "nothing: what a test trains by itself cannot be run again with a change; "
+    "what a test trains by itself cannot be run again with a change; "
     "gradhealth.check(model, batches, loss=...) can"
 )
 OTHER_SEEDS = (1, 2, 3)
