@@ -71,7 +71,7 @@ def tried(
     try:
         runner.copy_of_model()
     except Exception as error:
-        return (), f"{check.name} cannot be copied ({type(error).__name__})"
+        return (), f"nothing: {check.name} cannot be copied ({type(error).__name__})"
     trials = list(search.singles())
     if not any(trial.cured for trial in trials):
         trials += search.pairs(trials)
@@ -108,8 +108,8 @@ class _Search:
     def shortage(self, told: tuple[Attempt, ...]) -> str:
         """Why there is no more to tell; empty where there is nothing to add."""
         if self._cut_short:
-            return f"more cures: {self._settings.try_seconds:g} s were over (try_seconds)"
-        return "" if told else "no known cure applies"
+            return f"nothing more: try_seconds={self._settings.try_seconds:g} ran out"
+        return "" if told else "nothing: no known cure applies here"
 
     def _trials(self, candidates: Iterator[tuple[Cure, ...]]) -> Iterator[_Trial]:
         for cures in candidates:
