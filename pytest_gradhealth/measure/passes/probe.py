@@ -143,14 +143,18 @@ class Probe:
         model = self._model()
         for name, parameter in parameters_of(modules_of(model)).items() if model is not None else ():
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
-                hook = _ParameterHook(self, name, parameter)
-                self.paths.owns(parent_of(name), parameter)
-                self._parameter_handles.append(self._hook_parameter(parameter, hook))
-                self._hooked[id(parameter)] = weakref.ref(parameter)
+                self.hook_parameter(name, parameter)
 
-    def _hook_parameter(self, parameter: nn.Parameter, hook: _ParameterHook) -> RemovableHandle:
+    def hook_parameter(self, name: str, parameter: nn.Parameter) -> None:
+        """Observe the gradient of one."""
+        self.paths.owns(parent_of(name), parameter)
+        self._parameter_handles.append(self._hooked_parameter(name, parameter))
+        self._hooked[id(parameter)] = weakref.ref(parameter)
+
+    def _hooked_parameter(self, name: str, parameter: nn.Parameter) -> RemovableHandle:
         """Where others wait for the gradient too, one may use it up: an optimiser that steps inside the backward."""
         handle: RemovableHandle
+        hook = _ParameterHook(self, name, parameter)
         if self._owns_gradients and not parameter._post_accumulate_grad_hooks:
             handle = parameter.register_post_accumulate_grad_hook(hook.collected)  # type: ignore[no-untyped-call]
         else:
@@ -189,7 +193,7 @@ class Probe:
     def read(self, loss: Tensor | None = None) -> Pass:
         """Everything seen in the pass at hand, in one transfer from the device."""
         told = [] if loss is None else [_scalar(loss.detach())]
-        self._samples.collect()
+        self._collect()
         seen = (numbers for one in self._seen for numbers in (one.gradients, one.nonfinite))
         came = (numbers for trace in self._gradients.values() for numbers in trace.scalars)
         statistics.fetch([told, *seen, *came])
@@ -199,6 +203,9 @@ class Probe:
             loss=float(told[0]) if told else None,
             upstream=self.paths.upstream(),
         )
+
+    def _collect(self) -> None:
+        self._samples.collect()
 
     def _release(self) -> None:
         for seen in self._seen:
@@ -382,7 +389,11 @@ class Seen:
         self._is_long = statistics.count_positions(tensor) >= statistics.POSITIONS
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
-            self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
+            self.await_gradient(tensor)
+
+    def await_gradient(self, tensor: Tensor) -> None:
+        """Note what comes back to the tensor, which carries a graph."""
+        self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
 
     @property
     def hooked(self) -> bool:

@@ -148,10 +148,9 @@ class Watched:
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
         """What comes from now on belongs to this backward; what it walks through is still there to be read."""
         if self._probe is not None:
-            self._probe.mark()
+            self._probe.backward_begins(outputs)
             if self._team is not None:
                 self._team.mark()
-            self._probe.follow(outputs)
 
     @property
     def was_reached(self) -> bool:
@@ -173,9 +172,6 @@ class Watched:
             scale: by what a gradient scaler has made it larger.
             objective: what the loss was computed from; None: not known, or shared with another model.
         """
-        self._latecomers.look()
-        if self._probe is None:
-            self._finished = True
         self._latecomers.look()
         if self._probe is None:
             self._finished = True
