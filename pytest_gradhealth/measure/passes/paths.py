@@ -73,10 +73,10 @@ class PathTrace:
         """A parameter belongs to a layer."""
         self._owners.setdefault(place_of(parameter), layer)
 
-    def called(self, layer: str, inputs: Iterable[Tensor]) -> None:
-        """A layer was called with these tensors."""
+    def called(self, layer: str, places: Iterable[int]) -> None:
+        """A layer was called with tensors that stand at these places of the graph."""
         self._bits.setdefault(layer, 1 << len(self._bits))
-        self._given.setdefault(layer, set()).update(place_of(tensor) for tensor in inputs if tensor.requires_grad)
+        self._given.setdefault(layer, set()).update(places)
 
     def returned(self, outputs: Iterable[Tensor]) -> None:
         """These came out of the model as a whole."""

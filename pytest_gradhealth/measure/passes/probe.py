@@ -25,7 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
-from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream
+from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream, place_of
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.statistics import Scalar
@@ -33,7 +33,7 @@ from pytest_gradhealth.measure.passes.structure import modules_of, own_parameter
 from pytest_gradhealth.measure.torch_private import inside_backward, is_batched
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
-__all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
+__all__ = ["ModulePass", "ModuleTrace", "ParameterPass", "Pass", "Probe", "Seen", "batched", "unit_dimensions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Probe:
         """Forget the pass at hand."""
         self._release()
         self.paths.reset()
-        self._traces: dict[str, _ModuleTrace] = {}
+        self._traces: dict[str, ModuleTrace] = {}
         self._gradients: dict[str, _ParameterTrace] = {}
         self._seen = []
         self._latest: dict[int, Seen] = {}
@@ -224,18 +224,18 @@ class Probe:
 
     def module_returned(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> _ModuleTrace:
+    ) -> ModuleTrace:
         """Note one call of a module."""
-        trace = self._traces.setdefault(name, _ModuleTrace(class_of(module).__name__, order=len(self._traces)))
+        trace = self._traces.setdefault(name, ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
         attached = any(tensor.requires_grad for tensor in outputs)
         trace.attached = trace.attached or attached
         if attached and module._parameters and not inside_backward():  # which calls them anew, in a graph of its own
-            self.paths.called(name, inputs)
+            self.paths.called(name, map(place_of, filter(_has_graph, inputs)))
         if not name and not inputs:  # the model itself may be given indices
-            trace.inputs += [self._see(tensor) for tensor in islice(_batched(args, kwargs), 1)]
+            trace.inputs += [self._see(tensor) for tensor in islice(batched(args, kwargs), 1)]
         if inputs:
             given = any(tensor.requires_grad and not getattr(tensor, "plain", False) for tensor in inputs)
             trace.fed = bool(trace.fed) or given
@@ -291,7 +291,11 @@ class Probe:
                 trace.tallies.append(statistics.tally(gradient))
 
 
-def _batched(*given: Any) -> Iterator[Tensor]:
+def _has_graph(tensor: Tensor) -> bool:
+    return tensor.requires_grad
+
+
+def batched(*given: Any) -> Iterator[Tensor]:
     """Numbers of any type that several samples were given."""
     return (tensor for tensor in tensors(given) if tensor.ndim and tensor.size(0) > 1)
 
@@ -382,7 +386,7 @@ class Seen:
 
     def __init__(self, tensor: Tensor, kind: str, samples: Samples) -> None:
         self._tensor, self._version, self._samples = weakref.ref(tensor), _version(tensor), samples
-        self.description = {} if tensor.ndim == 0 or tensor.is_complex() else samples.add(tensor, kind)
+        self.description = self.describe(tensor, kind)
         self.gradients: list[Scalar] = []
         self.nonfinite: list[Scalar] = []
         self.quarters: list[dict[str, float]] = []
@@ -390,6 +394,10 @@ class Seen:
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
             self.await_gradient(tensor)
+
+    def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
+        """What it holds; filled in later."""
+        return {} if tensor.ndim == 0 or tensor.is_complex() else self._samples.add(tensor, kind)
 
     def await_gradient(self, tensor: Tensor) -> None:
         """Note what comes back to the tensor, which carries a graph."""
@@ -435,7 +443,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class _ModuleTrace:
+class ModuleTrace:
     """The calls of one module within a pass."""
 
     kind: str

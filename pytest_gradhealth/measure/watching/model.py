@@ -114,6 +114,8 @@ class Watched:
         self._samples = samples if self._samples is None else min(samples or self._samples, self._samples)
         if self._probe is None or self._failed or not is_observed(self._forwards):
             return None
+        if not is_power_of_two(self._forwards) and self._probe.all_is_gone():
+            return None
         if self._forwards > FORWARDS and is_power_of_two(self._forwards):
             self._probe.forget_modules()  # what comes now is nearer to the backward
             self._roots.clear()
@@ -122,7 +124,7 @@ class Watched:
             return None
         view = as_torch(model)
         self._probe.observe(view, model)
-        self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
+        self._probe.compiled = self._probe.compiled or is_compiled(called)
         name = self._probe.known_name_of(root) or ""
         fed = any(tensor.requires_grad for tensor in floating((args, kwargs)))
         self._roots.setdefault(name, fed)
@@ -135,6 +137,7 @@ class Watched:
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
+            self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
             self._team = team_of(called, model, histograms=self._histograms)
             self._drawn = random_state()
 

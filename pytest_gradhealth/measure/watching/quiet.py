@@ -1,25 +1,30 @@
 """A probe for tests that train by themselves: it raises nothing, and is not seen by those who count operations.
 
-Most forward calls of a suite are never sent back. So a call is only noted: small samples of what the modules return, and
-where in the graph that stands. Hooks are set once a backward begins, and nothing that a call has made is kept alive.
+Most forward calls of a suite are never sent back. So a call is only noted: small samples of what the modules return,
+and where in the graph that stands. Hooks are set once a backward begins, and nothing that a call made is kept alive.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
+from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.paths import place_of
-from pytest_gradhealth.measure.passes.probe import Probe, Seen
+from pytest_gradhealth.measure.passes.probe import ModuleTrace, Probe, Seen, batched
 from pytest_gradhealth.measure.passes.sampling import Samples
+from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
+from pytest_gradhealth.measure.watching.calls import Call, Met, Note, floats
 from pytest_gradhealth.measure.watching.keras import leaves
 
 __all__ = ["OuterCall", "QuietProbe", "describe_error"]
@@ -54,30 +59,74 @@ class QuietProbe(Probe):
         self._recent: list[Seen] = []
         self._met: dict[int, tuple[str, weakref.ref[nn.Parameter]]] = {}
         """Parameters whose gradients will be observed once a backward begins."""
-        self._earlier: list[tuple[list[weakref.ref[_Sign]], Samples]] = []
-        """Calls from outside that have returned: signs of life of their graphs, and what was sampled."""
+        self._calls: list[Call] = []
+        """Calls from outside, the latest last, of which no backward has come yet."""
+        self._told: list[Samples] = []
         super().__init__(model, histograms=histograms)
+        self._self = weakref.ref(self)
         self._names: dict[int, str] = {}
-        self.compiled = False
+        self._may_rename = self.compiled = False
 
     def observe(self, view: nn.Module, model: nn.Module) -> None:
-        """The model is about to be called; it may have got new parts since the last call."""
-        self._model = weakref.ref(view)
-        named = modules_of(view).items() if view is model else [("", model), *leaves(model)]
+        """The model is about to be called. ``view`` is what stands in for it, or itself."""
+        self._model, self._may_rename = weakref.ref(view), view is model
+        if not self._names:
+            self._name_modules(view, model)
+
+    def _name_modules(self, view: nn.Module, model: nn.Module) -> None:
+        named = modules_of(model).items() if view is model else [("", model), *leaves(model)]
         self._names = {id(module): name for name, module in named}
 
     def known_name_of(self, module: nn.Module) -> str | None:
-        """Name of a module of the model; None: it is none of it."""
-        return self._names.get(id(module))
+        """Name of a module of the model, which may have got new parts meanwhile; None: it is none of it."""
+        name = self._names.get(id(module))
+        model = self._model() if name is None and self._may_rename else None
+        if model is not None:
+            self._may_rename = False
+            self._name_modules(model, model)
+            name = self._names.get(id(module))
+        return name
+
+    def all_is_gone(self) -> bool:
+        """Whether all that the calls so far have made was thrown away, as a test does that sends nothing back."""
+        return all(call.is_gone() for call in self._calls)
 
     def call_begins(self) -> None:
-        """What earlier calls have made may have been thrown away by now, so that no backward will come by there."""
-        self._earlier = [(signs, samples) for signs, samples in self._earlier if any(sign() for sign in signs)]
-        self._samples = Samples(self._sampled)
+        """What earlier calls have made may have been thrown away by now."""
+        for call in self._calls:
+            call.strip()
+        self._calls.append(Call(Samples(self._sampled)))
 
     def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """One call of a module has returned."""
-        self._quietly(self.module_returned, name, module, args, kwargs, output)
+        self._quietly(self._note, name, module, args, kwargs, output)
+
+    def _note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        call, kind = self._calls[-1], class_of(module).__name__
+        inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
+        outputs = floats(output)
+        given = inputs[:1] if inputs or name else [*islice(batched(args, kwargs), 1)]
+        attached = any(map(_has_graph, outputs))
+        call.notes.append(
+            Note(
+                name,
+                kind,
+                float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0,
+                [self._meet(call, tensor) for tensor in given],
+                any(map(_has_graph, inputs)) if inputs else None,
+                [self._meet(call, tensor, kind) for tensor in outputs],
+                attached,
+                [place_of(tensor) for tensor in inputs if tensor.requires_grad]
+                if attached and module._parameters
+                else None,
+            )
+        )
+
+    def _meet(self, call: Call, tensor: Tensor, kind: str = "") -> Met:
+        met = call.met.get(id(tensor))
+        if met is None or not met.is_of(tensor):
+            met = call.met[id(tensor)] = Met(tensor, kind, call.samples, self._self)
+        return met
 
     def whole_returned(self, output: Any) -> None:
         """A model, or a part that is called from outside, has given its output."""
@@ -88,11 +137,7 @@ class QuietProbe(Probe):
         if outputs:
             self._meet_parameters()
             self.paths.returned(outputs)
-        nodes = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
-        signs = [_Sign() for _ in nodes]
-        for node, sign in zip(nodes, signs, strict=True):
-            node.metadata.setdefault(_Sign, []).append(sign)
-        self._earlier.append(([weakref.ref(sign) for sign in signs], self._samples))
+            self._calls[-1].returned(outputs)
 
     def _meet_parameters(self) -> None:
         """Those that are there by now; ``functional_call`` puts others in their place, and takes them away again."""
@@ -115,19 +160,46 @@ class QuietProbe(Probe):
             if parameter is not None:
                 self.hook_parameter(name, parameter)
         self._met.clear()
-        waiting: dict[int, list[_QuietSeen]] = {}
-        for seen in self._seen:
-            if isinstance(seen, _QuietSeen) and seen.waits:
-                waiting.setdefault(seen.place, []).append(seen)
+        self._tell_calls()
+        waiting: dict[int, list[Met]] = {}
+        for met in self._seen:
+            if isinstance(met, Met) and met.waits:
+                waiting.setdefault(met.place, []).append(met)
 
         def visit(place: int, node: Any) -> None:
-            for seen in waiting.pop(place, ()):
-                seen.hook(node)
+            for met in waiting.pop(place, ()):
+                met.hook(node)
 
         self.paths.follow(outputs, visit)
-        for several in waiting.values():
-            for seen in several:
-                seen.hook_tensor()
+        for met in (met for several in waiting.values() for met in several):
+            met.hook_tensor()
+
+    def _tell_calls(self) -> None:
+        """What was noted counts from now on."""
+        for call in self._calls:
+            call.strip()
+            for met in call.met.values():
+                met.begin()
+                self._seen.append(met)
+            for note in call.notes:
+                self._tell(note)
+            self._told.append(call.samples)
+        self._calls.clear()
+
+    def _tell(self, note: Note) -> None:
+        trace = self._traces.setdefault(note.name, ModuleTrace(note.kind, order=len(self._traces)))
+        trace.dropped, trace.calls = note.dropped, trace.calls + note.calls
+        trace.attached = trace.attached or note.attached
+        if note.fed is not None:
+            trace.fed = bool(trace.fed) or note.fed
+        if note.places is not None:
+            self.paths.called(note.name, note.places)
+        trace.inputs += note.given
+        trace.outputs += note.returned
+        trace.size = max([trace.size, *(met.size for met in note.returned)])
+        trace.positions = max([0, *(met.positions for met in note.returned)])
+        if note.returned and statistics.has_slope(note.kind):
+            trace.saturating.append(note.returned[0])
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient."""
@@ -138,7 +210,9 @@ class QuietProbe(Probe):
     def forget_modules(self) -> None:
         """Begin again with the modules; gradients of parameters may still come."""
         self._release()
-        self._traces, self._seen, self._latest, self._earlier = {}, [], {}, []
+        self._traces, self._seen = {}, []
+        self._calls.clear()
+        self._told.clear()
 
     def back_to_mark(self) -> None:
         """Forget the gradients of one backward."""
@@ -161,13 +235,9 @@ class QuietProbe(Probe):
         """Leave nothing behind."""
         self._quietly(self.unhook_parameters)
 
-    def _entry(self, tensor: Tensor, kind: str) -> Seen:
-        return _QuietSeen(tensor, kind, self._samples, self)
-
     def _collect(self) -> None:
-        for _, samples in self._earlier:
+        for samples in self._told:
             samples.collect()
-        super()._collect()
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -184,51 +254,8 @@ class QuietProbe(Probe):
         return True
 
 
-class _Sign:
-    """Hangs on a node of a graph, and is gone as soon as the node is."""
-
-
-class _QuietSeen(Seen):
-    """What a module returned, by its place in the graph until a backward begins."""
-
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
-        self._probe = weakref.ref(probe)
-        self.place, self._number = 0, 0
-        super().__init__(tensor, kind, samples)
-
-    def await_gradient(self, tensor: Tensor) -> None:
-        self.place, self._number = place_of(tensor), tensor.output_nr
-
-    @property
-    def hooked(self) -> bool:
-        return self.place != 0
-
-    @property
-    def waits(self) -> bool:
-        """Whether a gradient may come, and nothing looks out for it yet."""
-        return self.place != 0 and self._handle is None
-
-    def hook(self, node: Any) -> None:
-        """Look out for it where the tensor came from."""
-        self._handle = node.register_prehook(self._gradients_came)
-
-    def hook_tensor(self) -> None:
-        """The same for a tensor that came from no node, or from none that was found."""
-        tensor = self._tensor()
-        if tensor is not None:
-            self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
-
-    def release(self) -> None:
-        if self._handle is not None:
-            self._handle.remove()
-
-    def _gradients_came(self, gradients: tuple[Tensor | None, ...]) -> None:
-        self.on_gradient(gradients[self._number])
-
-    def on_gradient(self, gradient: Tensor | None) -> None:
-        probe = self._probe()
-        if probe is not None:
-            probe.signal_came(self, gradient)
+def _has_graph(tensor: Tensor) -> bool:
+    return tensor.requires_grad
 
 
 def _is_ordinary(gradient: Tensor | None) -> bool:
