@@ -460,6 +460,7 @@ class ModuleTrace:
     by_step: list[Tensor] = field(default_factory=list)
 
     def finish(self) -> ModulePass:
+        """All calls as numbers."""
         numbers = self._forward() | self._backward()
         numbers |= {"size": self.size, "positions": self.positions, "dropped": self.dropped}
         return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, numbers)

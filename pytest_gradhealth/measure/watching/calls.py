@@ -54,6 +54,7 @@ class Met(Seen):
         return {}
 
     def await_gradient(self, tensor: Tensor) -> None:
+        """Nothing is hooked before a backward begins."""
         self.place, self._number = place_of(tensor), tensor.output_nr
 
     def begin(self) -> None:
@@ -63,6 +64,7 @@ class Met(Seen):
 
     @property
     def hooked(self) -> bool:
+        """Whether a gradient can come back."""
         return self.place != 0
 
     @property
@@ -81,6 +83,7 @@ class Met(Seen):
             self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
 
     def release(self) -> None:
+        """Take the hook off."""
         if self._handle is not None:
             self._handle.remove()
 
@@ -88,6 +91,7 @@ class Met(Seen):
         self.on_gradient(gradients[self._number])
 
     def on_gradient(self, gradient: Tensor | None) -> None:
+        """A gradient came back; the probe decides whether it counts."""
         probe = self._probe()
         if probe is not None:
             probe.signal_came(self, gradient)
@@ -121,15 +125,25 @@ class Call:
 
     samples: Samples
     notes: list[Note] = field(default_factory=list)
-    met: dict[int, Met] = field(default_factory=dict)
+    met: list[Met] = field(default_factory=list)
+    _latest: dict[int, Met] = field(default_factory=dict)
     signs: list[weakref.ref[_Sign]] = field(default_factory=list)
+
+    def meet(self, tensor: Tensor, kind: str, probe: weakref.ref[QuietProbe]) -> Met:
+        """One entry per tensor and version, however many modules it passes through."""
+        met = self._latest.get(id(tensor))
+        if met is None or not met.is_of(tensor):
+            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, probe)
+            self.met.append(met)
+        return met
 
     def returned(self, outputs: Iterable[Tensor]) -> None:
         """What came out, with a graph."""
         for tensor in outputs:
             if tensor.grad_fn is not None:
                 sign = _Sign()
-                tensor.grad_fn.metadata.setdefault(_Sign, []).append(sign)
+                metadata: Any = tensor.grad_fn.metadata  # torch declares a function
+                metadata.setdefault(_Sign, []).append(sign)
                 self.signs.append(weakref.ref(sign))
 
     def is_gone(self) -> bool:
@@ -147,4 +161,7 @@ class Call:
                 first.calls, first.attached = first.calls + note.calls, first.attached or note.attached
                 first.fed = first.fed if note.fed is None else bool(first.fed) or note.fed
             note.given, note.returned, note.places = [], [], None
-        self.notes, self.met, self.signs, self.samples = [*kept.values()], {}, [], Samples()
+        self.notes, self.samples = [*kept.values()], Samples()
+        self.met.clear()
+        self._latest.clear()
+        self.signs.clear()

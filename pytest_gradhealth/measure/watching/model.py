@@ -110,9 +110,11 @@ class Watched:
         if self._finished:
             self._begin_pass(called)
         self._forwards += 1
+        if self._probe is None or self._failed:
+            return None
         samples = sample_count((args, kwargs))
         self._samples = samples if self._samples is None else min(samples or self._samples, self._samples)
-        if self._probe is None or self._failed or not is_observed(self._forwards):
+        if not is_observed(self._forwards):
             return None
         if not is_power_of_two(self._forwards) and self._probe.all_is_gone():
             return None
@@ -150,6 +152,8 @@ class Watched:
 
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
         """What comes from now on belongs to this backward; what it walks through is still there to be read."""
+        if self._model() is None:
+            self.close()  # it was measured; walking the graphs of other models would tell nothing of it
         if self._probe is not None:
             self._probe.backward_begins(outputs)
             if self._team is not None:

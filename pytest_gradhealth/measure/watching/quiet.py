@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -99,9 +100,11 @@ class QuietProbe(Probe):
 
     def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """One call of a module has returned."""
-        self._quietly(self._note, name, module, args, kwargs, output)
+        self._quietly(self._note_call, name, module, args, kwargs, output)
 
-    def _note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def _note_call(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
         call, kind = self._calls[-1], class_of(module).__name__
         inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
         outputs = floats(output)
@@ -112,21 +115,15 @@ class QuietProbe(Probe):
                 name,
                 kind,
                 float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0,
-                [self._meet(call, tensor) for tensor in given],
+                [call.meet(tensor, "", self._self) for tensor in given],
                 any(map(_has_graph, inputs)) if inputs else None,
-                [self._meet(call, tensor, kind) for tensor in outputs],
+                [call.meet(tensor, kind, self._self) for tensor in outputs],
                 attached,
                 [place_of(tensor) for tensor in inputs if tensor.requires_grad]
                 if attached and module._parameters
                 else None,
             )
         )
-
-    def _meet(self, call: Call, tensor: Tensor, kind: str = "") -> Met:
-        met = call.met.get(id(tensor))
-        if met is None or not met.is_of(tensor):
-            met = call.met[id(tensor)] = Met(tensor, kind, call.samples, self._self)
-        return met
 
     def whole_returned(self, output: Any) -> None:
         """A model, or a part that is called from outside, has given its output."""
@@ -178,7 +175,7 @@ class QuietProbe(Probe):
         """What was noted counts from now on."""
         for call in self._calls:
             call.strip()
-            for met in call.met.values():
+            for met in call.met:
                 met.begin()
                 self._seen.append(met)
             for note in call.notes:
@@ -232,8 +229,9 @@ class QuietProbe(Probe):
         return any(offered) and not all(offered)
 
     def close(self) -> None:
-        """Leave nothing behind."""
-        self._quietly(self.unhook_parameters)
+        """Leave nothing behind, whatever went wrong."""
+        with suppress(Exception):  # of a tensor of a kind not thought of
+            self.unhook_parameters()
 
     def _collect(self) -> None:
         for samples in self._told:
