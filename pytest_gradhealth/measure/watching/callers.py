@@ -81,6 +81,8 @@ def is_trained(module: nn.Module) -> bool:
 
 def _has_trainable(module: nn.Module) -> bool:
     """As ``any(p.requires_grad for p in module.parameters())``, which is slow to begin."""
+    if type(module).parameters is not nn.Module.parameters:  # as Keras's are
+        return any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
     waiting, seen = [module], {id(module)}
     while waiting:
         part = waiting.pop()
