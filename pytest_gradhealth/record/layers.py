@@ -218,7 +218,7 @@ class Operation(Plain):
     module: str = ""
     """The module whose forward called it."""
     where: str = ""
-    """File and line of the call; empty: inside torch."""
+    """Path and line of the call; empty: inside torch."""
     installed: bool = False
     """Whether that line belongs to an installed library."""
     detaches: bool = False

@@ -10,7 +10,7 @@ from pytest_gradhealth.judge.families import MISSING
 from pytest_gradhealth.judge.missing import cut_layers
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, cut_by, place
+from pytest_gradhealth.judge.wording import Explanation, cut_by, located, place
 from pytest_gradhealth.record import Finding, Operation
 
 __all__ = ["RULE", "find"]
@@ -87,7 +87,8 @@ def _explanation(view: View, culprit: str) -> Explanation:
         cause = (
             f"{culprit!r} runs under torch.no_grad(){where} or on detached weights, but its parameters are trainable"
         )
-        return Explanation(cause=cause, remedy="remove no_grad there, or freeze the layer with requires_grad_(False)")
+        told = Explanation(cause=cause, remedy="remove no_grad there, or freeze the layer with requires_grad_(False)")
+        return located(told, found) if found else told
     if found is not None:
         return cut_by(found)
     return Explanation(
