@@ -79,8 +79,8 @@ class PathTrace:
         self._given.setdefault(layer, set()).update(places)
 
     def returned(self, outputs: Iterable[Tensor]) -> None:
-        """These came out of the model as a whole."""
-        self._returned.update(place_of(tensor) for tensor in outputs if tensor.requires_grad and tensor.numel() > 1)
+        """These came out of the model as a whole. A number without dimensions is a loss that it made itself."""
+        self._returned.update(place_of(tensor) for tensor in outputs if tensor.requires_grad and tensor.ndim)
 
     def follow(self, outputs: Iterable[Tensor], visit: Callable[[int, Any], None] | None = None) -> None:
         """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion.
