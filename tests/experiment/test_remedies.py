@@ -220,3 +220,13 @@ def test_reports_tell_what_was_tried(pytester: pytest.Pytester, option: str, fil
     text = (pytester.path / file).read_text(encoding="utf-8")
     assert "taken out" in text
     assert "healthy" in text
+
+
+def test_a_cure_that_training_disproves_is_none() -> None:
+    """Without the tanh at its end the model could reach its targets, but they are a hundred thousand times too far."""
+    torch.manual_seed(0)
+    given = [(torch.randn(32, 20), torch.randn(32, 1) * 1e5)]
+    check = tried(lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh()), given, F.mse_loss)
+    (idle,) = [attempt for attempt in check.tried if attempt.change == "no activation at the end"]
+    assert "healthy, but loss" in idle.outcome
+    assert not idle.cures
