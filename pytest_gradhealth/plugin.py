@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.settings import Settings
 
+SHOWN = ("min_reach", "max_dead", "max_ratio")
+"""Limits that the marker's line in ``pytest --markers`` names."""
 MARKER = (
-    f"gradhealth(*, enabled=True, {', '.join(f'{limit.name}={limit.default}' for limit in LIMITS.values())}, "
-    "select=(), ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5, "
-    "selftest_seconds=60): measure the gradient "
-    "of every layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
+    f"gradhealth(*, enabled=True, ignore=(), {', '.join(f'{name}={LIMITS[name].default}' for name in SHOWN)}, ...): "
+    "fail this test when gradients vanish, explode, die or never arrive in a model that it trains. "
+    "All limits and settings: https://pytest-gradhealth.readthedocs.io/en/stable/usage.html#the-marker"
 )
 BASE = pytest.StashKey["Settings"]()
 """The session's settings, read once."""
@@ -134,7 +135,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the checks travel as plain data on the teardown report, and the short summary begin with the verdict."""
     report = yield
-    if call.excinfo is not None and hasattr(call.excinfo.value, "check"):
+    if call.excinfo is not None and _is_ours(call.excinfo.value):
         from pytest_gradhealth.session.rendering import headed_by_verdict
 
         headed_by_verdict(report, call.excinfo.value)
@@ -162,6 +163,11 @@ def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
     from pytest_gradhealth.session.current import CurrentHealth
 
     return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Told by its look: a session that measures nothing does not load our errors."""
+    return type(error).__module__ == "pytest_gradhealth" or hasattr(error, "check")
 
 
 def _health_of(item: pytest.Item) -> GradHealth:

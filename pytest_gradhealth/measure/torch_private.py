@@ -182,6 +182,11 @@ def is_compiled(module: nn.Module) -> bool:
     return isinstance(inner, nn.Module) or getattr(module, "_compiled_call_impl", None) is not None
 
 
+_lone = torch.empty(1)
+_alone = 0 if _owners is None else _owners(_lone.untyped_storage()._cdata)
+"""Owners of a memory that only one tensor looks at: from torch 2.7 on who asks is one too."""
+
+
 def copy_on_write(tensor: Tensor) -> Tensor | None:
     """A copy that takes no memory until something writes to the tensor; None: there is none that is safe.
 
@@ -191,7 +196,7 @@ def copy_on_write(tensor: Tensor) -> Tensor | None:
     if _lazy_clone is None or _owners is None or _is_lazy is None:
         return None
     try:
-        alone = _owners(tensor.untyped_storage()._cdata) == 2  # the tensor itself, and who asks
+        alone = _owners(tensor.untyped_storage()._cdata) == _alone
         return _lazy_clone(tensor.detach()) if alone else None
     except RuntimeError:  # memory that torch did not allocate
         return None

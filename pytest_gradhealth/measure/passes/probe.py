@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.hooks import ModuleHook, ParameterHook, with_graph
 from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
-from pytest_gradhealth.measure.passes.paths import PathTrace
+from pytest_gradhealth.measure.passes.paths import PathTrace, place_of
 from pytest_gradhealth.measure.passes.reductions import Reductions
 from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
@@ -33,7 +33,7 @@ from pytest_gradhealth.measure.passes.traces import ModuleTrace, ParameterTrace
 from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import parent_of
 
-__all__ = ["Probe"]
+__all__ = ["Probe", "batched"]
 
 
 class Probe:
@@ -63,8 +63,8 @@ class Probe:
     ) -> None:
         self._through_time, self._histograms, self._sampled = through_time, histograms, sampled
         self._model = weakref.ref(model)
+        self._dimensions: dict[str, int] | None = None
         self._owns_gradients, self.frees_gradients = owns_gradients, False
-        self._unit_dimensions: dict[str, int] = {}
         self._module_handles: list[RemovableHandle] = []
         self._parameter_handles: list[RemovableHandle] = []
         self._hooked: dict[int, weakref.ref[nn.Parameter]] = {}
@@ -109,19 +109,20 @@ class Probe:
             self._hook_parameters(modules_of(model))
 
     def _hook_parameters(self, modules: Mapping[str, nn.Module]) -> None:
-        itself, known = weakref.ref(self), len(self._hooked)
         for name, parameter in parameters_of(modules).items():
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
-                hook = ParameterHook(itself, name, parameter)
-                self.paths.owns(parent_of(name), parameter)
-                self._parameter_handles.append(self._hook_parameter(parameter, hook))
-                self._hooked[id(parameter)] = weakref.ref(parameter)
-        if len(self._hooked) > known:
-            self._unit_dimensions |= unit_dimensions(modules)
+                self.hook_parameter(name, parameter)
 
-    def _hook_parameter(self, parameter: nn.Parameter, hook: ParameterHook) -> RemovableHandle:
+    def hook_parameter(self, name: str, parameter: nn.Parameter) -> None:
+        """Observe the gradient of one."""
+        self.paths.owns(parent_of(name), parameter)
+        self._parameter_handles.append(self._hooked_parameter(name, parameter))
+        self._hooked[id(parameter)] = weakref.ref(parameter)
+
+    def _hooked_parameter(self, name: str, parameter: nn.Parameter) -> RemovableHandle:
         """Where others wait for the gradient too, one may use it up: an optimiser that steps inside the backward."""
         handle: RemovableHandle
+        hook = ParameterHook(weakref.ref(self), name, parameter)
         if self._owns_gradients and not parameter._post_accumulate_grad_hooks:
             handle = parameter.register_post_accumulate_grad_hook(hook.collected)  # type: ignore[no-untyped-call]
         else:
@@ -160,7 +161,7 @@ class Probe:
     def read(self, loss: Tensor | None = None) -> Pass:
         """Everything seen in the pass at hand, in one transfer from the device."""
         told: list[Scalar] = [] if loss is None else [_scalar(loss.detach())]
-        self._samples.collect()
+        self._collect()
         self._reductions.collect([told])
         return Pass(
             modules={name: trace.finish() for name, trace in self._traces.items()},
@@ -168,6 +169,9 @@ class Probe:
             loss=float(told[0]) if told else None,
             upstream=self.paths.upstream(),
         )
+
+    def _collect(self) -> None:
+        self._samples.collect()
 
     def _release(self) -> None:
         for seen in self._seen:
@@ -197,9 +201,9 @@ class Probe:
         if any(tensor.requires_grad for tensor in outputs):
             trace.attached = True
             if module._parameters and not inside_backward():  # which calls them anew, in a graph of its own
-                self.paths.called(name, inputs)
+                self.paths.called(name, [place_of(tensor) for tensor in inputs if tensor.requires_grad])
         if not name and not inputs:  # the model itself may be given indices
-            trace.inputs += [self._see(tensor) for tensor in islice(_batched(args, kwargs), 1)]
+            trace.inputs += [self._see(tensor) for tensor in islice(batched(args, kwargs), 1)]
         if inputs:
             given = any(tensor.requires_grad and not getattr(tensor, "plain", False) for tensor in inputs)
             trace.fed = bool(trace.fed) or given
@@ -243,9 +247,15 @@ class Probe:
             trace.clear()
         self._note(trace, name, gradient)
 
+    def _unit_dimensions(self) -> dict[str, int]:
+        if self._dimensions is None:
+            model = self._model()
+            self._dimensions = {} if model is None else unit_dimensions(modules_of(model))
+        return self._dimensions
+
     def _note(self, trace: ParameterTrace, name: str, gradient: Tensor, *, owned: bool = False) -> None:
         gradient = shard_of(gradient)
-        dimension = None if statistics.is_ragged(gradient) else self._unit_dimensions.get(name)
+        dimension = None if statistics.is_ragged(gradient) else self._unit_dimensions().get(name)
         trace.came.append(self._reductions.add(gradient, dimension, owned=owned))
         if self._histograms:
             with suppress(Exception):  # a kind of tensor that cannot be counted: a picture is not worth the record
@@ -262,7 +272,7 @@ def _floating_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     return list(floating(args[0] if len(args) == 1 and not kwargs else (args, kwargs)))
 
 
-def _batched(*given: Any) -> Iterator[Tensor]:
+def batched(*given: Any) -> Iterator[Tensor]:
     """Numbers of any type that several samples were given."""
     return (tensor for tensor in tensors(given) if tensor.ndim and tensor.size(0) > 1)
 

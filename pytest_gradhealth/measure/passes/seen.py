@@ -37,13 +37,21 @@ class Seen:
     def __init__(self, tensor: Tensor, kind: str, samples: Samples, reductions: Reductions) -> None:
         self._tensor, self._version = weakref.ref(tensor), _version(tensor)
         self._samples, self._reductions = samples, reductions
-        self.description = {} if tensor.ndim == 0 or tensor.is_complex() else samples.add(tensor, kind)
+        self.description = self.describe(tensor, kind)
         self.came: list[Came] = []
         self.quarters: list[dict[str, float]] = []
         self._is_long = statistics.count_positions(tensor) >= statistics.POSITIONS
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
-            self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
+            self.await_gradient(tensor)
+
+    def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
+        """What it holds; filled in later."""
+        return {} if tensor.ndim == 0 or tensor.is_complex() else self._samples.add(tensor, kind)
+
+    def await_gradient(self, tensor: Tensor) -> None:
+        """Note what comes back to the tensor, which carries a graph."""
+        self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
 
     @property
     def hooked(self) -> bool:

@@ -43,6 +43,8 @@ __tracebackhide__ = True
 __all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
+NODES = 5000
+"""Nodes of a graph that are looked through for what calls for an experiment."""
 
 
 class Runner:
@@ -246,10 +248,11 @@ class Runner:
     def _seen(self, probe: Probe, index: int) -> Pass:
         loss = self._loss(index)
         told = self._with_targets(graph.read(loss), index)
-        nodes = probe.paths.follow([loss])
+        nodes: list[Any] = []
+        probe.paths.follow([loss], lambda place, node: nodes.append(node) if len(nodes) < NODES else None)
         if index == 0 and self._team is None:
             self._suspect(nodes)
-        del nodes  # a backward frees the graph
+        nodes.clear()  # a backward frees the graph
         probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
         probe.frees_gradients = False
