@@ -200,7 +200,7 @@ class Checker(Examiner, OnRanks):
         """A watch that measures what the settings ask for, not yet open."""
         from pytest_gradhealth.measure.watching.patches import Watch
 
-        return Watch(model, histograms=self._settings.histograms)
+        return Watch(model, histograms=self._settings.histograms, formats=self._settings.formats)
 
     def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: LimitKeywords) -> Settings:
         given = {"device": device, "seed": seed, "max_batches": max_batches}
@@ -238,6 +238,7 @@ class Checker(Examiner, OnRanks):
                 device=device,
                 seed=settings.seed,
                 histograms=settings.histograms,
+                formats=settings.formats,
                 progress=self._progress,
                 notes=(note,) if note else (),
             )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MARKER = (
     f"gradhealth(*, enabled=True, {', '.join(f'{limit.name}={limit.default}' for limit in LIMITS.values())}, "
-    "select=(), ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5, "
+    "select=(), ignore=(), layers={}, device='auto', dtypes=(), formats=(), seed=0, max_batches=4, try_seconds=5, "
     "selftest_seconds=60): measure the gradient "
     "of every layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
 )

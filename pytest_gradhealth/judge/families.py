@@ -20,6 +20,7 @@ __all__ = [
     "SATURATED",
     "STEEP",
     "SYMMETRIC",
+    "UNDERFLOW",
     "UNREGISTERED",
     "UNSCALED",
     "VANISHING",
@@ -46,6 +47,7 @@ FAINT = Family("faint", 80, FADING, LEADING | {"symmetric", "dead", "vanishing",
 OBJECTIVE = Family("objective", 90)
 OWN = Family("own-limit", 95)
 DRIFT = Family("drift", 98)
+UNDERFLOW = Family("underflow", 85)
 MIXED = Family("mixed", 27)
 WRONG_BACKWARD = Family("wrong-backward", 28)
 UNSCALED = Family("unscaled", 92)

@@ -51,6 +51,14 @@ LIMITS: dict[str, Limit] = {
             "Smallest root mean square of the largest layer gradient",
         ),
         Limit(
+            "max_underflow",
+            0.25,
+            0,
+            1,
+            "SHARE",
+            "Largest share of a layer's gradient that becomes zero in another format",
+        ),
+        Limit(
             "max_dead",
             0.9,
             0,
@@ -157,6 +165,7 @@ RULES: dict[str, str] = {
     "unused-parameter": "GH106",
     "insensitive-loss": "GH107",
     "negligible-gradients": "GH108",
+    "underflow": "GH109",
     "dead-layer": "GH201",
     "starved-layer": "GH202",
     "dead-units": "GH203",

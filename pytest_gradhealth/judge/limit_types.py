@@ -19,6 +19,7 @@ class LimitValues(TypedDict, total=False):
     min_position_reach: Value
     min_elasticity: Value
     min_gradient_rms: Value
+    max_underflow: Value
     max_dead: Value
     max_saturation: Value
     max_elasticity: Value
@@ -51,6 +52,7 @@ class LimitNumbers:
     min_position_reach: float | None
     min_elasticity: float | None
     min_gradient_rms: float | None
+    max_underflow: float | None
     max_dead: float | None
     max_saturation: float | None
     max_elasticity: float | None

@@ -28,6 +28,7 @@ from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
+from pytest_gradhealth.measure.precisions.underflow import with_underflow
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
@@ -63,11 +64,14 @@ class Runner:
         device: torch.device | None = None,
         seed: int = 0,
         histograms: bool = False,
+        formats: Sequence[str] = (),
         progress: Callable[[str], None] = lambda text: None,
         notes: tuple[str, ...] = (),
     ) -> None:
         self._notes = notes
-        self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
+        self._seed, self._batches, self._progress = seed, batches, progress
+        self._formats, histograms = formats, histograms or bool(formats)
+        self._histograms = histograms
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given, self._has_targets = model, loss is not None
         self._samples: int | None = None
@@ -333,6 +337,7 @@ class Runner:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
+        record = with_underflow(record, passes, self._formats)
         record = replace(record, notes=(*self._notes, *record.notes))
         return with_plain_names(record if self._team is None else self._team.ranks.first(record))
 
