@@ -134,7 +134,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the checks travel as plain data on the teardown report, and the short summary begin with the verdict."""
     report = yield
-    if call.excinfo is not None and hasattr(call.excinfo.value, "check"):
+    if call.excinfo is not None and _is_ours(call.excinfo.value):
         from pytest_gradhealth.session.rendering import headed_by_verdict
 
         headed_by_verdict(report, call.excinfo.value)
@@ -162,6 +162,11 @@ def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
     from pytest_gradhealth.session.current import CurrentHealth
 
     return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Told by its look: a session that measures nothing does not load our errors."""
+    return type(error).__module__ == "pytest_gradhealth" or hasattr(error, "check")
 
 
 def _health_of(item: pytest.Item) -> GradHealth:

@@ -5,9 +5,9 @@
 
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
 for ``or``, an operator exchanged, or two branches swapped. It is killed if a test fails or does not end. For each,
-those tests alone are run that reach the faulty line, the fastest first, up to ``--seconds`` of CPU; where the line
-runs only once in a process, those that reach its file come first. The survivors are printed, to be read: each is a
-missing test, or changes nothing that anyone could see.
+those tests alone are run that reach the faulty line, or all where the line runs only once in a process: the fastest
+first, up to ``--seconds`` of CPU. The survivors are printed, to be read: each is a missing test, or changes nothing
+that anyone could see.
 
 The work is by hand, since mutmut leaves out what stands outside of functions, as limits do, and cosmic-ray starts a
 process, and torch in it, for each mutant. It needs ``coverage``, and a system that can fork.
@@ -215,11 +215,10 @@ class Bench:
             self.folders.put(folder)
 
     def _tests(self, mutant: Mutant) -> list[str]:
-        """The tests that reach it, the fastest first; all of them, those of its file first, where it runs once."""
+        """The tests that reach it, or all where it runs once; the fastest first."""
         reached = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
-        lines = reached if mutant.once else range(mutant.line, mutant.end + 1)
-        near = {test for line in lines for test in reached.get(line, ())} & self.seconds.keys()
-        chosen = sorted(self.seconds if mutant.once else near, key=lambda test: (test not in near, self.seconds[test]))
+        near = {test for line in range(mutant.line, mutant.end + 1) for test in reached.get(line, ())}
+        chosen = sorted(self.seconds if mutant.once else near & self.seconds.keys(), key=self.seconds.__getitem__)
         spent = accumulate(map(self.seconds.__getitem__, chosen))
         return [test for test, seconds in zip(chosen, spent, strict=True) if seconds < self.limit]
 

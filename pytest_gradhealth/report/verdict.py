@@ -54,7 +54,7 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     for told in attempts(check):
         yield from _wrapped(told, "  tried:  ", 10, width)
     if check.untried:
-        yield from _wrapped(check.untried, "  untried: ", 11, width)
+        yield from _wrapped(check.untried, "  tried:  ", 10, width)
     for note in check.record.notes:
         yield from _wrapped(note, "  note:   ", 10, width)
 

@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth import GradHealth
 from pytest_gradhealth.record import Check
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
