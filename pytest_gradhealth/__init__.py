@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Operation as Operation
     from pytest_gradhealth.record import OptimiserUse as OptimiserUse
     from pytest_gradhealth.record import Signal as Signal
+    from pytest_gradhealth.record import Underflow as Underflow
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
     from pytest_gradhealth.results import Measurement as Measurement
     from pytest_gradhealth.results import WatchResult as WatchResult
@@ -66,6 +67,7 @@ _HOMES = {
     "SelfTest": "experiment.laboratory",
     "Settings": "settings",
     "Signal": "record",
+    "Underflow": "record",
     "UnregisteredParameter": "record",
     "WatchResult": "results",
     "WatchingUnavailable": "errors",
