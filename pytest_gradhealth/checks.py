@@ -218,6 +218,7 @@ class Checker(Examiner, OnRanks):
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
         from pytest_gradhealth.measure.passes.interrupts import delivered
+        from pytest_gradhealth.measure.precisions.precision import precision_of
         from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
         from pytest_gradhealth.measure.runs.generators import held_by, isolated_rng
@@ -225,6 +226,7 @@ class Checker(Examiner, OnRanks):
 
         require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
+        precisions = tuple(map(precision_of, settings.dtypes)) or (None,)
         with isolated_rng(settings.seed, *held_by(batches)):  # shuffling and augmentation draw numbers too
             taken = delivered(as_batches, batches, settings.max_batches, loss)
         note = assumption(batches, loss)
@@ -239,10 +241,12 @@ class Checker(Examiner, OnRanks):
                 seed=settings.seed,
                 histograms=settings.histograms,
                 formats=settings.formats,
+                precision=precision,
                 progress=self._progress,
                 notes=(note,) if note else (),
             )
             for device in devices
+            for precision in precisions
         ]
 
     def _raise_if_sick(self, check: Check) -> None:

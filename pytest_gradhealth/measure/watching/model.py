@@ -24,6 +24,7 @@ from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names
+from pytest_gradhealth.measure.precisions.scaling import unscaled
 from pytest_gradhealth.measure.precisions.underflow import with_underflow
 from pytest_gradhealth.measure.sharding.team import Team, team_of
 from pytest_gradhealth.measure.torch_private import is_compiled, unseen, without_graph
@@ -219,7 +220,7 @@ class Watched:
 
     def _record(self, model: nn.Module, read: Callable[[], Pass], scale: float) -> GradientRecord:
         """The record of the pass at hand; of a model that several ranks train, of all of them."""
-        seen = _unscaled(read() if self._team is None else self._team.read(read), scale)
+        seen = unscaled(read() if self._team is None else self._team.read(read), scale)
         weights = None if self._team is None else self._team.weights
         record = summarise(model, [seen], samples=self._samples, seed=None, weights=weights)
         record = with_underflow(record, [seen], self._formats)
@@ -324,21 +325,3 @@ def _seen(probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -
     if probe.problem:
         raise MeasurementError(probe.problem)
     return replace(probe.read(loss), objective=objective)
-
-
-def _unscaled(measured: Pass, scale: float) -> Pass:
-    """What the loss alone produced, without the factor of a gradient scaler."""
-    if scale == 1.0:
-        return measured
-    parameters = {
-        name: replace(p, norm=p.norm / scale, tallies=tuple(tally.scaled(1 / scale) for tally in p.tallies))
-        for name, p in measured.parameters.items()
-    }
-    modules = {
-        name: replace(
-            m, numbers=m.numbers | {k: v / scale for k, v in m.numbers.items() if k in ("gradient", "returned")}
-        )
-        for name, m in measured.modules.items()
-    }
-    loss = None if measured.loss is None else measured.loss / scale
-    return replace(measured, modules=modules, parameters=parameters, loss=loss)
