@@ -1,7 +1,7 @@
 """Two measurements of one model, on two devices or in two precisions: where they differ by more than rounding explains.
 
-Rounding adds up on the way through a network, so the limit is a multiple of the relative rounding error of one operation.
-What is drawn at random differs too, and is told apart by a measurement with another seed.
+Rounding adds up on the way through a network, so the limit is a multiple of the relative rounding error of one
+operation. What is drawn at random differs too, and is told apart by a measurement with another seed.
 """
 
 from __future__ import annotations

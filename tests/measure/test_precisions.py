@@ -124,8 +124,15 @@ def test_rounding_is_no_disagreement() -> None:
     assert all(check.healthy for check in checked(network(), dtypes=DTYPES))
 
 
+class Noisy(nn.Module):
+    """Draws other numbers in each precision, as dropout does on each device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.rand(x.element_size())
+        return x * torch.rand(x.shape).round().to(x)
+
+
 def test_what_is_drawn_at_random_is_no_disagreement() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 32), nn.Dropout(0.9), nn.ReLU(), nn.Linear(32, 4))
-    checks = checked(model, dtypes=("float32", "autocast-bfloat16", "float16"))
-    assert all(check.healthy for check in checks)
+    model = nn.Sequential(nn.Linear(8, 32), Noisy(), nn.ReLU(), nn.Linear(32, 4))
+    assert all(check.healthy for check in checked(model, dtypes=("float32", "float16")))

@@ -18,11 +18,11 @@ RULE = Rule(
     family=DISAGREEMENT,
     limits=(MAX_DISAGREEMENT,),
     theory="""\
-A model that is checked on several devices (`--gradhealth-device all`) or in several precisions (`dtypes=[...]`) is compared
-with the first of them, layer by layer. The unit of the limit is the relative rounding error of one operation in the coarser
-of the two: 2^-8 in bfloat16, 2^-11 in float16 and TF32. Gradients below a thousandth of the largest are left out, and so are
-models whose gradients differ as much with another seed. The layer named first is the one where it begins: the first whose
-output differs, else the last whose gradient does.""",
+A model that is checked on several devices (`--gradhealth-device all`) or in several precisions (`dtypes=[...]`) is
+compared with the first of them, layer by layer. The unit of the limit is the relative rounding error of one
+operation in the coarser of the two: 2^-8 in bfloat16, 2^-11 in float16 and TF32. Gradients below a thousandth of
+the largest are left out, and so are models whose gradients differ as much with another seed. The layer named first
+is the one where it begins: the first whose output differs, else the last whose gradient does.""",
     remedies=(
         "Compute there in float32: `with torch.autocast(device, enabled=False)`.",
         "Keep sums, normalisations and exponentials in float32.",
