@@ -133,8 +133,9 @@ class Examiner:
         found = disagreement(record, reference, limits)
         if found is None:
             return ()
-        again = replace(first.measure(settings.seed + 1), precision=record.precision)
-        return () if disagreement(again, reference, limits) else (found,)
+        drawn = (first.measure(settings.seed + other) for other in OTHER_SEEDS)
+        by_chance = any(disagreement(replace(x, precision=record.precision), reference, limits) for x in drawn)
+        return () if by_chance else (found,)
 
     def _explored(
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
