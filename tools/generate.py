@@ -1,6 +1,6 @@
 """Write every text that is made from the package's own declarations: ``python tools/generate.py``.
 
-Run it after a change to a rule or to record.py. With ``--check`` nothing is written, and the exit code is 1 where a
+Run it after a change to a rule or to record/. With ``--check`` nothing is written, and the exit code is 1 where a
 file is out of date; a test does the same.
 """
 

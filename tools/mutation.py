@@ -1,6 +1,6 @@
 """How many small faults in the judge do its own tests notice?
 
-    python tools/mutation.py                            # 60 mutants of judge/ and record.py
+    python tools/mutation.py                            # 60 mutants of judge/ and record/
     python tools/mutation.py --mutants 20 --tests tests/report/test_drift.py -- pytest_gradhealth/judge/drift.py
 
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
@@ -26,7 +26,7 @@ from typing import NamedTuple
 __all__ = ["Mutant", "main", "mutants_of"]
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("pytest_gradhealth/judge", "pytest_gradhealth/record.py")
+SOURCES = ("pytest_gradhealth/judge", "pytest_gradhealth/record")
 TESTS = ("tests/test_record.py", "tests/report/test_drift.py", "tests/judge")
 TURNED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

@@ -1,6 +1,6 @@
 """Write pytest_gradhealth/report/schema-1.json from the dataclasses that the report holds.
 
-Run it after a change to record.py: ``python tools/report_schema.py``. A test holds the file equal to this.
+Run it after a change to record/: ``python tools/report_schema.py``. A test holds the file equal to this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FREE = {"type": "object"}
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a report: the envelope of store.py around the dataclasses of record.py."""
+    """The JSON Schema of a report: the envelope of store.py around the dataclasses of record/."""
     definitions = {cls.__name__: _definition(cls) for cls in sorted(_reachable(Check), key=lambda cls: cls.__name__)}
     check = definitions["Check"]
     check["required"] = ["test", "file", "line", "outcome", *check["required"]]

@@ -18,7 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pytest_gradhealth.record import Check, _encode
+from pytest_gradhealth.record import Check
+from pytest_gradhealth.record.plain import encode
 from pytest_gradhealth.report.files import write_text
 from pytest_gradhealth.report.validate import first_fault
 
@@ -143,9 +144,9 @@ def write_report(path: str | os.PathLike[str], report: Report) -> None:
         OSError: the file cannot be written; what was there before is untouched.
         TypeError: ``environment`` or ``metadata`` hold what JSON cannot say.
     """
-    head = {"schema": SCHEMA_VERSION, "tool": report.tool, "environment": _encode(report.environment)}
+    head = {"schema": SCHEMA_VERSION, "tool": report.tool, "environment": encode(report.environment)}
     if report.metadata:
-        head["metadata"] = _encode(report.metadata)
+        head["metadata"] = encode(report.metadata)
     lines = [f" {_dumps(name)}: {_dumps(value)}," for name, value in head.items()]
     checks = ",\n".join(map(_check_text, report.checks))
     write_text(path, "\n".join(["{", *lines, f' "checks": [\n{checks}\n ]\n}}\n']))

@@ -1,4 +1,4 @@
-"""Who is calling: the module that a part belongs to, and whether a forward pass is running, by the frames."""
+"""Who is calling, by the frames: the module that a part belongs to, and whether it is a call to be measured."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import sys
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["owner_of", "runs_forward", "unwrapped"]
+from pytest_gradhealth.measure import torch_private
+from pytest_gradhealth.measure.passes.pause import is_paused
+from pytest_gradhealth.measure.torch_private import counts_operations
+
+__all__ = ["is_trained", "owner_of", "runs_forward", "unwrapped"]
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -59,3 +64,16 @@ def runs_forward() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def is_trained(module: nn.Module) -> bool:
+    """Whether a call from outside may be the beginning of a training pass that can be measured."""
+    return (
+        torch.is_grad_enabled()
+        and not is_paused()
+        and not torch_private.is_traced()
+        and not counts_operations()  # or runs on fakes
+        and not torch_private.inside_backward()  # computed anew by a checkpoint
+        and not torch_private.inside_transform()
+        and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
+    )

@@ -26,7 +26,7 @@ from pytest_gradhealth.measure.losses import graph
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.pause import aside, is_paused
 from pytest_gradhealth.measure.torch_private import counts_operations, unseen, without_graph
-from pytest_gradhealth.measure.watching.callers import owner_of, runs_forward, unwrapped
+from pytest_gradhealth.measure.watching.callers import is_trained, owner_of, runs_forward, unwrapped
 from pytest_gradhealth.measure.watching.model import Watched
 from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
 from pytest_gradhealth.measure.watching.own_calls import OwnCalls
@@ -145,7 +145,7 @@ class Watch:
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
         """A module is called from outside any other. None: nothing of this call is measured."""
-        if not _is_trained(module):
+        if not is_trained(module):
             return None
         model = unwrapped(module)
         entry = self._by_module.get(model) or self._found(model)
@@ -394,16 +394,3 @@ _OURS: tuple[Any, ...] = (
 )
 for _function in _WRAPPERS + _OURS:
     torch_private.hide_from_dynamo(_function.__code__, callees=_function in _OURS)
-
-
-def _is_trained(module: nn.Module) -> bool:
-    """Whether a call from outside may be the beginning of a training pass that can be measured."""
-    return (
-        torch.is_grad_enabled()
-        and not is_paused()
-        and not torch_private.is_traced()
-        and not counts_operations()  # or runs on fakes
-        and not torch_private.inside_backward()  # computed anew by a checkpoint
-        and not torch_private.inside_transform()
-        and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
-    )
