@@ -148,6 +148,10 @@ class Signal(Plain):
     dropout; None: not defined."""
     token_variation: float | None = None
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
+    taken_for_time: int = 0
+    """Length of the first dimension, where a module with ``batch_first=False`` takes it for time; 0: it does not."""
+    taken_for_batch: int = 0
+    """Length of the second, which such a module takes for the samples."""
     positions: int = 0
     """Length of the sequence, where the output has the shape (samples, positions, features); 0: it has not."""
     position_reach: float | None = None

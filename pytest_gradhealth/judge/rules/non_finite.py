@@ -10,7 +10,7 @@ from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.families import NON_FINITE
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation
+from pytest_gradhealth.judge.wording import Explanation, named
 from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
@@ -79,7 +79,15 @@ def _explanation(view: View, culprit: str) -> Explanation:
         return Explanation(cause=cause, remedy="set eps=1e-4, or keep the weights in float32 and use torch.autocast")
     broken = next((layer.name for layer in record if not math.isfinite(layer.weight_norm)), None)
     if broken is not None:
-        cause = f"the weights of {broken!r} already contain NaN or infinity: an earlier step was too large"
+        if not record.steps:
+            cause = (
+                f"the weights of {named(broken)} hold NaN or infinity from the start: never initialised, or loaded so"
+            )
+            remedy = (
+                "initialise what torch.empty or torch.Tensor(...) allocates; check what was loaded, or trained before"
+            )
+            return Explanation(cause=cause, remedy=remedy)
+        cause = f"the weights of {named(broken)} already contain NaN or infinity: an earlier step was too large"
         return Explanation(cause=cause, remedy="lower the learning rate, clip the gradient norm, or warm up")
     if record.precision == "float16":
         cause = "float16 overflows beyond 65504"

@@ -9,7 +9,9 @@ from .report import Report
 
 __all__ = ["REPORTS", "Report", "reported_cases"]
 
-REPORTS: tuple[Report, ...] = tuple(r for field in (generative, language, sequence, tabular, vision) for r in field.REPORTS)
+REPORTS: tuple[Report, ...] = tuple(
+    r for field in (generative, language, sequence, tabular, vision) for r in field.REPORTS
+)
 
 
 def reported_cases() -> list[Case]:

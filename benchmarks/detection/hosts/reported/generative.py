@@ -110,7 +110,9 @@ def code_loss(out: Quantised, target: Tensor) -> Tensor:
 def code_loss_on_through(out: Quantised, target: Tensor) -> Tensor:
     """The code book's loss is taken of the straight-through output, in which the code book is detached."""
     drawn, encoded, _, through = out
-    return F.mse_loss(drawn, target) + F.mse_loss(through, encoded.detach()) + 0.25 * F.mse_loss(encoded, through.detach())
+    return (
+        F.mse_loss(drawn, target) + F.mse_loss(through, encoded.detach()) + 0.25 * F.mse_loss(encoded, through.detach())
+    )
 
 
 def code_loss_without_stop(out: Quantised, target: Tensor) -> Tensor:

@@ -156,7 +156,9 @@ class Molecule(nn.Module):
 
 
 def perceptron(inputs: int, outputs: int, width: int = 48) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs)
+    )
 
 
 class Layouts(nn.Module):
