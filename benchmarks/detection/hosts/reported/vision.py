@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -9,7 +10,6 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from benchmarks.detection.hosts.reported.report import Report
-from benchmarks.detection.vocabulary.stacks import mlp
 from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, classify, randint, regress, stripes
 
 GITHUB = "https://github.com/"
@@ -63,7 +63,7 @@ def rectified(broken: bool) -> nn.Module:
     """A perceptron for digits that rectifies its scores, too."""
     sizes = [64, 52, 32, 24, 16, 10]
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*(layers if broken else layers[:-1]))
 
