@@ -234,6 +234,10 @@ class Operation(Plain):
     constant: float | None = None
     """What all its outputs are, whatever it was given: 0 behind a mask or a factor, 1 of a choice among one; None:
     they differ."""
+    nonfinite: int = 0
+    """NaN and infinite values in its output, where its inputs have none that explain them."""
+    infinite_slope: int = 0
+    """Inputs at which its slope is infinite, such as 0 for a root."""
 
     @property
     def is_step(self) -> bool:

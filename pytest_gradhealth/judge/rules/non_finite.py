@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Iterator
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.families import NON_FINITE
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, named
+from pytest_gradhealth.judge.wording import Explanation, named, place
 from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
@@ -98,13 +99,41 @@ def _explanation(view: View, culprit: str) -> Explanation:
         cause = f"{masked.name!r} ({masked.kind}) returns NaN: a mask leaves a row nothing to choose, so it is all -inf"
         return Explanation(cause=cause, remedy="leave each row at least one key: mask padded keys only, not whole rows")
     if record.loss is not None and math.isfinite(record.loss):
-        cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
-        return Explanation(
-            cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)"
-        )
+        return _steep(view)
+    return _outside_its_domain(view)
+
+
+REMEDIES = {
+    "softmax": "leave each row at least one key: a row that a mask fills with -inf has no softmax",
+    "log": "take it of what is above 0: log(x + eps), or the stable form (log_softmax, logsigmoid)",
+    "exp": "bound what it is given, as by logvar.clamp(-10, 10), or use softplus; and scale the input",
+    "sqrt": "take it of what is above 0: sqrt(x.clamp(min=eps))",
+    "std": "take it of two values at least",
+    "var": "take it of two values at least",
+    "truediv": "keep what it divides by away from 0: x / (y + eps)",
+    "div": "keep what it divides by away from 0: x / (y + eps)",
+}
+CLAMP = "clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
+
+
+def _outside_its_domain(view: View) -> Explanation:
+    """The operation that made NaN or infinity of finite numbers; or what such operations are."""
+    if found := next((o for o in view.record.operations if o.nonfinite), None):
+        name = found.name.strip("_")
+        cause = f"{name}(){place(found)} gives NaN or infinity at {counted(found.nonfinite, 'place')}"
+        return Explanation(cause=cause, remedy=REMEDIES.get(name, CLAMP))
     cause = (
-        "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large"
+        "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large "
+        "one, softmax over a row that is masked to -inf"
     )
-    return Explanation(
-        cause=cause, remedy="clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
-    )
+    return Explanation(cause=cause, remedy=CLAMP)
+
+
+def _steep(view: View) -> Explanation:
+    """The operation whose slope is infinite; or what such operations are."""
+    if found := next((o for o in view.record.operations if o.infinite_slope), None):
+        name = found.name.strip("_")
+        cause = f"{name}(){place(found)} is 0 at {counted(found.infinite_slope, 'place')}, where its slope is infinite"
+        return Explanation(cause=cause, remedy="add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps")
+    cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
+    return Explanation(cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)")

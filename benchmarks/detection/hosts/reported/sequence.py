@@ -91,10 +91,8 @@ class GaborFront(nn.Module):
             centre, width = self.constrained()[..., None].unbind(1)
         time = torch.arange(-12, 13, dtype=sound.dtype)
         window = (-0.5 * (time / width).square()).exp()
-        power = sum(
-            F.conv1d(sound, (wave * window)[:, None]).square()
-            for wave in ((centre * time).cos(), (centre * time).sin())
-        )
+        real, imaginary = (F.conv1d(sound, (wave(centre * time) * window)[:, None]) for wave in (torch.cos, torch.sin))
+        power = real.square() + imaginary.square()
         return self.head(self.norm((power + 1e-3).log()).mean(-1))
 
 

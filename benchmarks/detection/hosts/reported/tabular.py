@@ -164,6 +164,8 @@ def perceptron(inputs: int, outputs: int, width: int = 48) -> nn.Sequential:
 class Layouts(nn.Module):
     """A network on features of a program, repaired by a scaling to 0..1."""
 
+    scale: Tensor
+
     def __init__(self, broken: bool) -> None:
         super().__init__()
         units = torch.tensor([1.0, 1.0, 1.0, 2.0, 1.0, 50.0, 30_000.0, 1.0])
