@@ -23,6 +23,7 @@ RULE = Rule(
     summary="The cross entropy at the start is many times that of a guess: the logits are far too large.",
     family=EXPLODING,
     limits=(MAX_INITIAL_LOSS,),
+    provisional=True,
     also_follows=frozenset({"exploding-gradient", "exploding-signal", "single-class"}),
     theory="""\
 A model that has learnt nothing should guess, at a cross entropy of ln(classes). Thirty times that takes logits with
