@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth import GradHealth
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.sharding.launch import run_ranks
 from pytest_gradhealth.record import GradientRecord

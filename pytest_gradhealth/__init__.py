@@ -5,14 +5,16 @@ Names are loaded when they are asked for: pytest imports this package in every s
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing in every pytest session
 if TYPE_CHECKING:
-    from pytest_gradhealth.checks import GradHealth as GradHealth
     from pytest_gradhealth.checks import check_gradients as check_gradients
     from pytest_gradhealth.errors import ConfigurationError as ConfigurationError
     from pytest_gradhealth.errors import GradientHealthError as GradientHealthError
     from pytest_gradhealth.errors import GradientHealthWarning as GradientHealthWarning
     from pytest_gradhealth.errors import MeasurementError as MeasurementError
+    from pytest_gradhealth.errors import RankFailedError as RankFailedError
+    from pytest_gradhealth.errors import RankLostError as RankLostError
     from pytest_gradhealth.errors import WatchingUnavailable as WatchingUnavailable
     from pytest_gradhealth.experiment.forecast import Forecast as Forecast
+    from pytest_gradhealth.experiment.laboratory import GradHealth as GradHealth
     from pytest_gradhealth.experiment.laboratory import SelfTest as SelfTest
     from pytest_gradhealth.experiment.laboratory import forecast as forecast
     from pytest_gradhealth.experiment.laboratory import selftest as selftest
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import ModelInput as ModelInput
     from pytest_gradhealth.record import Mutant as Mutant
     from pytest_gradhealth.record import Operation as Operation
+    from pytest_gradhealth.record import OptimiserUse as OptimiserUse
     from pytest_gradhealth.record import Signal as Signal
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
     from pytest_gradhealth.results import Measurement as Measurement
@@ -44,7 +47,7 @@ _HOMES = {
     "CustomFunction": "record",
     "Finding": "record",
     "Forecast": "experiment.forecast",
-    "GradHealth": "checks",
+    "GradHealth": "experiment.laboratory",
     "GradientHealthError": "errors",
     "GradientHealthWarning": "errors",
     "GradientRecord": "record",
@@ -57,6 +60,9 @@ _HOMES = {
     "ModelInput": "record",
     "Mutant": "record",
     "Operation": "record",
+    "OptimiserUse": "record",
+    "RankFailedError": "errors",
+    "RankLostError": "errors",
     "SelfTest": "experiment.laboratory",
     "Settings": "settings",
     "Signal": "record",

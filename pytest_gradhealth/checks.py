@@ -1,6 +1,6 @@
 """The one path from a model to a verdict: measure, judge, look again where needed, show.
 
-Needs no pytest session: the ``gradhealth`` fixture is a :class:`GradHealth` whose settings and hooks come from pytest.
+Needs no pytest session: the ``gradhealth`` fixture is one whose settings and hooks come from pytest.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError
 from pytest_gradhealth.examiner import Examiner
 from pytest_gradhealth.judge.families import MISSING
+from pytest_gradhealth.judge.limit_types import LimitKeywords
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.on_ranks import OnRanks
 from pytest_gradhealth.record import Check
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-__all__ = ["GradHealth", "check_gradients"]
+__all__ = ["Checker", "check_gradients"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def _without_our_frames(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-class GradHealth(Examiner, OnRanks):
+class Checker(Examiner, OnRanks):
     """Measures and judges models."""
 
     @_without_our_frames
@@ -76,7 +77,7 @@ class GradHealth(Examiner, OnRanks):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
-        **limits: Any,
+        **limits: Unpack[LimitKeywords],
     ) -> Measurement:
         """Send batches through a model, judge every layer's gradient, and return the record.
 
@@ -132,7 +133,7 @@ class GradHealth(Examiner, OnRanks):
         *,
         loss: float | None = None,
         name: str = "gradients",
-        **limits: Any,
+        **limits: Unpack[LimitKeywords],
     ) -> Measurement:
         """Judge gradients that come from anywhere: NumPy, JAX, TensorFlow or torch. Imports none of them but NumPy.
 
@@ -163,7 +164,9 @@ class GradHealth(Examiner, OnRanks):
         return as_measurement(check.record)
 
     @contextmanager
-    def watch(self, model: nn.Module | None = None, *, name: str | None = None, **limits: Any) -> Iterator[WatchResult]:
+    def watch(
+        self, model: nn.Module | None = None, *, name: str | None = None, **limits: Unpack[LimitKeywords]
+    ) -> Iterator[WatchResult]:
         """Measure and judge what trains inside the block: this model, or every model that is found.
 
         What ``as`` names holds the records and checks once the block has ended::
@@ -199,7 +202,7 @@ class GradHealth(Examiner, OnRanks):
 
         return Watch(model, histograms=self._settings.histograms)
 
-    def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: dict[str, Any]) -> Settings:
+    def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: LimitKeywords) -> Settings:
         given = {"device": device, "seed": seed, "max_batches": max_batches}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
@@ -246,6 +249,13 @@ class GradHealth(Examiner, OnRanks):
             raise GradientHealthError(self._show(check), check)
 
 
-def check_gradients(gradients: Any, weights: Any = None, **options: Any) -> Measurement:
-    """:meth:`GradHealth.check_gradients` with the default settings, outside a pytest session too."""
-    return GradHealth().check_gradients(gradients, weights, **options)
+def check_gradients(
+    gradients: Any,
+    weights: Any = None,
+    *,
+    loss: float | None = None,
+    name: str = "gradients",
+    **limits: Unpack[LimitKeywords],
+) -> Measurement:
+    """:meth:`Checker.check_gradients` with the default settings, outside a pytest session too."""
+    return Checker().check_gradients(gradients, weights, loss=loss, name=name, **limits)

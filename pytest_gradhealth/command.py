@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth.checks import Checker
 from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, unknown
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.record import Check
@@ -50,7 +50,7 @@ def _check(options: argparse.Namespace) -> int:
     try:
         settings = Settings(device=options.device, seed=options.seed, limits=Limits(**_limits(options.limit)))
         model, batches, loss = _asked(options)
-        GradHealth(settings, sink=kept.append).check(model, batches, loss, name=options.target)
+        Checker(settings, sink=kept.append).check(model, batches, loss, name=options.target)
     except GradientHealthError:
         pass
     except (MeasurementError, ConfigurationError) as error:

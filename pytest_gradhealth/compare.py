@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pytest_gradhealth.judge.drift import Drift, Move, Profile, drift_limit, measure_drift
+from pytest_gradhealth.record import Finding
 from pytest_gradhealth.report.store import StoreError, no_garbage_collection, read_raw
 
 __all__ = ["Change", "Comparison", "compare_reports"]
@@ -37,9 +38,14 @@ class Change:
     device: str
     precision: str
     file: str = ""
+    """Of the code at fault, where that is known; else of the test."""
     line: int = 0
     kind: str
     """Kind of the finding; ``drift``: a number moved."""
+    code: str = ""
+    """Code of the rule, as in ``GH101``; empty: of an extension's rule, or a drift."""
+    url: str = ""
+    """Address of the rule's page."""
     layer: str = ""
     """The culprit; empty: the whole model."""
     quantity: str = ""
@@ -249,9 +255,14 @@ def _findings(key: Key, entry: Entry) -> list[Change]:
 
 def _finding(key: Key, entry: Entry, item: Mapping[str, Any]) -> Change:
     layers = item.get("layers") or [""]
+    at = _at(key, entry)
+    if place := Finding(kind="", layers=(), message="", where=str(item.get("where", ""))).place:
+        at["file"], at["line"] = place
     return Change(
-        **_at(key, entry),
+        **at,
         kind=str(item.get("kind", "")),
+        code=str(item.get("code", "")),
+        url=str(item.get("url", "")),
         layer=str(layers[0]),
         head=_number(item.get("value")),
         message=str(item.get("message", "")),

@@ -33,8 +33,8 @@ Explore = Callable[..., dict[str, Any]]
 Accept = Callable[[str, GradientRecord, Finding], bool]
 """Given a check's name, its record and a finding: whether a team has accepted it."""
 NOT_AGAIN = (
-    "nothing: what a test trains by itself cannot be run again with a change; "
-    "gradhealth.check(model, batches, loss=...) can"
+    "nothing: training inside a test cannot be repeated with a change; "
+    "gradhealth.check(model, batches, loss=...) tries cures"
 )
 OTHER_SEEDS = (1, 2, 3)
 """Added to the seed where a gradient is missing: layers may be dropped, and tokens routed, at random."""
@@ -43,7 +43,7 @@ LATER_STEPS = (1, 2, 4, 8)
 
 
 class Examiner:
-    """The part of ``GradHealth`` that makes checks of measurements. It raises nothing where a model is sick."""
+    """The part of ``Checker`` that makes checks of measurements. It raises nothing where a model is sick."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from pytest_gradhealth.judge.index import LIMITS
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.experiment.laboratory import Laboratory
+    from pytest_gradhealth.experiment.laboratory import GradHealth
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.settings import Settings
 
@@ -30,7 +30,7 @@ SETTINGS = pytest.StashKey["Settings | None"]()
 """The settings of a test; None where it opted out."""
 CHECKS = pytest.StashKey[list[dict[str, Any]]]()
 """What a test measured so far, in its present run, as the plain data that reports carry."""
-HEALTH = pytest.StashKey["Laboratory"]()
+HEALTH = pytest.StashKey["GradHealth"]()
 SEEN = pytest.StashKey[dict[str, Any]]()
 """What a watch saw of a test, as plain data for the summary: backward passes, models measured, and what was not."""
 CURRENT = pytest.StashKey[pytest.Item]()
@@ -134,7 +134,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the checks travel as plain data on the teardown report, and the short summary begin with the verdict."""
     report = yield
-    if call.excinfo is not None and hasattr(call.excinfo.value, "check"):
+    if call.excinfo is not None and _is_ours(call.excinfo.value):
         from pytest_gradhealth.session.rendering import headed_by_verdict
 
         headed_by_verdict(report, call.excinfo.value)
@@ -153,7 +153,7 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def gradhealth(request: pytest.FixtureRequest) -> Laboratory:
+def gradhealth(request: pytest.FixtureRequest) -> GradHealth:
     """Measure a model's gradients with ``check``, ``measure`` or ``watch``; experiment with ``selftest``.
 
     It may be used in fixtures of any scope: what they measure belongs to the test that runs at that moment, and its
@@ -164,20 +164,25 @@ def gradhealth(request: pytest.FixtureRequest) -> Laboratory:
     return CurrentHealth(lambda: _health_of(request.config.stash[CURRENT]))
 
 
-def _health_of(item: pytest.Item) -> Laboratory:
+def _is_ours(error: BaseException) -> bool:
+    """Told by its look: a session that measures nothing does not load our errors."""
+    return type(error).__module__ == "pytest_gradhealth" or hasattr(error, "check")
+
+
+def _health_of(item: pytest.Item) -> GradHealth:
     return _health(item, item.stash.get(SETTINGS, None) or _base(item.config))
 
 
-def _health(item: pytest.Item, settings: Settings) -> Laboratory:
+def _health(item: pytest.Item, settings: Settings) -> GradHealth:
     """One for each run of a test, so that names stay unique within it."""
     from functools import partial
 
-    from pytest_gradhealth.experiment.laboratory import Laboratory
+    from pytest_gradhealth.experiment.laboratory import GradHealth
     from pytest_gradhealth.session import baselines, progress, rendering, reporting
 
     if HEALTH not in item.stash:
         accepted = baselines.accepted_of(item.config)
-        item.stash[HEALTH] = Laboratory(
+        item.stash[HEALTH] = GradHealth(
             settings,
             sink=partial(_keep, item),
             hook=item.config.hook,

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pytest_gradhealth
-from pytest_gradhealth.record import Check, Finding, GradientRecord, Histogram, LayerGradient, Signal
+from pytest_gradhealth import record as data
+from pytest_gradhealth.record import (
+    Check,
+    CustomFunction,
+    Finding,
+    GradientRecord,
+    Histogram,
+    LayerGradient,
+    Operation,
+    Signal,
+    upstream_of,
+)
+from pytest_gradhealth.report import store
 
 
 def layer(name: str = "fc", **fields: Any) -> LayerGradient:
@@ -103,6 +116,110 @@ def test_what_is_not_data_is_refused() -> None:
 
 def test_defaults_are_left_out() -> None:
     assert set(layer(name="a").to_dict()) == {"name", "kind", "order", "parameters", "trainable", "norm"}
+
+
+def test_what_a_layer_tells_of_itself() -> None:
+    assert (layer().arrived, layer(norm=0.0).arrived, layer(norm=None).arrived) == (True, True, False)
+    assert (layer().frozen, layer(trainable=0).frozen) == (False, True)
+    assert (layer(zero_weights=("bias",)).starts_at_zero, layer(zero_weights=("weight",)).starts_at_zero) == (
+        False,
+        True,
+    )
+
+
+def signal(**fields: Any) -> Signal:
+    return Signal(**{"name": "fc", "kind": "Linear", "order": 0, **fields})
+
+
+def test_what_a_module_tells_of_itself() -> None:
+    assert (signal(rms=2.0).amplitude, signal(rms=2.0, sample_variation=0.75).amplitude) == (None, 1.5)
+    assert (signal().input_peak, signal(input_min=-3.0, input_max=2.0).input_peak) == (0.0, 3.0)
+    assert signal(input_min=0.0, input_max=0.0).input_is_zero
+    assert not signal(input_min=0.0, input_max=1.0).input_is_zero
+    assert not signal(input_min=-1.0, input_max=0.0).input_is_zero
+    assert not signal().input_is_zero
+
+
+def test_what_one_step_of_a_recurrence_passes_on() -> None:
+    assert signal(steps=8, time_reach=1e-6).step_factor == pytest.approx(0.1)
+    assert signal(steps=8).step_factor is None
+    assert signal(time_reach=1e-6).step_factor is None
+
+
+@pytest.mark.parametrize(("name", "is_step"), [("round", True), ("round_", True), ("relu_", False), ("relu", False)])
+def test_functions_without_a_slope(name: str, is_step: bool) -> None:
+    assert Operation(name=name, order=0).is_step is is_step
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "difference"), [(1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (1.0, -1.0, 2.0), (0.0, 0.0, 0.0)]
+)
+def test_how_far_two_derivatives_are_apart(forward: float, backward: float, difference: float) -> None:
+    assert CustomFunction(name="f", forward=forward, backward=backward).difference == difference
+
+
+def test_what_lies_in_front_of_a_layer() -> None:
+    """Two towers that meet, in a model of which one layer does not say what it comes behind."""
+    ahead = upstream_of(
+        [
+            layer("a", predecessors=()),
+            layer("b", predecessors=("unknown",)),
+            layer("c", predecessors=("a",)),
+            layer("d", predecessors=("b", "c")),
+            layer("e"),
+        ]
+    )
+    assert {name: set(found) for name, found in ahead.items()} == {
+        "a": set(),
+        "b": set(),
+        "c": {"a"},
+        "d": {"a", "b", "c"},
+        "e": {"a", "b", "c", "d"},
+    }
+    assert [len(found) for found in ahead.values()] == [0, 0, 1, 3, 4]
+    assert "a" in ahead["c"]
+    assert "b" not in ahead["c"]
+    assert 0 not in ahead["c"]
+    assert set(ahead["b"] | ahead["c"]) == {"a"}
+    assert set(ahead["c"] | {"x"}) == {"a", "x"}
+
+
+def test_a_loop_lies_in_front_of_itself() -> None:
+    ahead = upstream_of(
+        [layer("a", predecessors=("c",)), layer("b", predecessors=("a",)), layer("c", predecessors=("b",))]
+    )
+    assert all(set(found) == {"a", "b", "c"} for found in ahead.values())
+
+
+KINDS = [kind for kind in vars(data).values() if dataclasses.is_dataclass(kind)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_kind_of_data_is_frozen_small_and_made_by_name(kind: Any) -> None:
+    fields = dataclasses.fields(kind)
+    made = kind(**{field.name: () for field in fields})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(made, fields[0].name, "another")
+    assert not hasattr(made, "__dict__")
+    with pytest.raises(TypeError, match="positional argument"):
+        kind("by place")
+
+
+SCHEMA = json.loads(Path(store.__file__).with_name("schema-1.json").read_text("utf-8"))["$defs"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.__name__ in SCHEMA], ids=lambda kind: kind.__name__)
+def test_what_a_report_leaves_out_is_what_its_schema_says(kind: Any) -> None:
+    """Whoever knows the schema alone reads the same."""
+    told = SCHEMA[kind.__name__]
+    for found in dataclasses.fields(kind):
+        if found.name == "histogram":
+            continue  # on the page and in TensorBoard only
+        if found.name in told["required"]:
+            assert found.default is found.default_factory is dataclasses.MISSING
+        elif found.default_factory is dataclasses.MISSING:
+            written = json.loads(json.dumps(found.default))
+            assert (found.name, written) == (found.name, told["properties"][found.name]["default"])
 
 
 def test_unknown_keys_are_ignored_and_missing_ones_take_their_default() -> None:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from pytest_gradhealth import *
-from pytest_gradhealth import GradHealth
+from pytest_gradhealth import GradHealth, Limits
 
 ResNet: Any = None
 loss: Any = None
@@ -56,8 +56,7 @@ def annotated(code: str) -> str:
     """With the annotations that the author of a strict project adds to the functions of an example."""
 
     def signature(match: re.Match[str]) -> str:
-        session = re.search(r"gradhealth\.(selftest|forecast)\(", code)  # only the fixture of a session has these
-        types = {"gradhealth": "Any" if session else "GradHealth"}
+        types = {"gradhealth": "GradHealth"}
         names = [name.strip() for name in match[2].split(",") if name.strip()]
         arguments = ", ".join(f"{name}: {types.get(name, 'Any')}" if name.isidentifier() else name for name in names)
         return f"def {match[1]}({arguments}) -> {'None' if match[1].startswith('test') else 'Any'}:"
@@ -73,6 +72,14 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, code in {
         **examples(),
         "wrong": "from pytest_gradhealth import Measurment\n",
+        "limits": PRELUDE
+        + """
+def test_it(gradhealth: GradHealth, model: nn.Module) -> None:
+    gradhealth.check(model, [], min_rech=1e-3)
+    gradhealth.check(model, [], layers={"head": {"min_norm": "small"}})
+    gradhealth.selftest(model, [], max_dead="never")
+    Limits().min_rech
+""",
         "names": f"import pytest_gradhealth\n{names}\n",
         "watched": PRELUDE
         + """
@@ -105,6 +112,14 @@ def test_a_strict_type_checker_accepts_every_example(verdict: str, name: str) ->
 
 def test_a_wrong_name_is_an_error(verdict: str) -> None:
     assert 'wrong.py:1: error: Module "pytest_gradhealth" has no attribute "Measurment"' in verdict
+
+
+def test_a_wrong_limit_is_an_error(verdict: str) -> None:
+    told = "\n".join(line for line in verdict.splitlines() if line.startswith("limits.py"))
+    assert 'Unexpected keyword argument "min_rech" for "check"' in told
+    assert 'TypedDict item "min_norm" has type' in told
+    assert '"max_dead"' in told
+    assert '"Limits" has no attribute "min_rech"' in told
 
 
 def test_every_public_name_has_a_type(verdict: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import limit_types
 import report_schema
 import rule_index
 import rule_pages
@@ -21,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 
 def generated() -> dict[Path, Callable[[], str]]:
     """Every generated file, and what makes its content."""
-    made: dict[Path, Callable[[], str]] = {rule_index.TARGET: rule_index.text, report_schema.TARGET: report_schema.text}
+    made: dict[Path, Callable[[], str]] = {
+        module.TARGET: module.text for module in (rule_index, limit_types, report_schema)
+    }
     return made | rule_pages.pages()
 
 

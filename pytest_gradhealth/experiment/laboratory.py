@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth.checks import Checker
 from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.judge.limit_types import LimitKeywords
 from pytest_gradhealth.record import Check, Mutant
 from pytest_gradhealth.report import selftest as shown
 from pytest_gradhealth.report.table import verdict
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
     from pytest_gradhealth.experiment.forecast import Forecast
 
-__all__ = ["Laboratory", "SelfTest", "forecast", "selftest"]
+__all__ = ["GradHealth", "SelfTest", "forecast", "selftest"]
+
+
+class _Options(LimitKeywords, total=False):
+    device: str | None
+    seed: int | None
+    max_batches: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +50,8 @@ class SelfTest:
         return shown.render(self.check.name, self.mutants)
 
 
-class Laboratory(GradHealth):
-    """The ``gradhealth`` fixture: a :class:`GradHealth` that also experiments on models."""
+class GradHealth(Checker):
+    """The ``gradhealth`` fixture: measures, judges, and experiments on models."""
 
     def selftest(
         self,
@@ -57,7 +64,7 @@ class Laboratory(GradHealth):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
-        **limits: Any,
+        **limits: Unpack[LimitKeywords],
     ) -> SelfTest:
         """Seed faults into copies of a healthy model, and tell which of them these limits find.
 
@@ -81,7 +88,7 @@ class Laboratory(GradHealth):
         if seconds is not None:
             settings = replace(settings, selftest_seconds=seconds)
         runner = self._rehearsals(settings, model, batches, loss, step)[0]
-        check = GradHealth(settings, hook=self._hook).examined(runner, settings)
+        check = Checker(settings, hook=self._hook).examined(runner, settings)
         if not check.healthy:
             raise MeasurementError(f"only a healthy model can be self-tested: {verdict(check)}")
         return SelfTest(check=check, mutants=mutants_of(check, runner, settings, self._hook, self._progress))
@@ -99,7 +106,7 @@ class Laboratory(GradHealth):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
-        **limits: Any,
+        **limits: Unpack[LimitKeywords],
     ) -> Forecast:
         """Measure a ladder of small models, and judge the large one that is meant by the laws they follow.
 
@@ -128,19 +135,35 @@ class Laboratory(GradHealth):
             seeded = replace(settings, seed=settings.seed + number)
             given = batches(**size) if callable(batches) else batches
             runner = self._rehearsals(seeded, lambda: factory(**size), given, loss, step)[0]
-            return GradHealth(seeded, hook=self._hook).examined(runner, seeded)
+            return Checker(seeded, hook=self._hook).examined(runner, seeded)
 
         axes = {axis: sizes for axis, sizes in (("depth", depth), ("width", width)) if sizes}
         return ladder(checked, axes, target, settings.limits)
 
 
 def forecast(
-    factory: Callable[..., nn.Module], batches: Any, loss: Callable[..., Any] | None = None, **options: Any
+    factory: Callable[..., nn.Module],
+    batches: Any,
+    loss: Callable[..., Any] | None = None,
+    step: Callable[..., Any] | None = None,
+    *,
+    target: Mapping[str, int],
+    depth: Sequence[int] = (),
+    width: Sequence[int] = (),
+    **options: Unpack[_Options],
 ) -> Forecast:
-    """:meth:`Laboratory.forecast` with the default settings, outside a pytest session too."""
-    return Laboratory().forecast(factory, batches, loss, **options)
+    """:meth:`GradHealth.forecast` with the default settings, outside a pytest session too."""
+    return GradHealth().forecast(factory, batches, loss, step, target=target, depth=depth, width=width, **options)
 
 
-def selftest(model: Any, batches: Any, loss: Callable[..., Any] | None = None, **options: Any) -> SelfTest:
-    """:meth:`Laboratory.selftest` with the default settings, outside a pytest session too."""
-    return Laboratory().selftest(model, batches, loss, **options)
+def selftest(
+    model: nn.Module | Callable[[], nn.Module],
+    batches: Any,
+    loss: Callable[..., Any] | None = None,
+    step: Callable[..., Any] | None = None,
+    *,
+    seconds: float | None = None,
+    **options: Unpack[_Options],
+) -> SelfTest:
+    """:meth:`GradHealth.selftest` with the default settings, outside a pytest session too."""
+    return GradHealth().selftest(model, batches, loss, step, seconds=seconds, **options)

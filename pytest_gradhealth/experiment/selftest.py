@@ -8,15 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 import pluggy
-import torch
 
 from pytest_gradhealth.experiment.faults import Fault, faults
 from pytest_gradhealth.experiment.subject import STRICTEST, Subject, examined, value_of
-from pytest_gradhealth.measure.passes.nesting import copied
-from pytest_gradhealth.measure.passes.pause import paused
-from pytest_gradhealth.measure.runs.adam import Adam
+from pytest_gradhealth.experiment.training import losses_while_training, mean_losses
 from pytest_gradhealth.measure.runs.runner import Runner
-from pytest_gradhealth.measure.runs.state import isolated_rng
 from pytest_gradhealth.record import Check, GradientRecord, Mutant
 from pytest_gradhealth.settings import Settings
 
@@ -153,18 +149,6 @@ def _is_same(one: GradientRecord, other: GradientRecord) -> bool:
 
 def _progress(subject: Subject) -> list[float]:
     """By how much the loss has fallen after ``STEPS`` of Adam; nothing where it cannot be trained."""
-    optimiser = Adam([p for p in subject.model.parameters() if p.requires_grad], LEARNING_RATE)
-    device, count = next(subject.model.parameters()).device, len(subject.batches)
-    losses: list[float] = []
-    with paused(), isolated_rng(subject.seed), torch.enable_grad():
-        subject.model.train()
-        for index in range(STEPS[-1] + count):
-            optimiser.zero_grad()
-            loss = subject.step(subject.model, copied(subject.batches[index % count], device))
-            losses.append(float(loss.detach()))
-            if not loss.requires_grad:
-                return []
-            torch.autograd.backward(loss)
-            optimiser.step()
-    falls = [sum(losses[:count]) - sum(losses[steps : steps + count]) for steps in STEPS]
-    return [fall if math.isfinite(fall) else 0.0 for fall in falls]
+    losses, count = losses_while_training(subject, STEPS[-1], LEARNING_RATE), len(subject.batches)
+    ends = (mean_losses(losses, count, steps) for steps in STEPS if losses)
+    return [before - after if math.isfinite(before - after) else 0.0 for before, after in ends]

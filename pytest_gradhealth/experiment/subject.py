@@ -11,7 +11,7 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth.checks import Checker
 from pytest_gradhealth.errors import GradientHealthError
 from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.limits import Limits
@@ -84,7 +84,7 @@ class Change:
 def examined(subject: Subject, settings: Settings, hook: pluggy.HookRelay | None = None) -> Check:
     """The verdict on a subject, as ``gradhealth.check`` gives it. Warnings of its passes are not shown again."""
     kept: list[Check] = []
-    health = GradHealth(replace(settings, histograms=False), sink=kept.append, hook=hook, show=lambda check: "")
+    health = Checker(replace(settings, histograms=False), sink=kept.append, hook=hook, show=lambda check: "")
     with warnings.catch_warnings(action="ignore"):
         try:
             health.check(subject.model, list(subject.batches), step=subject.step)

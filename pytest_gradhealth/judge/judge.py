@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
 from pytest_gradhealth.judge.families import COLLAPSE, DEAD, FAINT, NON_FINITE, VANISHING
 from pytest_gradhealth.judge.limits import Limits
@@ -75,4 +76,5 @@ def _confirmed(finding: Finding, later: Sequence[Finding]) -> Finding:
     if finding.fault != DEAD.name:
         return finding
     same = (other for other in later if other.fault == DEAD.name and other.layer in finding.layers)
-    return next(same, next((other for other in later if other.fault == DEAD.name), finding))
+    found = next(same, next((other for other in later if other.fault == DEAD.name), finding))
+    return replace(found, cause=finding.cause, remedy=finding.remedy) if found.layer == finding.layer else found

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from pytest_gradhealth.errors import ConfigurationError, unknown
 from pytest_gradhealth.judge.index import LIMITS, RULES
+from pytest_gradhealth.judge.limit_types import LimitKeywords, LimitNumbers, LimitValues
 
 __all__ = ["Limits", "merged"]
 
@@ -22,7 +23,7 @@ COLLECTIONS = ("select", "ignore", "layers")
 CODE = re.compile(r"(?i)gh\d*")
 
 
-class Limits:
+class Limits(LimitNumbers):
     """The limits a record is judged by: one attribute for each, by its name.
 
     Args:
@@ -49,8 +50,8 @@ class Limits:
         *,
         select: str | Collection[str] = (),
         ignore: str | Collection[str] = (),
-        layers: Mapping[str, Mapping[str, float | str | None]] | None = None,
-        **values: float | str | None,
+        layers: Mapping[str, LimitValues] | None = None,
+        **values: Unpack[LimitValues],
     ) -> None:
         defaults = {limit.name: limit.default for limit in LIMITS.values()}
         given = {name: _checked(name, value) for name, value in values.items()}
@@ -66,10 +67,12 @@ class Limits:
                 f"min_norm={self.min_norm:g} is above max_norm={self.max_norm:g}: no layer can meet both"
             )
 
-    def __getattr__(self, name: str) -> float | None:
-        if name.startswith("_") or name not in self._values:
-            raise AttributeError(f"there is no limit {unknown(name, self.names())}")
-        return self._values[name]
+    if not TYPE_CHECKING:  # a type checker would take every wrong name for one that is found here
+
+        def __getattr__(self, name):
+            if name.startswith("_") or name not in self._values:
+                raise AttributeError(f"there is no limit {unknown(name, self.names())}")
+            return self._values[name]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"limits do not change: use limits.replace({name}=...)")
@@ -96,15 +99,15 @@ class Limits:
         """All that can be given: the limits, and ``select``, ``ignore`` and ``layers``."""
         return (*LIMITS, *COLLECTIONS)
 
-    def replace(self, **changes: Any) -> Limits:
+    def replace(self, **changes: Unpack[LimitKeywords]) -> Limits:
         """These limits with some changed.
 
         Raises:
             ConfigurationError: as for the class.
         """
-        return Limits(**(self._all() | changes))
+        return Limits(**{**self._all(), **changes})
 
-    def extended(self, **changes: Any) -> Limits:
+    def extended(self, **changes: Unpack[LimitKeywords]) -> Limits:
         """These limits with what somebody nearer says: see :func:`merged`.
 
         Raises:

@@ -78,6 +78,7 @@ class Rule:
         value: float | None = None,
         limit: float | None = None,
         limit_name: str = "",
+        where: str = "",
     ) -> Finding:
         """A finding of this rule; the culprit stands first in ``layers``."""
         return Finding(
@@ -93,5 +94,6 @@ class Rule:
             limit_name=limit_name,
             cause=cause,
             remedy=remedy,
+            where=where,
             provisional=self.provisional,
         )

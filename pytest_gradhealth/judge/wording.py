@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.view import NORMALISES, View
-from pytest_gradhealth.record import LayerGradient, Operation, Signal
+from pytest_gradhealth.record import LayerGradient, Operation, Signal, short_place
 
 __all__ = [
     "INITIALISE",
@@ -25,6 +25,7 @@ __all__ = [
     "gains_of",
     "geometric_mean",
     "growing",
+    "located",
     "named",
     "place",
     "saturated_modules",
@@ -48,10 +49,11 @@ DRAWN = frozenset({"sample", "multinomial", "bernoulli", "poisson", "normal"})
 
 
 class Explanation(TypedDict):
-    """Why, and what to do."""
+    """Why, and what to do; and where in the code, if that is known."""
 
     cause: str
     remedy: str
+    where: NotRequired[str]
 
 
 def saturated_modules(view: View) -> list[Signal]:
@@ -96,11 +98,20 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def place(operation: Operation) -> str:
     """File and line of an operation, as part of a sentence; empty where they are not known."""
-    return f" at {operation.where}" if operation.where else ""
+    return f" at {short_place(operation.where)}" if operation.where else ""
 
 
 def cut_by(found: Operation) -> Explanation:
     """The operation that ended the graph."""
+    return located(_cut_by(found), found)
+
+
+def located(explanation: Explanation, operation: Operation) -> Explanation:
+    """With the line of code that calls the operation."""
+    return {**explanation, "where": operation.where}
+
+
+def _cut_by(found: Operation) -> Explanation:
     where = place(found)
     if found.name in NUMBERS:
         cause = f"{found.name}(){where} turns a tensor into plain numbers, which carry no gradient"
@@ -133,7 +144,7 @@ def dead_end(view: View, culprit: str) -> Explanation:
         return Explanation(cause=cause, remedy=f"start only the last layer of a branch at zero: {INITIALISE}")
     match next(localise.shutters(view, culprit), None):
         case Operation() as operation:
-            return _flat_operation(operation)
+            return located(_flat_operation(operation), operation)
         case Signal(zeros=zeros) as signal if zeros < localise.SILENT:
             return _saturated(view, signal)
         case Signal() as signal:
@@ -148,6 +159,8 @@ def dead_end(view: View, culprit: str) -> Explanation:
             return Explanation(cause=cause, remedy="check the activation, mask or factor between the two")
     if too_large := unscaled(view):
         return too_large
+    if view.record.step_function:
+        return _flat_function(view.record.step_function)
     if view.record.steps and view.record.optimisers:
         cause = "it had a gradient at first, and the steps of an optimiser took it away: units died, or saturated"
         return Explanation(cause=cause, remedy="lower the learning rate, warm up, or clip the gradient norm")
@@ -179,6 +192,14 @@ def _all_zeros(view: View, signal: Signal) -> Explanation:
         return Explanation(cause=cause, remedy=f"remove the {signal.kind} at the end: outputs may have any value then")
     cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
     return Explanation(cause=cause, remedy=REVIVE)
+
+
+def _flat_function(name: str) -> Explanation:
+    """A function of slope zero in a watched test, where no line is known."""
+    cause = f"the loss was computed through a {name}, whose slope is zero"
+    choice = "apply it over another dimension, or give it several elements"
+    step = "use a straight-through estimator: x + (round(x) - x).detach()"
+    return Explanation(cause=cause, remedy=choice if name.startswith("softmax") else step)
 
 
 def _flat_operation(operation: Operation) -> Explanation:

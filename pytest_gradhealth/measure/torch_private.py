@@ -32,6 +32,7 @@ __all__ = [
     "is_unwritten",
     "is_wrapped",
     "place_of_shard",
+    "saved_dimension",
     "set_version",
     "unseen",
     "unwrapped",
@@ -44,6 +45,8 @@ T = TypeVar("T")
 
 NAMES: list[str] = []
 """Every name that is looked up; of several for one thing, the newest torch's."""
+WORD = 1 << 64
+"""Torch saves a dimension that was counted from the end as an unsigned number."""
 MISSING: list[str] = []
 """Those that this torch lacks, so that a fallback takes their place."""
 
@@ -182,6 +185,11 @@ def is_compiled(module: nn.Module) -> bool:
     return isinstance(inner, nn.Module) or getattr(module, "_compiled_call_impl", None) is not None
 
 
+_lone = torch.empty(1)
+_alone = 0 if _owners is None else _owners(_lone.untyped_storage()._cdata)
+"""Owners of a memory that only one tensor looks at: from torch 2.7 on who asks is one too."""
+
+
 def copy_on_write(tensor: Tensor) -> Tensor | None:
     """A copy that takes no memory until something writes to the tensor; None: there is none that is safe.
 
@@ -191,7 +199,7 @@ def copy_on_write(tensor: Tensor) -> Tensor | None:
     if _lazy_clone is None or _owners is None or _is_lazy is None:
         return None
     try:
-        alone = _owners(tensor.untyped_storage()._cdata) == 2  # the tensor itself, and who asks
+        alone = _owners(tensor.untyped_storage()._cdata) == _alone
         return _lazy_clone(tensor.detach()) if alone else None
     except RuntimeError:  # memory that torch did not allocate
         return None
@@ -232,3 +240,9 @@ def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:
         _frames.set_code_exec_strategy(code, strategy(actions.SKIP, actions.SKIP if callees else actions.DEFAULT))
     elif hasattr(_frames, "skip_code"):  # before torch 2.8
         _frames.skip_code(code)
+
+
+def saved_dimension(node: Any, dimensions: int) -> int:
+    """The dimension that a softmax runs over, of a tensor with so many."""
+    saved = int(node._saved_dim)
+    return (saved - WORD if saved >= WORD // 2 else saved) % dimensions

@@ -11,7 +11,7 @@ from pytest_gradhealth.record.context import (
 from pytest_gradhealth.record.findings import Finding, docs_url
 from pytest_gradhealth.record.gradients import GradientRecord
 from pytest_gradhealth.record.layers import STEPS, Histogram, LayerGradient, Operation, Signal
-from pytest_gradhealth.record.paths import LayerSet, parent_of, path_of, upstream_of
+from pytest_gradhealth.record.paths import LayerSet, parent_of, path_of, short_place, upstream_of
 
 __all__ = [
     "STEPS",
@@ -33,5 +33,6 @@ __all__ = [
     "docs_url",
     "parent_of",
     "path_of",
+    "short_place",
     "upstream_of",
 ]

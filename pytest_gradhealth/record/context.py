@@ -105,7 +105,7 @@ class UnregisteredParameter(Plain):
     name: str
     """The attribute that holds them; the class that is made, where they are made anew in each forward pass."""
     where: str = ""
-    """File and line that makes them; empty: they are held."""
+    """Path and line that makes them; empty: they are held."""
     parameters: int = 0
     """Number of their elements."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath, PurePosixPath
 
 from pytest_gradhealth.record.plain import Plain
 
@@ -36,6 +37,8 @@ class Finding(Plain):
     cause: str = ""
     remedy: str = ""
     """What to do. A line break stands before a command to be copied, which a table does not wrap."""
+    where: str = ""
+    """File and line of the code at fault, as in ``models/net.py:12``; empty: not known."""
     provisional: bool = False
     """Whether a gate that is closed on purpose could explain it, so that it needs the second look."""
 
@@ -43,6 +46,20 @@ class Finding(Plain):
     def headline(self) -> str:
         """Code and title, as a verdict begins: ``GH101 vanishing gradient``."""
         return f"{self.code} {self.title or self.kind.replace('-', ' ')}".strip()
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """File, relative to the root of the tests, and line of the code at fault; None: not known, or not in there."""
+        file, _, line = self.where.rpartition(":")
+        path = PurePosixPath(file)
+        inside = bool(file) and "\\" not in file and not path.is_absolute() and ".." not in path.parts
+        return (file, int(line)) if inside and line.isdecimal() else None
+
+    def relative_to(self, root: PurePath) -> Finding:
+        """With its file as seen from a folder that it lies in."""
+        file, _, line = self.where.rpartition(":")
+        inside = bool(file) and PurePath(file).is_relative_to(root)
+        return replace(self, where=f"{PurePath(file).relative_to(root).as_posix()}:{line}") if inside else self
 
     @property
     def fault(self) -> str:

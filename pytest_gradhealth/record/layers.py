@@ -222,13 +222,14 @@ class Operation(Plain):
     module: str = ""
     """The module whose forward called it."""
     where: str = ""
-    """File and line of the call; empty: inside torch."""
+    """Path and line of the call; empty: inside torch."""
     installed: bool = False
     """Whether that line belongs to an installed library."""
     detaches: bool = False
     """Whether its input carried a graph and its output does not."""
     upstream: tuple[str, ...] = ()
-    """Layers whose parameters lie in the graph that it cuts off, each at the first operation that does."""
+    """Layers whose parameters lie in the graph that it cuts off, or makes NaN of, the nearest first; each at the first
+    operation that does."""
     zero_slope: float = 0.0
     """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
     constant: float | None = None

@@ -7,12 +7,17 @@ from typing import Any
 
 from pytest_gradhealth.record.layers import LayerGradient
 
-__all__ = ["LayerSet", "parent_of", "path_of", "upstream_of"]
+__all__ = ["LayerSet", "parent_of", "path_of", "short_place", "upstream_of"]
 
 
 def path_of(module: str, name: str) -> str:
     """Path of what a module holds under a name; in the model itself, the empty string, it is the name alone."""
     return f"{module}.{name}" if module else name
+
+
+def short_place(where: str) -> str:
+    """File and line without the folders: ``net.py:12``."""
+    return where.replace("\\", "/").rpartition("/")[2]
 
 
 def parent_of(name: str) -> str:

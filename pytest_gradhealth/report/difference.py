@@ -29,7 +29,7 @@ def render_text(comparison: Mapping[str, Any]) -> str:
     lines += _rest(comparison["regressions"])
     if comparison["improvements"]:
         lines += ["", "no longer found:"]
-        lines += [f"  {_place(c)}: {plain(c['kind'])} {plain(c['layer'])}" for c in comparison["improvements"][:SHOWN]]
+        lines += [f"  {_place(c)}: {_kind(c)} {plain(c['layer'])}" for c in comparison["improvements"][:SHOWN]]
     notes = list(_notes(comparison))
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
@@ -41,9 +41,7 @@ def render_markdown(comparison: Mapping[str, Any]) -> str:
         lines += ["", f"**{markdown(place)}**", "", *(f"- {markdown(line)}" for line in _facts(changes))]
     lines += _rest(comparison["regressions"])
     if comparison["improvements"]:
-        gone = [
-            f"{_place(change)}: {change['kind']} {change['layer']}" for change in comparison["improvements"][:SHOWN]
-        ]
+        gone = [f"{_place(change)}: {_kind(change)} {change['layer']}" for change in comparison["improvements"][:SHOWN]]
         lines += ["", "No longer found:", "", *(f"- {markdown(line)}" for line in gone)]
     notes = [f"- {markdown(note)}" for note in _notes(comparison)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
@@ -86,7 +84,11 @@ def _place(change: Change) -> str:
 
 def _fact(change: Change) -> str:
     layer = f" {plain(change['layer'])}" if change["layer"] and change["kind"] != "drift" else ""
-    return f"{plain(change['kind'])}{layer}: {plain(change['message'])}"
+    return f"{_kind(change)}{layer}: {plain(change['message'])}"
+
+
+def _kind(change: Change) -> str:
+    return plain(f"{change.get('code', '')} {change['kind']}".strip())
 
 
 def _facts(changes: Sequence[Change]) -> Iterator[str]:
@@ -97,6 +99,9 @@ def _facts(changes: Sequence[Change]) -> Iterator[str]:
         text = next((change[name] for change in changes if change[name]), "")
         if text:
             yield f"{name}: {plain(text)}"
+    url = next((change["url"] for change in changes if change.get("url")), "")
+    if url:
+        yield f"docs: {plain(url)}"
 
 
 def _grouped(changes: Sequence[Change]) -> dict[str, list[Change]]:

@@ -1,4 +1,4 @@
-"""The findings as SARIF 2.1.0, which code scanning shows at the line of the test."""
+"""The findings as SARIF 2.1.0, which code scanning shows at the line at fault, or at the test that found it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render_sarif(report: Report) -> str:
-    """One SARIF run: a rule for each kind of finding, and a result for each finding at its test's file and line."""
+    """One SARIF run: a rule for each kind of finding, and a result for each finding."""
     found = [(stored, finding) for stored in report.checks for finding in stored.check.findings]
     kinds = sorted({plain(finding.kind) for _, finding in found})  # no two rules may read the same
     log = {
@@ -74,6 +74,7 @@ def _results(found: Iterable[tuple[StoredCheck, Finding]], kinds: Sequence[str])
             "level": "note" if stored.outcome == "xfailed" else "error",
             "message": {"text": _message(stored, finding)},
             "locations": [_location(stored, finding)],
+            **_test(stored, finding),
             "partialFingerprints": {"gradhealth/v1": _fingerprint(stored, finding)},
             "properties": _properties(stored, finding),
         }
@@ -87,16 +88,30 @@ def _message(stored: StoredCheck, finding: Finding) -> str:
 
 
 def _location(stored: StoredCheck, finding: Finding) -> dict[str, Any]:
-    uri = quote(stored.file.encode("utf-8", "surrogatepass"), safe="/-._~")
-    physical: dict[str, Any] = {"artifactLocation": {"uri": uri, "uriBaseId": "SRCROOT"}}
-    if stored.line > 0:
-        physical["region"] = {"startLine": stored.line}
+    physical = _physical(*(finding.place or (stored.file, stored.line)))
     names = [stored.test, *finding.layers[:1]]
     logical = [
         {"fullyQualifiedName": plain(name), "kind": kind}
         for name, kind in zip(names, ("function", "member"), strict=False)
     ]
     return {"physicalLocation": physical, "logicalLocations": logical}
+
+
+def _physical(file: str, line: int) -> dict[str, Any]:
+    uri = quote(file.encode("utf-8", "surrogatepass"), safe="/-._~")
+    place: dict[str, Any] = {"artifactLocation": {"uri": uri, "uriBaseId": "SRCROOT"}}
+    return {**place, "region": {"startLine": line}} if line > 0 else place
+
+
+def _test(stored: StoredCheck, finding: Finding) -> dict[str, Any]:
+    """The test, where the result points at the code that it has found."""
+    if finding.place is None:
+        return {}
+    told = {
+        "physicalLocation": _physical(stored.file, stored.line),
+        "message": {"text": f"found by {plain(stored.test)}"},
+    }
+    return {"relatedLocations": [told]}
 
 
 def _fingerprint(stored: StoredCheck, finding: Finding) -> str:

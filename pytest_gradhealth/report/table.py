@@ -29,7 +29,7 @@ NARROWEST = {"kind": 9, "finding": 11}
 SHORTEST_NAME = 12
 DECADES = 8
 """Orders of magnitude of the gradient norm that a bar spans, from the strongest layer down."""
-LEFT_OUT = "  table: left out under -q; --gradhealth-report or verbosity_gradhealth = 0 shows it"
+LEFT_OUT = "  table:  hidden by -q; verbosity_gradhealth = 0 (ini file) shows it"
 
 
 def render_failure(check: Check, *, width: int = 80, ascii_only: bool = False, verbosity: int = 0) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.text import one_line
@@ -33,7 +34,7 @@ def _circumstances(check: Check) -> str:
     record = check.record
     batches = f"{record.batches} batch{'es' if record.batches != 1 else ''}"
     loss = "" if record.loss is None else f", loss {record.loss:.3g}"
-    return f"{len(record)} layers, {batches}, {record.device} {record.precision}{loss}"
+    return f"{counted(len(record), 'layer')}, {batches}, {record.device} {record.precision}{loss}"
 
 
 def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
@@ -52,7 +53,7 @@ def reasons(check: Check, width: int, verbosity: int = 0) -> Iterator[str]:
     for told in attempts(check):
         yield from _wrapped(told, "  tried:  ", 10, width)
     if check.untried:
-        yield from _wrapped(check.untried, "  untried: ", 11, width)
+        yield from _wrapped(check.untried, "  tried:  ", 10, width)
     for note in check.record.notes:
         yield from _wrapped(note, "  note:   ", 10, width)
 

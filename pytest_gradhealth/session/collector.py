@@ -139,17 +139,24 @@ class Collector:
         return [(test, Check.from_dict(data)) for test in sorted(self._raw) for data in self._raw[test]]
 
     def _stored(self) -> Iterator[StoredCheck]:
+        from dataclasses import replace
+
         from pytest_gradhealth.report.store import StoredCheck
 
         for test, check in self.checks:
             file, line = self._places[test]
-            yield StoredCheck(test=test, file=file, line=line, outcome=self._outcomes.get(test, "passed"), check=check)
+            findings = tuple(finding.relative_to(self._config.rootpath) for finding in check.findings)
+            located = replace(check, findings=findings)
+            yield StoredCheck(
+                test=test, file=file, line=line, outcome=self._outcomes.get(test, "passed"), check=located
+            )
 
     def _print(self, reporter: pytest.TerminalReporter, test: str, check: Check, verbosity: int) -> None:
         from pytest_gradhealth.report.table import render
+        from pytest_gradhealth.report.text import one_line
 
         reporter.write_line("")
-        reporter.write_line(test, bold=True)
+        reporter.write_line(one_line(test), bold=True)
         width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
         colour = {} if not check.judged else {"green": True} if check.healthy else {"red": True}
         first, *rest = render(check, width=width, ascii_only=ascii_only, verbosity=verbosity).splitlines()
@@ -162,11 +169,12 @@ class Collector:
         if not any(check.get("mutants") for found in self._raw.values() for check in found):
             return  # without decoding anything
         from pytest_gradhealth.report.selftest import render
+        from pytest_gradhealth.report.text import one_line
 
         reporter.section("gradient health self-test")
         width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
         for test, check in [(test, check) for test, check in self.checks if check.mutants]:
-            reporter.write_line(test, bold=True)
+            reporter.write_line(one_line(test), bold=True)
             reporter.write_line(render(check.name, check.mutants, width=width, ascii_only=ascii_only))
             reporter.write_line("")
 

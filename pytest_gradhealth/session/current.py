@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytest_gradhealth.experiment.laboratory import Laboratory
+from pytest_gradhealth.experiment.laboratory import GradHealth
 
 __all__ = ["CurrentHealth"]
 
 
-class CurrentHealth(Laboratory):
+class CurrentHealth(GradHealth):
     """Hands every call on to what belongs to the test at hand, so that a fixture of any scope may hold it."""
 
-    def __init__(self, current: Callable[[], Laboratory]) -> None:
+    def __init__(self, current: Callable[[], GradHealth]) -> None:
         self._current = current
 
     def __getattribute__(self, name: str) -> Any:

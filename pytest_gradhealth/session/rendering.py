@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gradhealth.errors import GradientHealthError
+from pytest_gradhealth.errors import ConfigurationError, GradientHealthError, MeasurementError, RankFailedError
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ __all__ = ["error_indent", "headed_by_verdict", "send", "settle", "shown"]
 ERROR_INDENT = 8
 """Columns that pytest puts in front of each line of an error that a test function raises."""
 NARROWEST = 40
-SENT = "gradhealth_looks"
+SENT = "gradhealth_appearance"
+OURS = (ConfigurationError, GradientHealthError, MeasurementError, RankFailedError)
 
 
 def settle(config: pytest.Config, ascii_only: bool) -> None:
@@ -52,7 +53,7 @@ def shown(config: pytest.Config, check: Check, indent: int = 0) -> str:
 def headed_by_verdict(report: pytest.TestReport, error: BaseException) -> None:
     """Take the error's name off the line that pytest's short summary shows: it is cut after so many columns."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    if isinstance(error, GradientHealthError) and crash is not None:
+    if crash is not None and isinstance(error, OURS):
         crash.message = str(error)
 
 

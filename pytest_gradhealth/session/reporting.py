@@ -11,6 +11,7 @@ import pytest
 
 from pytest_gradhealth.errors import GradientHealthWarning
 from pytest_gradhealth.report.table import verdict
+from pytest_gradhealth.report.text import one_line
 from pytest_gradhealth.session import options
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def tolerance_of(item: pytest.Item) -> Callable[[Check], None] | None:
 
 def complain(item: pytest.Item, text: str) -> None:
     """A warning at the test. ``-W error`` must not turn it into a failure."""
-    path, line, _ = item.location
+    text, (path, line, _) = one_line(text), item.location
     try:
         warnings.warn_explicit(GradientHealthWarning(text), None, path, (line or 0) + 1)
     except GradientHealthWarning:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gradhealth.checks import NOTHING_TRAINED, GradHealth
+from pytest_gradhealth.checks import NOTHING_TRAINED, Checker
 from pytest_gradhealth.errors import GradientHealthError, GradientHealthWarning
 from pytest_gradhealth.record import Check
+from pytest_gradhealth.report.text import one_line
 from pytest_gradhealth.session.rendering import shown
 from pytest_gradhealth.session.reporting import complain, only_reports
 
@@ -40,7 +41,7 @@ class WatchedGradientHealthError(GradientHealthError, pytest.fail.Exception):  #
 
 
 @contextmanager
-def watched(item: pytest.Item, health: GradHealth, seen: dict[str, Any]) -> Iterator[None]:
+def watched(item: pytest.Item, health: Checker, seen: dict[str, Any]) -> Iterator[None]:
     """Watch the models of a test. Its own failure comes first: then nothing is judged.
 
     What the watch saw is written into ``seen`` as plain data: backward passes, models measured, and what was not.
@@ -86,21 +87,21 @@ def _warn_once(problem: str) -> None:
     warnings.warn(GradientHealthWarning(problem), stacklevel=3)
 
 
-def _judge(item: pytest.Item, health: GradHealth, watch: Watch, marked: bool, seen: dict[str, Any]) -> None:
+def _judge(item: pytest.Item, health: Checker, watch: Watch, marked: bool, seen: dict[str, Any]) -> None:
     own = health.count
     checks = health.judged_passes(watch)
     seen["models"] = len(checks) + own
-    problems = list(watch.problems())
+    problems = list(map(one_line, watch.problems()))
     for text in watch.unjudged:
         if marked:
-            _fail(item, text)
+            _fail(item, one_line(text))
         complain(item, f"{item.nodeid}: {text}")
     if marked:
         if not checks and not own:
             told = "\n".join(f"could not measure {problem}" for problem in problems)
             _fail(item, told or (watch.why_unmeasured() or UNSEEN if watch.backwards else NOTHING_TRAINED))
         for problem in problems:
-            warnings.warn(GradientHealthWarning(f"{item.nodeid}: could not measure {problem}"), stacklevel=2)
+            warnings.warn(GradientHealthWarning(f"{one_line(item.nodeid)}: could not measure {problem}"), stacklevel=2)
     elif problems:
         item.add_report_section("call", "gradhealth", "\n".join(f"could not measure {p}" for p in problems))
     sick = [check for check in checks if not check.healthy and not health.is_tolerated(check)]

@@ -49,7 +49,7 @@ def test_{name}(gradhealth):
     record = GradientRecord(model="Net", layers=tuple(layers), source=net.__file__)
     what = dict(kind="exploding", value=net.NORMS[0], limit=10.0, limit_name="max_norm")
     findings = (Finding(layers=("fc0",), message="a norm of 50", **what),) if net.NORMS[0] > 10 else ()
-    check = gradhealth.conclude(record, findings, Limits(), None)
+    check = gradhealth.conclude(record, findings, Limits(), "Net")
     if findings:
         raise GradientHealthError("a norm of 50", check)
 """

@@ -51,7 +51,7 @@ def test_sick_on_healthy_is_annotated_at_the_test(sickened: Scenario) -> None:
     (annotation,) = sickened.result.annotations
     line = TEST.splitlines().index("def test_gradients(gradhealth):") + 1
     assert (annotation.kind, annotation.place) == ("error", ("tests/test_gradients.py", line))
-    assert annotation.message.startswith("vanishing ")
+    assert annotation.message.startswith("GH101 vanishing-gradient ")
     assert "(new since the base)" in annotation.message
     assert "Remedy: " in annotation.message
 
@@ -62,7 +62,7 @@ def test_sick_on_healthy_has_a_page(sickened: Scenario) -> None:
     row = next(line for line in page.splitlines() if line.startswith("| :x: |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1] == "`tests/test_gradients.py::test_gradients`"
-    assert cells[3] == "vanishing, new"
+    assert cells[3] == "vanishing-gradient, new"
     assert cells[6].startswith("&divide;")
     assert cells[7] == "0.0001"
     assert page.count("```mermaid") == 2
@@ -288,7 +288,7 @@ def record():
     return GradientRecord(model="Net", layers=(layer,))
 
 def test_checked(gradhealth):
-    gradhealth.conclude(record(), (), Limits(), None)
+    gradhealth.conclude(record(), (), Limits(), "Net")
 
 def test_unchecked():
     pass

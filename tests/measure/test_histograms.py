@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import pytest_gradhealth
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth import GradHealth
 from pytest_gradhealth.measure.passes.statistics import tally
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Check, GradientRecord, Histogram

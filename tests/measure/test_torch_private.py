@@ -34,7 +34,7 @@ assert set(sys.argv[1:]) <= set(torch_private.MISSING) | {"torch.fx._symbolic_tr
 MEASURED = """
 import torch.nn.functional as F
 from torch import nn
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth import GradHealth
 from pytest_gradhealth.errors import GradientHealthError
 
 def net(activation, depth):

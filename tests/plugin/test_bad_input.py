@@ -171,6 +171,37 @@ def test_an_error_in_the_users_data_shows_the_users_code_only(project: pytest.Py
     assert "pytest_gradhealth/" not in result.stdout.str()
 
 
+def test_a_loss_that_fails_shows_the_users_line_and_not_the_pages_of_torch(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import torch.nn.functional as F
+        from small_nets import *
+
+        def chosen(output, target):
+            return F.cross_entropy((output,), target)
+
+        def test_function(gradhealth):
+            gradhealth.check(net(), (X, X), chosen)
+
+        def test_of_torch(gradhealth):
+            gradhealth.check(net(), (X, torch.zeros(3, 3, 3)), F.cross_entropy)
+        """
+    )
+    result = project.runpytest()
+    result.assert_outcomes(failed=2)
+    text = result.stdout.str()
+    assert "Compute the cross entropy loss" not in text
+    result.stdout.fnmatch_lines([">       return F.cross_entropy((output,), target)", "E       TypeError: *"])
+    result.stdout.fnmatch_lines([">       gradhealth.check(net(), (X, torch.zeros(3, 3, 3)), F.cross_entropy)"])
+    result.stdout.fnmatch_lines(["E       gradhealth: raised by the loss cross_entropy, given output = *"])
+
+
+def test_the_short_summary_begins_with_what_is_wrong(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    project.makepyfile(test_a=f"{HEADER}    gradhealth.check(net(), X, square, min_rech=1)\n")
+    project.runpytest().stdout.fnmatch_lines(["FAILED *::test_it - there is no limit*"])
+
+
 def test_an_error_in_the_backward_pass_says_where_it_came_from(project: pytest.Pytester) -> None:
     project.makepyfile(
         """

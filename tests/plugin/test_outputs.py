@@ -142,6 +142,24 @@ def test_a_failed_test_is_in_the_report_with_its_line(pytester: pytest.Pytester)
     assert (stored.line, stored.outcome, stored.check.findings[0].kind) == (3, "failed", "vanishing-gradient")
 
 
+def test_the_line_that_detaches_is_in_the_report(pytester: pytest.Pytester) -> None:
+    """Two folders: the file is as seen from the root of the tests."""
+    folder = pytester.mkpydir("models")
+    folder.joinpath("net.py").write_text(
+        "from torch import nn\nclass Net(nn.Sequential):\n    def forward(self, x):\n"
+        "        h = self[0](x)\n        return self[1](h.detach())\n"
+    )
+    pytester.makepyfile(
+        "import torch\nfrom torch import nn\nfrom models.net import Net\n"
+        "def test_it(gradhealth):\n    model = Net(nn.Linear(3, 4), nn.Linear(4, 1))\n"
+        "    gradhealth.check(model, torch.randn(8, 3), loss=lambda out, _=None: out.square().mean())"
+    )
+    result = pytester.runpytest("--gradhealth-json=report.json", "--gradhealth-try-seconds=0")
+    (stored,) = read_report(pytester.path / "report.json").checks
+    assert stored.check.findings[0].place == ("models/net.py", 5)
+    result.stdout.fnmatch_lines(["*cause:  detach() at net.py:5 detaches*"])
+
+
 def test_a_session_without_checks_still_writes_its_report(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_nothing(): pass")
     pytester.runpytest("--gradhealth-json=report.json").assert_outcomes(passed=1)

@@ -112,6 +112,19 @@ def test_devices_are_kept_apart(compare, make_stored, make_record, scale):
     assert {item["device"] for item in found["regressions"]} == {"cuda"}
 
 
+def test_a_new_finding_has_its_code_its_page_and_the_line_at_fault(compare, make_stored, vanishing):
+    found = replace(vanishing, where="models/net.py:9", url="https://example.org/GH101")
+    _, told = compare([make_stored()], [make_stored(findings=(found,))], "--format", "json")
+    (change,) = [change for change in told["regressions"] if change["kind"] != "drift"]
+    assert (change["code"], change["url"]) == ("GH101", found.url)
+    assert (change["file"], change["line"]) == ("models/net.py", 9)
+    _, text = compare([make_stored()], [make_stored(findings=(found,))])
+    assert "GH101 vanishing-gradient fc1: " in text
+    assert f"docs: {found.url}" in text
+    _, commands = compare([make_stored()], [make_stored(findings=(found,))], "--format", "github")
+    assert commands.startswith("::error file=models/net.py,line=9,")
+
+
 def test_text_names_the_worst_first_and_counts_the_rest(compare, make_stored, make_record, scale):
     many = [make_stored(f"test_{i}", record=scale(make_record(), {"fc3": 10.0 ** -(i % 3 + 1)})) for i in range(30)]
     _, text = compare([make_stored(f"test_{i}") for i in range(30)], many)

@@ -56,6 +56,7 @@ RESULT = strict(
     partialFingerprints={"type": "object", "additionalProperties": TEXT},
     properties={"type": "object"},
 )
+RESULT["properties"]["relatedLocations"] = {"type": "array", "items": strict(physicalLocation=PLACE, message=MESSAGE)}
 RUN = strict(
     tool=strict(driver=strict(name=TEXT, version=TEXT, rules={"type": "array", "uniqueItems": True, "items": RULE})),
     columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
@@ -80,6 +81,25 @@ def test_sarif_has_one_result_per_finding_at_the_tests_line(report, vanishing):
     assert (place["artifactLocation"]["uri"], place["region"]) == ("tests/test_model.py", {"startLine": 12})
     for text in (vanishing.message, vanishing.cause, vanishing.remedy):
         assert text in result["message"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("models/net.py:9", ("models/net.py", 9)),
+        ("/elsewhere/net.py:9", ("tests/test_model.py", 12)),
+        ("../net.py:9", ("tests/test_model.py", 12)),
+        ("net.py:nine", ("tests/test_model.py", 12)),
+    ],
+)
+def test_sarif_points_at_the_code_at_fault_and_names_the_test(where, place, make_stored, vanishing):
+    log = json.loads(render_sarif(Report(checks=(make_stored(findings=(replace(vanishing, where=where),)),))))
+    jsonschema.validate(log, SARIF)
+    (result,) = log["runs"][0]["results"]
+    physical = result["locations"][0]["physicalLocation"]
+    assert (physical["artifactLocation"]["uri"], physical["region"]["startLine"]) == place
+    related = [told["physicalLocation"]["artifactLocation"]["uri"] for told in result.get("relatedLocations", ())]
+    assert related == (["tests/test_model.py"] if place[1] == 9 else [])
 
 
 def test_sarif_survives_any_name_and_keeps_fingerprints(hostile, make_stored, vanishing):

@@ -275,7 +275,7 @@ def test_quiet_leaves_the_table_out_and_says_so() -> None:
     found = check(sick=(1,))
     lines = render(found, verbosity=-1).splitlines()
     assert lines[:3] == [verdict(found), "  cause:  a sigmoid's slope is at most 0.25", "  remedy: use ReLU"]
-    assert lines[3].startswith("  table: left out under -q")
+    assert lines[3].startswith("  table:  hidden by -q")
     assert len(lines) == 4
     assert "  accept for" not in render_failure(check(), verbosity=-1)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from sharded_networks import Network
 from torch import Tensor, nn
 
-from pytest_gradhealth.checks import GradHealth
+from pytest_gradhealth import GradHealth
 from pytest_gradhealth.errors import GradientHealthError, MeasurementError
 from pytest_gradhealth.record import Check, GradientRecord
 

@@ -13,6 +13,7 @@ from pytest_gradhealth.measure.sharding.launch import Answer, run_ranks
 from pytest_gradhealth.record import GradientRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
+import example_networks
 import scenarios
 
 pytestmark = pytest.mark.skipif(
@@ -117,6 +118,20 @@ def test_a_fault_is_named_by_the_same_layer_however_the_model_is_spread(
     for way in ("ddp", "fsdp", "tensor parallel"):
         assert two[0]["sick"][fault][way]["found"] == expected, way
     assert four[0]["sick"][fault]["two dimensions"]["found"] == expected
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Any]:
+    return values(run_ranks(example_networks.on_two_ranks, count=2, timeout=240))
+
+
+@pytest.mark.parametrize("name", list(example_networks.NETWORKS))
+def test_a_sick_network_of_the_examples_is_named_by_the_same_layer_when_sharded(examples: list[Any], name: str) -> None:
+    first, second = ({way: list(map(tuple, found)) for way, found in answers[name].items()} for answers in examples)
+    whole = first.pop("whole", None) or second.pop("whole", None)
+    assert whole
+    assert first == second
+    assert all(found == whole for found in first.values()), (whole, first)
 
 
 @pytest.mark.parametrize("scene", ["measured", "watched", "sick", "accumulated"])

@@ -16,7 +16,7 @@ from pytest_gradhealth.experiment.cures.cure import SIZES, Cure
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.passes.nesting import map_leaves
 from pytest_gradhealth.measure.passes.source import caller
-from pytest_gradhealth.record import STEPS, Check
+from pytest_gradhealth.record import STEPS, Check, short_place
 
 __all__ = ["ERASING", "HARD", "NON_FINITE", "REGISTERED", "cuts"]
 
@@ -42,9 +42,9 @@ def cuts(check: Check) -> Iterator[Cure]:
     blocks = [o.where for o in found if o.name == "no_grad"]
     calls = list(dict.fromkeys((o.name, o.where) for o in found if o.name != "no_grad"))
     if blocks:
-        yield _taken_out(f"no_grad at {blocks[0]}", frozenset({"set_grad_enabled"}), "")
+        yield _taken_out(f"no_grad at {short_place(blocks[0])}", frozenset({"set_grad_enabled"}), "")
     for name, where in calls[:SEVERAL]:
-        yield _taken_out(f"{'.data' if name == 'data' else f'{name}()'} at {where}", CALLS, where)
+        yield _taken_out(f"{'.data' if name == 'data' else f'{name}()'} at {short_place(where)}", CALLS, where)
     if len(calls) + bool(blocks) > 1:
         yield _taken_out("every detach(), .data and no_grad", CALLS | {"set_grad_enabled"}, "")
 

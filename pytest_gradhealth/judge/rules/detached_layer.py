@@ -10,7 +10,7 @@ from pytest_gradhealth.judge.families import MISSING
 from pytest_gradhealth.judge.missing import cut_layers
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, cut_by, named, place
+from pytest_gradhealth.judge.wording import Explanation, cut_by, located, named, place
 from pytest_gradhealth.record import Finding, Operation
 
 __all__ = ["RULE", "find"]
@@ -90,11 +90,12 @@ def _explanation(view: View, culprit: str) -> Explanation:
     """The operation that ended the graph, with the line of code where it was seen."""
     found = _cutting(view, culprit)
     if found is not None and _is_code_book(view, culprit):
-        return Explanation(
+        told = Explanation(
             cause=f"{culprit!r} enters the loss by a choice (argmin) and a detach() alone{place(found)}, as a "
             "straight-through estimator has it",
             remedy="take its loss of the rows it gives, in front of the detach(): mse_loss(rows, encoded.detach())",
         )
+        return located(told, found)
     signal = view.signal(culprit)
     if signal is not None and not signal.attached and (found is None or found.name == "no_grad"):
         if found is None:
@@ -103,7 +104,8 @@ def _explanation(view: View, culprit: str) -> Explanation:
             remedy = "remove no_grad there, use checkpoint(..., use_reentrant=False), or freeze the layer"
             return Explanation(cause=cause, remedy=remedy)
         cause = f"{named(culprit)} runs under torch.no_grad(){place(found)}, but its parameters are trainable"
-        return Explanation(cause=cause, remedy="remove no_grad there, or freeze the layer with requires_grad_(False)")
+        told = Explanation(cause=cause, remedy="remove no_grad there, or freeze the layer with requires_grad_(False)")
+        return located(told, found)
     if found is not None:
         return cut_by(found)
     return Explanation(

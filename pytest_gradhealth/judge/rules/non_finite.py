@@ -11,7 +11,7 @@ from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.families import NON_FINITE
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, named, place
+from pytest_gradhealth.judge.wording import Explanation, located, named, place
 from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
@@ -63,7 +63,7 @@ def find(view: View) -> Iterator[Finding]:
     loss = view.record.loss
     if not sick and (loss is None or math.isfinite(loss)):
         return
-    culprit, where = localise.first_nonfinite(view)
+    culprit, where = _behind_operation(view) or localise.first_nonfinite(view)
     affected = [layer.name for layer in sick if layer.name != culprit]
     share = f"; {len(sick)} of {len(view.judged)} layers have NaN or infinite gradients" if sick else ""
     yield RULE.finding([culprit, *affected], f"{where}{share}", value=loss, **_explanation(view, culprit))
@@ -103,6 +103,18 @@ def _explanation(view: View, culprit: str) -> Explanation:
     return _outside_its_domain(view)
 
 
+def _behind_operation(view: View) -> tuple[str, str] | None:
+    """The layer whose output the operation was given that makes NaN, where that is no module's own; None: no such."""
+    record = view.record
+    broken = any(not math.isfinite(layer.weight_norm) for layer in record)
+    found = next((o for o in record.operations if o.nonfinite and o.upstream), None)
+    if broken or found is None or record.loss is None or math.isfinite(record.loss):
+        return None
+    if any(signal.nonfinite and not signal.nonfinite_input for signal in view.leaves):
+        return None
+    return found.upstream[0], f"NaN or infinity arises behind {named(found.upstream[0])}"
+
+
 REMEDIES = {
     "softmax": "leave each row at least one key: a row that a mask fills with -inf has no softmax",
     "log": "take it of what is above 0: log(x + eps), or the stable form (log_softmax, logsigmoid)",
@@ -121,7 +133,7 @@ def _outside_its_domain(view: View) -> Explanation:
     if found := next((o for o in view.record.operations if o.nonfinite), None):
         name = found.name.strip("_")
         cause = f"{name}(){place(found)} gives NaN or infinity at {counted(found.nonfinite, 'place')}"
-        return Explanation(cause=cause, remedy=REMEDIES.get(name, CLAMP))
+        return located(Explanation(cause=cause, remedy=REMEDIES.get(name, CLAMP)), found)
     cause = (
         "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large "
         "one, softmax over a row that is masked to -inf"
@@ -134,6 +146,7 @@ def _steep(view: View) -> Explanation:
     if found := next((o for o in view.record.operations if o.infinite_slope), None):
         name = found.name.strip("_")
         cause = f"{name}(){place(found)} is 0 at {counted(found.infinite_slope, 'place')}, where its slope is infinite"
-        return Explanation(cause=cause, remedy="add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps")
+        remedy = "add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps"
+        return located(Explanation(cause=cause, remedy=remedy), found)
     cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
     return Explanation(cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)")

@@ -9,7 +9,7 @@ from pytest_gradhealth.judge.families import UNREGISTERED
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.judge.wording import Explanation
-from pytest_gradhealth.record import Finding, UnregisteredParameter, path_of
+from pytest_gradhealth.record import Finding, UnregisteredParameter, path_of, short_place
 
 __all__ = ["RULE", "find"]
 
@@ -91,8 +91,9 @@ def _holder(found: UnregisteredParameter) -> str:
 def _explanation(found: UnregisteredParameter) -> Explanation:
     """Made anew each time, or held where torch does not look."""
     if found.where:
-        cause = f"{found.name} is created anew at {found.where} in each forward pass"
-        return Explanation(cause=cause, remedy="create it once, in __init__, as an attribute of the module")
+        cause = f"{found.name} is created anew at {short_place(found.where)} in each forward pass"
+        remedy = "create it once, in __init__, as an attribute of the module"
+        return Explanation(cause=cause, remedy=remedy, where=found.where)
     cause = f"{found.name!r} is a plain attribute: torch finds parameters in Parameters and Modules only"
     remedy = "use nn.ModuleList, nn.ModuleDict, nn.ParameterList or nn.Parameter; or requires_grad_(False)"
     return Explanation(cause=cause, remedy=remedy)

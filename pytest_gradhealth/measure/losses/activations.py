@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, saved_dimension, shape_of
+from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, shape_of
+from pytest_gradhealth.measure.torch_private import saved_dimension
 
 __all__ = [
     "activation_in_front",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.passes.nesting import tensors
+from pytest_gradhealth.measure.passes.source import TORCH
 
 __tracebackhide__ = True
 
@@ -188,7 +190,22 @@ def _apply_loss(model: nn.Module, batch: Any, loss: Callable[..., Any]) -> Any:
         raise
     except Exception as error:
         error.add_note(_blame(loss, arguments))
-        raise
+        raise error.with_traceback(_above_torch(error)) from error.__cause__
+
+
+def _above_torch(error: Exception) -> TracebackType | None:
+    """Where an error came from, without the innermost calls within torch: its losses have pages of docstrings."""
+    entries: list[TracebackType] = []
+    entry = error.__traceback__
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    while entries and entries[-1].tb_frame.f_code.co_filename.startswith(TORCH):
+        entries.pop()
+    kept: TracebackType | None = None
+    for entry in reversed(entries[1:]):
+        kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return kept
 
 
 def _blame(loss: Callable[..., Any], arguments: tuple[Any, ...]) -> str:

@@ -31,10 +31,10 @@ from pytest_gradhealth.measure.losses.nodes import (
     name_of,
     rms,
     rows_of,
-    saved_dimension,
     shape_of,
     walk,
 )
+from pytest_gradhealth.measure.torch_private import saved_dimension
 from pytest_gradhealth.record import LossGraph
 
 __all__ = ["read"]

@@ -90,7 +90,8 @@ class OperationTrace(TorchFunctionMode):
             "infinite_slope": singular.count_steep(name, args, result),
         }
         if any(facts.values()) or facts["constant"] is not None or detaches or name.rstrip("_") in SATURATING:
-            self._add(name, self._behind(args) if detaches else (), detaches=detaches, **facts)
+            traced = detaches or facts["nonfinite"]
+            self._add(name, self._behind(args) if traced else (), detaches=detaches, **facts)
 
     def _add(self, name: str, behind: Iterable[str], **facts: Any) -> None:
         """An operation at this place of the forward pass."""

@@ -43,11 +43,11 @@ def source_file(kind: type) -> str:
 
 
 def caller() -> tuple[str, bool]:
-    """The innermost frame outside torch and this package, as ``file.py:12``, and whether it is a library's."""
+    """The innermost frame outside torch and this package, as ``path/file.py:12``, and whether it is a library's."""
     for frame in frames():
         file = frame.f_code.co_filename
         if not file.startswith((TORCH, PACKAGE)):
-            return f"{os.path.basename(file)}:{frame.f_lineno}", is_installed(file)
+            return f"{file}:{frame.f_lineno}", is_installed(file)
     return "", False
 
 

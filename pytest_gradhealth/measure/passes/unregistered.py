@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.hooks import RemovableHandle
 
+from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.source import caller, frames
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.record import UnregisteredParameter
@@ -81,8 +82,10 @@ class UnregisteredParameters:
         )
 
     def _registered(self, module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is None or not parameter.requires_grad or _is_gathered(module, name):
+            return
         maker = self._maker()
-        if parameter is not None and parameter.requires_grad and maker is not None:
+        if maker is not None:
             self._follow(parameter, _Place(maker, type(module).__name__, caller()[0]))
 
     def _maker(self) -> str | None:
@@ -101,6 +104,12 @@ class UnregisteredParameters:
                 seen[place] = seen.get(place, 0) + tensor.numel()
 
         self._handles.append(tensor.register_hook(came))  # type: ignore[no-untyped-call]
+
+
+def _is_gathered(module: nn.Module, name: str) -> bool:
+    """Whether a parameter takes the place of a shard of itself: ``fully_shard`` gathers it for one pass."""
+    shard = module._parameters.get(name)
+    return shard is not None and shard_of(shard) is not shard
 
 
 class Unmoved:

@@ -17,6 +17,7 @@ class Fault:
     test: str
     check: str
     file: str = ""
+    """Of the code at fault, where that is known; else of the test."""
     line: int = 0
     layer: str = ""
     code: str = ""

@@ -82,11 +82,12 @@ def _violations(stored: StoredCheck) -> Iterator[Fault]:
 
 
 def _violation(stored: StoredCheck, finding: Finding) -> Fault:
+    file, line = finding.place or (stored.file, stored.line)
     return Fault(
         test=stored.test,
         check=stored.check.name,
-        file=stored.file,
-        line=stored.line,
+        file=file,
+        line=line,
         layer=finding.layer,
         code=finding.code,
         url=finding.url,
@@ -163,7 +164,7 @@ def _drifted(change: Change, limit: float) -> Fault:
 
 
 def _place(change: Change) -> dict[str, object]:
-    names = ("test", "check", "file", "line", "layer", "message", "cause", "remedy")
+    names = ("test", "check", "file", "line", "layer", "code", "url", "message", "cause", "remedy")
     return {name: getattr(change, name) for name in names}
 
 
