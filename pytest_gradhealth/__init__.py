@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.judge.limits import Limits as Limits
     from pytest_gradhealth.record import Attempt as Attempt
     from pytest_gradhealth.record import Check as Check
+    from pytest_gradhealth.record import Curve as Curve
     from pytest_gradhealth.record import CustomFunction as CustomFunction
     from pytest_gradhealth.record import Finding as Finding
     from pytest_gradhealth.record import GradientRecord as GradientRecord
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Mutant as Mutant
     from pytest_gradhealth.record import Operation as Operation
     from pytest_gradhealth.record import OptimiserUse as OptimiserUse
+    from pytest_gradhealth.record import Projection as Projection
     from pytest_gradhealth.record import Signal as Signal
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
     from pytest_gradhealth.results import Measurement as Measurement
@@ -44,6 +46,7 @@ _HOMES = {
     "Attempt": "record",
     "Check": "record",
     "ConfigurationError": "errors",
+    "Curve": "record",
     "CustomFunction": "record",
     "Finding": "record",
     "Forecast": "experiment.forecast",
@@ -61,6 +64,7 @@ _HOMES = {
     "Mutant": "record",
     "Operation": "record",
     "OptimiserUse": "record",
+    "Projection": "record",
     "RankFailedError": "errors",
     "RankLostError": "errors",
     "SelfTest": "experiment.laboratory",

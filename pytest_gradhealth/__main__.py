@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pytest_gradhealth", description="Check models, and read gradient health reports."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     compare = commands.add_parser("compare", help="say what got worse between two reports")
@@ -61,6 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON Schema of a report")
     schema.set_defaults(run=_schema)
     return parser
+
+
+class _Version(argparse.Action):
+    """Asks for the version only when a user does: looking it up reads the metadata of what is installed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import pytest_gradhealth
+
+        print(f"pytest-gradhealth {pytest_gradhealth.__version__}")
+        parser.exit()
 
 
 def _factor(text: str) -> float:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Check
     from pytest_gradhealth.settings import Settings
 
+SHOWN = ("min_reach", "max_dead", "max_ratio")
+"""Limits that the marker's line in ``pytest --markers`` names."""
 MARKER = (
-    f"gradhealth(*, enabled=True, {', '.join(f'{limit.name}={limit.default}' for limit in LIMITS.values())}, "
-    "select=(), ignore=(), layers={}, device='auto', seed=0, max_batches=4, try_seconds=5, "
-    "selftest_seconds=60): measure the gradient "
-    "of every layer of the models that this test trains; fail when gradients vanish, explode, die or never arrive."
+    f"gradhealth(*, enabled=True, ignore=(), {', '.join(f'{name}={LIMITS[name].default}' for name in SHOWN)}, ...): "
+    "fail this test when gradients vanish, explode, die or never arrive in a model that it trains. "
+    "All limits and settings: https://pytest-gradhealth.readthedocs.io/en/stable/usage.html#the-marker"
 )
 BASE = pytest.StashKey["Settings"]()
 """The session's settings, read once."""

@@ -70,7 +70,7 @@ ALLOWED = {
     "measure": {"record", "errors"},
     "settings": {"errors", "judge"},
     "results": {"record", "errors", "report"},
-    "on_ranks": {"errors", "measure", "record", "settings"},
+    "on_ranks": {"errors", "measure", "record", "report", "settings"},
     "examiner": {"record", "errors", "judge", "measure", "report", "hookspecs", "settings"},
     "checks": {"examiner", "on_ranks", "record", "errors", "judge", "measure", "report", "settings", "results"},
     "experiment": {"record", "errors", "judge", "measure", "report", "settings", "checks"},

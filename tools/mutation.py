@@ -2,6 +2,7 @@
 
     python tools/mutation.py                                     # 150 mutants of judge/ and of the record
     python tools/mutation.py --mutants 40 pytest_gradhealth/judge/drift.py
+    python tools/mutation.py pytest_gradhealth/judge/drift.py:195 # those of one line
 
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
 for ``or``, an operator exchanged, or two branches swapped. It is killed if a test fails or does not end. For each,
@@ -235,10 +236,12 @@ def _made(path: Path) -> Path:
     return path
 
 
-def _sources(names: Sequence[str]) -> list[Path]:
-    """The files of modules and packages, given with or without ``.py``."""
-    found = [path for name in names for path in (ROOT / name, (ROOT / name).with_suffix(".py")) if path.exists()]
-    return [file for path in found for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+def _mutants(source: str) -> Iterator[Mutant]:
+    """All of a package, a module (with or without ``.py``), or one line of it, as in ``file.py:12``."""
+    name, _, line = source.partition(":")
+    path = ROOT / name if (ROOT / name).exists() else (ROOT / name).with_suffix(".py")
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        yield from (mutant for mutant in mutants_of(file) if not line or mutant.line == int(line))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -247,11 +250,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sources", nargs="*", default=SOURCES)
     parser.add_argument("--mutants", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--tests", nargs="+", default=TESTS)
     options = parser.parse_args(arguments)
-    found = [mutant for path in _sources(options.sources) for mutant in mutants_of(path)]
+    found = [mutant for source in options.sources for mutant in _mutants(source)]
     drawn = random.Random(options.seed).sample(found, min(options.mutants, len(found)))
     print(f"{len(drawn)} of {len(found)} mutants, seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(options.jobs) as pool:

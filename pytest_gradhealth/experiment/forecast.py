@@ -56,6 +56,10 @@ class Quantity:
     since: int | None = None
     """The smallest size along the first axis from which the limit is broken; None: it is not, up to the target."""
 
+    def at(self, size: Size) -> Band:
+        """The forecast for any size."""
+        return _bounded(self.limit_name, self.law.at(size))
+
     @property
     def breaks(self) -> bool:
         """Whether the forecast breaks its limit."""

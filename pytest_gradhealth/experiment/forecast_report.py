@@ -7,8 +7,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.experiment.forecast import Forecast, Quantity, Size, named
+from pytest_gradhealth.record import Curve, Projection
 
-__all__ = ["render", "sentence"]
+__all__ = ["projection", "render", "sentence"]
+
+DRAWN = 24
+"""Sizes at which a curve is drawn."""
 
 KINDS = {
     "min_reach": "vanishing",
@@ -61,6 +65,44 @@ def render(forecast: Forecast, *, width: int = 80) -> str:
     lines = textwrap.wrap(sentence(forecast), width, subsequent_indent="  ", break_on_hyphens=False)
     notes = (textwrap.wrap(f"note: {note}", width, subsequent_indent="  ") for note in forecast.notes)
     return "\n".join([*lines, "", *(line.rstrip() for line in table), *(line for note in notes for line in note)])
+
+
+def projection(forecast: Forecast) -> Projection:
+    """The forecast as plain data, with the law and its band from the smallest size measured to the target."""
+    axis = next(iter(forecast.target))
+    return Projection(
+        sentence=sentence(forecast),
+        text=render(forecast),
+        healthy=forecast.healthy,
+        axis=axis,
+        target=dict(forecast.target),
+        curves=tuple(_curve(quantity, axis, forecast.target) for quantity in _told_once(forecast.quantities)),
+        notes=forecast.notes,
+    )
+
+
+def _curve(quantity: Quantity, axis: str, target: Size) -> Curve:
+    sizes = _spread(min(size[axis] for size, _ in quantity.measured), target[axis])
+    bands = [quantity.at({**target, axis: size}) for size in sizes]
+    return Curve(
+        name=quantity.name,
+        law=quantity.law.words,
+        limit_name=quantity.limit_name,
+        limit=quantity.limit,
+        breaks=quantity.breaks,
+        measured_at=tuple(size[axis] for size, _ in quantity.measured),
+        measured=tuple(value for _, value in quantity.measured),
+        sizes=sizes,
+        low=tuple(band.low for band in bands),
+        middle=tuple(band.middle for band in bands),
+        high=tuple(band.high for band in bands),
+    )
+
+
+def _spread(first: int, last: int) -> tuple[int, ...]:
+    """Whole numbers at equal ratios, both ends included."""
+    found = {round(first * (last / first) ** (step / (DRAWN - 1))) for step in range(DRAWN)}
+    return tuple(sorted(found | {first, last}))
 
 
 def _told_once(quantities: Sequence[Quantity]) -> Iterator[Quantity]:

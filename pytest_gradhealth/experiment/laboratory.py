@@ -91,7 +91,9 @@ class GradHealth(Checker):
         check = Checker(settings, hook=self._hook).examined(runner, settings)
         if not check.healthy:
             raise MeasurementError(f"only a healthy model can be self-tested: {verdict(check)}")
-        return SelfTest(check=check, mutants=mutants_of(check, runner, settings, self._hook, self._progress))
+        mutants = mutants_of(check, runner, settings, self._hook, self._progress)
+        self._keep(replace(check, name=self._unique(check.name, check.record), mutants=mutants))
+        return SelfTest(check=check, mutants=mutants)
 
     def forecast(
         self,
@@ -128,17 +130,24 @@ class GradHealth(Checker):
             MeasurementError: there is nothing to measure with what was given.
         """
         from pytest_gradhealth.experiment.forecast import ladder
+        from pytest_gradhealth.experiment.forecast_report import projection
 
         settings = self._with(device, seed, max_batches, limits)
+        seen: list[Check] = []
 
         def checked(size: Mapping[str, int], number: int) -> Check:
             seeded = replace(settings, seed=settings.seed + number)
             given = batches(**size) if callable(batches) else batches
             runner = self._rehearsals(seeded, lambda: factory(**size), given, loss, step)[0]
-            return Checker(seeded, hook=self._hook).examined(runner, seeded)
+            seen.append(Checker(seeded, hook=self._hook).examined(runner, seeded))
+            return seen[-1]
 
         axes = {axis: sizes for axis, sizes in (("depth", depth), ("width", width)) if sizes}
-        return ladder(checked, axes, target, settings.limits)
+        told = ladder(checked, axes, target, settings.limits)
+        record = seen[-1].record
+        name = self._unique(f"{record.model} forecast", record)
+        self._keep(Check(name=name, record=record, judged=False, forecast=projection(told)))
+        return told
 
 
 def forecast(

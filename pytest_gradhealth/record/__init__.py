@@ -9,6 +9,7 @@ from pytest_gradhealth.record.context import (
     UnregisteredParameter,
 )
 from pytest_gradhealth.record.findings import Finding, docs_url
+from pytest_gradhealth.record.forecasts import Curve, Projection
 from pytest_gradhealth.record.gradients import GradientRecord
 from pytest_gradhealth.record.layers import STEPS, Histogram, LayerGradient, Operation, Signal
 from pytest_gradhealth.record.paths import LayerSet, parent_of, path_of, short_place, upstream_of
@@ -17,6 +18,7 @@ __all__ = [
     "STEPS",
     "Attempt",
     "Check",
+    "Curve",
     "CustomFunction",
     "Finding",
     "GradientRecord",
@@ -28,6 +30,7 @@ __all__ = [
     "Mutant",
     "Operation",
     "OptimiserUse",
+    "Projection",
     "Signal",
     "UnregisteredParameter",
     "docs_url",

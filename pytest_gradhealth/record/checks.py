@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_gradhealth.record.findings import Finding
+from pytest_gradhealth.record.forecasts import Projection
 from pytest_gradhealth.record.gradients import GradientRecord
 from pytest_gradhealth.record.plain import Plain
 
@@ -67,6 +68,8 @@ class Check(Plain):
     """Why nothing, or not all, was tried; empty: nothing to say."""
     mutants: tuple[Mutant, ...] = ()
     """What the self-test seeded into copies, where it was asked for."""
+    forecast: Projection | None = None
+    """What a forecast said, where this is the largest model that it has measured; None: this is no forecast."""
     judged: bool = True
     """False: it was only measured."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

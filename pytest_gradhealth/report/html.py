@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
+from pytest_gradhealth.record import Check, Curve, Finding, GradientRecord, LayerGradient, Projection
+from pytest_gradhealth.report import selftest
 from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.baseline import Baseline, Key
 from pytest_gradhealth.report.escape import plain, safe_address
@@ -114,6 +115,8 @@ def _check(number: int, stored: StoredCheck, baseline: Baseline | None) -> dict[
         "facts": list(_facts(_circumstances(record))),
         "findings": [_finding(finding) for finding in check.findings],
         "tried": [plain(told) for told in attempts(check)],
+        "selftest": _selftest(check) if check.mutants else None,
+        "forecast": _forecast(check.forecast) if check.forecast else None,
         "limits": {plain(name): value for name, value in check.limits.items() if _is_number(value)},
         "rules": list(_facts(check.limits)),
         "metadata": list(_facts(check.metadata)),
@@ -164,6 +167,46 @@ def _circumstances(record: GradientRecord) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, Any]:
     words = {name: plain(getattr(finding, name)) for name in ("headline", "message", "cause", "remedy")}
     return {**words, "url": safe_address(finding.url), "layers": [plain(name) or "(model)" for name in finding.layers]}
+
+
+def _selftest(check: Check) -> dict[str, Any]:
+    """The verdict, layers by faults, the faults of the whole model, and what would find the rest."""
+    seeded = [mutant for mutant in check.mutants if mutant.layer]
+    outcomes = {(mutant.layer, mutant.fault): mutant.outcome for mutant in seeded}
+    faults = list(dict.fromkeys(mutant.fault for mutant in seeded))
+    layers = list(dict.fromkeys(mutant.layer for mutant in seeded))
+    return {
+        "verdict": plain(selftest.verdict(check.name, check.mutants)),
+        "faults": [plain(fault) for fault in faults],
+        "rows": [[plain(layer), [outcomes.get((layer, fault), "") for fault in faults]] for layer in layers],
+        "whole": [[plain(mutant.fault), mutant.outcome] for mutant in check.mutants if not mutant.layer],
+        "told": [plain(text) for text in selftest.remarks(check.mutants)],
+    }
+
+
+def _forecast(found: Projection) -> dict[str, Any]:
+    return {
+        "sentence": plain(found.sentence),
+        "healthy": found.healthy,
+        "axis": plain(found.axis),
+        "target": ", ".join(f"{plain(axis)}={size}" for axis, size in found.target.items()),
+        "notes": [plain(note) for note in found.notes],
+        "curves": [_curve(curve) for curve in found.curves],
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    numbers = {name: list(map(_short, getattr(curve, name))) for name in ("measured", "low", "middle", "high")}
+    return {
+        "name": plain(curve.name),
+        "law": plain(curve.law),
+        "limitName": plain(curve.limit_name),
+        "limit": _short(curve.limit),
+        "breaks": curve.breaks,
+        "measuredAt": list(curve.measured_at),
+        "sizes": list(curve.sizes),
+        **numbers,
+    }
 
 
 def _flags(layer: LayerGradient, designed: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pytest_gradhealth.errors import counted
 from pytest_gradhealth.record import Mutant
 
-__all__ = ["render", "verdict"]
+__all__ = ["remarks", "render", "verdict"]
 
 MARKS = {"found": "✓", "survived": "✗", "equivalent": "=", "not run": "?"}
 ASCII = {"found": "+", "survived": "x", "equivalent": "=", "not run": "?"}
@@ -71,15 +71,19 @@ def _whole(mutants: Sequence[Mutant], marks: dict[str, str], width: int) -> list
 
 
 def _told(mutants: Sequence[Mutant], width: int) -> Iterator[str]:
-    """Every survivor with the limit that would have found it, those with the same words together."""
     import textwrap
 
-    for outcome, label in (("survived", "survived"), ("equivalent", "equivalent")):
+    for text in remarks(mutants):
+        yield from textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def remarks(mutants: Sequence[Mutant]) -> Iterator[str]:
+    """Every survivor with the limit that would have found it, and why an equivalent is one; the same words once."""
+    for outcome in ("survived", "equivalent"):
         groups: dict[tuple[str, str], list[str]] = {}
         for mutant in mutants:
             if mutant.outcome == outcome:
                 said = mutant.hint if outcome == "survived" else mutant.found_as
                 groups.setdefault((mutant.fault, said), []).append(mutant.layer or "the whole model")
         for (fault, said), layers in groups.items():
-            text = f"{label}: {fault} at {', '.join(layers)}: {said}"
-            yield from textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+            yield f"{outcome}: {fault} at {', '.join(layers)}: {said}"

@@ -114,7 +114,8 @@ class Collector:
         only_reports = mode(self._config) == "report"
         if not (self._raw or self._seen) or (level < 0 and not asked and not only_reports):
             return
-        self._print_selftests(terminalreporter)
+        if asked or given(self._config, "selftest")[0]:
+            self._print_selftests(terminalreporter)
         shown = [(test, check) for test, check in self.checks if asked or (only_reports and not check.healthy)]
         if shown:
             terminalreporter.section("gradient health")
@@ -157,6 +158,10 @@ class Collector:
 
         reporter.write_line("")
         reporter.write_line(one_line(test), bold=True)
+        if check.forecast is not None:
+            for line in check.forecast.text.splitlines():
+                reporter.write_line(one_line(line))
+            return
         width, ascii_only = self._config.option.gradhealth_width, self._config.option.gradhealth_ascii
         colour = {} if not check.judged else {"green": True} if check.healthy else {"red": True}
         first, *rest = render(check, width=width, ascii_only=ascii_only, verbosity=verbosity).splitlines()

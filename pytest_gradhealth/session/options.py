@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pytest
 
 from pytest_gradhealth.judge import index
+from pytest_gradhealth.judge.limit import short
 
 if TYPE_CHECKING:
     from pytest_gradhealth.settings import Settings
@@ -38,7 +39,10 @@ class Option(NamedTuple):  # a dataclass would take a millisecond more to make, 
         return "gradhealth" + (f"_{self.name}" if self.name else "")
 
 
-LIMITS = tuple(Option(limit.name, "float", limit.help, limit.metavar) for limit in index.LIMITS.values())
+LIMITS = tuple(
+    Option(limit.name, "float", f"{limit.help}. Default: {short(limit.default)}.", limit.metavar)
+    for limit in index.LIMITS.values()
+)
 RULES = (
     Option("select", "list", "Judge only these rules, by code or name; may be repeated", "RULE"),
     Option("ignore", "list", "Measure, but do not judge: a rule, layers, or RULE:LAYERS; may be repeated", "ENTRY"),
@@ -77,16 +81,25 @@ BASELINE = (
     Option("update_on_ci", "bool", "Accept it even where the variable CI is set"),
     Option("max_drift", "float", "Factor by which a layer may differ from its baseline. Default: 3.", "FACTOR"),
 )
-OPTIONS = (MODE, *SWITCHES, *MEASURING, *LIMITS, *RULES, *FILES, *BASELINE)
+GROUPS = {
+    "gradient health of PyTorch models": (MODE, *SWITCHES),
+    "gradient health: how models are measured": MEASURING,
+    "gradient health: what is judged": (*RULES, *LIMITS),
+    "gradient health: reports": FILES,
+    "gradient health: baseline": BASELINE,
+}
+"""The headings of ``pytest --help``."""
+OPTIONS = tuple(option for options in GROUPS.values() for option in options)
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Register every option twice: on the command line, where the default must be None, and in the ini file."""
-    group = parser.getgroup("gradhealth", "gradient health of PyTorch models")
-    for option in OPTIONS:
-        _add_option(group, option)
-        default: Any = None
-        parser.addini(option.key, f"Like {option.flag}", type=_ini_type(option), default=default)
+    default: Any = None
+    for heading, options in GROUPS.items():
+        group = parser.getgroup(heading, heading)
+        for option in options:
+            _add_option(group, option)
+            parser.addini(option.key, f"Like {option.flag}", type=_ini_type(option), default=default)
     auto: Any = int | Literal["auto"] if pytest.version_tuple >= (9, 2) else "string"
     parser.addini("verbosity_gradhealth", "Verbosity of tables; 'auto' is that of -v and -q", type=auto, default="auto")
 

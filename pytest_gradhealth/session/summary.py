@@ -21,6 +21,10 @@ MOST = 20
 """Accepted findings that are named."""
 LONGEST = 100
 """Characters of a reason that are shown."""
+NO_BACKWARD = (
+    "gradhealth: no test sent a backward pass through a model; add one that calls "
+    "gradhealth.check(model, batch, loss=...), or run: python -m pytest_gradhealth check package.module:factory"
+)
 UNSEEN = "through no module that was called in the test itself"
 
 
@@ -96,6 +100,8 @@ def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """How much of a suite was watched, and which tests called backward without being measured, by reason."""
     trained = sum(bool(found["models"]) for found in seen.values())
     yield f"gradhealth: {counted(len(seen), 'test')} watched, of which {trained} trained a model that was measured"
+    if not any(found["backwards"] for found in seen.values()):
+        yield NO_BACKWARD
     reasons: dict[str, list[str]] = {}
     for test, found in sorted(seen.items()):
         if found["backwards"] and not found["models"]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth import ConfigurationError, Forecast, GradHealth, GradientHealthError, forecast
 from pytest_gradhealth.experiment.laws import fit
+from pytest_gradhealth.report.store import read_report
 
 Factory = Callable[..., nn.Module]
 
@@ -170,4 +171,15 @@ def test_the_fixture_forecasts_too(pytester: pytest.Pytester) -> None:
             assert not told.healthy
         """
     )
-    pytester.runpytest().assert_outcomes(passed=1)
+    result = pytester.runpytest("--gradhealth-report", "--gradhealth-json=out.json")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["Sequential: * at depth=64 *", "note: *"])
+    (stored,) = read_report(pytester.path / "out.json").checks
+    assert (stored.check.name, stored.check.judged) == ("Sequential forecast", False)
+    told = stored.check.forecast
+    assert told is not None
+    assert (told.healthy, told.axis, told.target) == (False, "depth", {"depth": 64})
+    assert all(curve.sizes[-1] == 64 and set(curve.measured_at) == {2, 4, 6} for curve in told.curves)
+    assert all(
+        low <= middle <= high for c in told.curves for low, middle, high in zip(c.low, c.middle, c.high, strict=True)
+    )

@@ -163,8 +163,9 @@ def test_a_session_prints_the_table(pytester: pytest.Pytester, workers: int) -> 
     result.stdout.fnmatch_lines(
         ["*gradient health self-test*", "*::test_one", "self-test of Sequential: * faults found*", "layer  detach*"]
     )
-    (check,) = json.loads((pytester.path / "out.json").read_text())["checks"]
-    assert {mutant["outcome"] for mutant in check["mutants"]} >= {"found"}
+    checked, asked = json.loads((pytester.path / "out.json").read_text())["checks"]
+    assert {mutant["outcome"] for mutant in checked["mutants"]} >= {"found"}
+    assert {mutant["outcome"] for mutant in asked["mutants"]} == {"not run"}, "the fixture's is in the report too"
 
 
 def test_without_the_option_nothing_is_seeded(pytester: pytest.Pytester) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_gradhealth import ConfigurationError, Limits
+from pytest_gradhealth.judge.limit import Limit
 
 
 @pytest.mark.parametrize(
@@ -108,3 +109,98 @@ def test_only_what_is_on_is_written_as_plain_data() -> None:
 def test_a_number_that_no_float_holds_is_refused_in_few_words(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"_norm is a number of \d+ bits: it must be a number of at least 0$"):
         Limits(**given)
+
+
+@pytest.mark.parametrize(
+    ("entry", "judged", "asked", "judged_for_dead_units"),
+    [
+        ("dead-units", True, False, True),
+        ("DEAD-UNITS", True, False, True),
+        ("gh203", True, False, True),
+        ("GH2", True, False, True),
+        ("GH1", True, True, True),
+        ("deadunits", False, True, False),  # no rule is written so: it is a pattern of layers
+        ("dead*", False, True, False),
+        ("GH203:dead*", True, True, False),
+        ("GH201:dead*", True, True, True),
+    ],
+)
+def test_an_entry_is_a_rule_a_pattern_or_both(
+    entry: str, judged: bool, asked: bool, judged_for_dead_units: bool
+) -> None:
+    limits = Limits(ignore=[entry])
+    assert limits.judges("deadunits") is judged
+    assert limits.asks("GH203") is asked
+    assert limits.under("GH203").judges("deadunits") is judged_for_dead_units
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ignore": ["dead-unis"]}, "ignore='dead-unis': there is no rule 'dead-unis'; did you mean 'dead-units'"),
+        ({"ignore": ["gh999"]}, "ignore='gh999': there is no rule 'GH999'"),
+        ({"ignore": ["gh999:head"]}, "ignore='gh999:head': there is no rule 'GH999'"),
+        ({"select": ["gh9"]}, "select='gh9': there is no rule 'GH9'"),
+        ({"select": ["head"]}, "select='head': there is no rule 'head'"),
+        ({"min_norm": -(10**400)}, "min_norm is a number of 1329 bits"),
+        ({"max_dead": 1.0000001}, "max_dead=1.0000001 is out of range: it must be a number from 0 to 1"),
+    ],
+)
+def test_what_is_spelt_wrong_or_impossible(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Limits(**given)
+
+
+def test_codes_that_are_selected_begin_alike() -> None:
+    limits = Limits(select=["GH2", "vanishing-gradient"])
+    assert [limits.asks(code) for code in ("GH203", "GH101", "GH102", "GH302")] == [True, True, False, False]
+    both = Limits(select="GH2", ignore=["GH203", "head.*"])
+    assert [both.asks(code) for code in ("GH203", "GH201", "GH101")] == [False, True, False]
+
+
+def test_limits_are_equal_by_what_they_hold_and_do_not_change() -> None:
+    first, same, other = Limits(min_reach=1e-3), Limits(min_reach=1e-3), Limits(min_reach=1e-3, ignore=["x"])
+    assert first == same
+    assert hash(first) == hash(same)
+    assert first not in (other, Limits(), "limits")
+    assert repr(Limits(**(dict.fromkeys(Limits.names()) | {"max_norm": 2}))) == "Limits(max_norm=2)"
+    with pytest.raises(AttributeError, match=r"limits do not change: use limits.replace\(min_reach=...\)"):
+        first.min_reach = 1.0  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="there is no limit 'min_raech'; did you mean 'min_reach'"):
+        _ = first.min_raech  # type: ignore[attr-defined]
+
+
+def test_what_the_user_has_left_as_it_is() -> None:
+    limits = Limits(min_reach=1e-3, max_dead=0.9)
+    assert not limits.is_default("min_reach")
+    assert limits.is_default("max_dead")
+    assert limits.is_default("min_norm")
+
+
+def test_what_is_ignored_and_what_layers_have_adds_up() -> None:
+    far = Limits(ignore=["a", "b"], layers={"x": {"min_norm": 1}, "y": {"min_norm": 1}}, min_reach=0.1, select="GH1")
+    near = far.extended(ignore=["b", "c"], layers={"x": {"max_norm": 2}, "z": {"min_norm": 3}}, min_reach=0.2)
+    assert near.ignore == ("a", "b", "c")
+    assert near.layers == {"y": {"min_norm": 1}, "x": {"min_norm": 1, "max_norm": 2}, "z": {"min_norm": 3}}
+    assert list(near.layers) == ["y", "x", "z"]  # the nearer is asked last, and wins
+    assert (near.min_reach, near.select) == (0.2, ("GH1",))
+    assert far.extended(min_reach=0.2).ignore == ("a", "b")
+    assert Limits().extended(ignore=["c"]).ignore == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("value", "here", "said"),
+    [
+        (0.9, None, "max_dead=0.9"),
+        (0.9, 0.9, "max_dead=0.9"),
+        (0.9, 0.5, "max_dead=0.9, 0.5 here"),
+        (1e-4, None, "max_dead=1e-04"),
+        (0.00015, None, "max_dead=0.00015"),
+        (100.0, None, "max_dead=100"),
+        (12345.0, None, "max_dead=12345"),
+        (100000.0, None, "max_dead=1e+05"),
+        (None, None, "max_dead=off"),
+    ],
+)
+def test_a_limit_as_a_user_writes_it(value: float, here: float | None, said: str) -> None:
+    assert Limit("max_dead", None, 0, None, "SHARE", "").at(value, here) == said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,9 @@ def test_what_is_wrong_is_said_without_a_traceback(run: Run, arguments: tuple[st
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_says_its_version() -> None:
+    line = [sys.executable, "-m", "pytest_gradhealth", "--version"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout == f"pytest-gradhealth {version('pytest-gradhealth')}\n"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pytest_gradhealth import Limits, Settings
+from pytest_gradhealth.session import options
 
 Seen = Callable[[], list[dict[str, Any]]]
 
@@ -137,6 +138,9 @@ def test_options_are_in_the_help_with_their_ini(pytester: pytest.Pytester) -> No
     for name in ("report", "device", "seed", "max-batches", "max-ratio", "ascii"):
         assert f"--gradhealth-{name}" in text
         assert f"gradhealth_{name.replace('-', '_')} " in text
+    for heading in options.GROUPS:
+        assert f"\n{heading}:\n" in text
+    assert "Smallest reach of the first quarter of the layers. Default: 1e-04." in " ".join(text.split())
 
 
 def test_settings_are_validated_without_pytest_too() -> None:

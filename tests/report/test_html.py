@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gradhealth.record import Finding
+from pytest_gradhealth.record import Curve, Finding, Mutant, Projection
 from pytest_gradhealth.report.baseline import Baseline, Key
 from pytest_gradhealth.report.files import write_text
 from pytest_gradhealth.report.html import render_html, require_html
@@ -438,6 +438,56 @@ def test_paper_holds_the_list_and_every_sick_check(view, sick_report):
     printed = base64.b64decode(page.browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert printed.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 3
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_forecast_is_a_chart_of_the_number_that_breaks_first(view, make_stored, width):
+    curve = Curve(
+        name="reach",
+        law="x0.5 per depth",
+        measured_at=(2, 4, 8),
+        measured=(0.5, 0.2, 0.0),
+        sizes=(2, 8, 32),
+        low=(0.3, 1e-2, 1e-8),
+        middle=(0.5, 0.1, 1e-6),
+        high=(0.7, 0.3, 1e-3),
+    )
+    broken = replace(curve, name="variation", limit_name="min_variation", limit=1e-3, breaks=True)
+    told = Projection(
+        sentence="Net would vanish", text="", healthy=False, axis="depth", target={"depth": 32}, curves=(curve, broken)
+    )
+    stored = make_stored()
+    page = view(
+        Report(checks=(replace(stored, check=replace(stored.check, judged=False, forecast=told)),)), width=width
+    )
+    page.browser.get(f"file://{page.path}#check-0")
+    assert page.complaints() == []
+    assert page.one(".finding").text == "Net would vanish"
+    assert page.texts(".toggle.pick") == ["reach", "\u2715 variation"]
+    words = ".chart .hint"
+    assert page.texts(words)[0].startswith(
+        "variation follows x0.5 per depth: 1e-6 at depth=32, between 1e-8 and 0.001; min_variation 0.001 is broken"
+    )
+    page.one(".toggle.pick").click()
+    assert page.texts(words)[0].startswith("reach follows")
+    assert len(page.all(".u-wrap")) == 2, "the forecast, and the profile of the largest model measured"
+    assert page.js("document.documentElement.scrollWidth") == width
+
+
+def test_a_selftest_is_a_table_of_layers_by_faults(view, make_stored):
+    mutants = (
+        Mutant(fault="detach", sentence="", layer="fc1", outcome="found"),
+        Mutant(fault="zero", sentence="", layer="fc1", outcome="survived", hint="min_reach=0.1 finds it"),
+        Mutant(fault="detach", sentence="", layer="fc2", outcome="not run"),
+        Mutant(fault="sign", sentence="", layer="", outcome="equivalent", found_as="it trains as well"),
+    )
+    stored = make_stored()
+    page = view(Report(checks=(replace(stored, check=replace(stored.check, mutants=mutants)),)))
+    assert page.complaints() == []
+    assert page.texts(".seeded thead th") == ["Layer", "detach", "zero"]
+    assert page.texts(".seeded tbody tr") == ["fc1\t\u2713\t\u2715", "fc2\t?"]
+    assert page.texts(".whole") == ["Whole model:\n= sign"]
+    assert page.texts(".seed li")[0] == "survived: zero at fc1: min_reach=0.1 finds it"
 
 
 def test_a_large_report_makes_only_the_chart_that_is_looked_at(view, make_stored, make_record, make_layer, vanishing):

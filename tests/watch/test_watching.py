@@ -408,6 +408,12 @@ def test_by_hand():
     )
 
 
+def test_a_suite_that_trains_nothing_is_told_how_to_begin(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_shapes(): pass")
+    result = project.runpytest("--gradhealth=report")
+    result.stdout.fnmatch_lines(["gradhealth: no test sent a backward pass through a model; add one that calls *"])
+
+
 def test_without_the_plugin_in_use_there_is_no_head_line(project: pytest.Pytester) -> None:
     project.makepyfile("def test_it(): pass")
     assert "gradhealth:" not in project.runpytest().stdout.str()

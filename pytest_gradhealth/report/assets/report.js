@@ -54,7 +54,7 @@ function culprits(check) {
 function detail(check, paper) {
   const sheet = el("article", { class: "sheet-of-one", "aria-label": check.test });
   sheet.style.display = "contents";
-  sheet.append(head(check), ...verdict(check, paper));
+  sheet.append(head(check), ...verdict(check, paper), ...selftestCard(check), ...forecastCard(check, paper));
   if (check.layers.length) sheet.append(tiles(check), chartCard(check, paper), tableCard(check));
   sheet.append(...more(check));
   if (paper) sheet.style.display = "";
@@ -71,6 +71,11 @@ function head(check) {
 }
 
 function verdict(check, paper) {
+  if (check.forecast) {
+    const { healthy, sentence, notes } = check.forecast;
+    return [el("section", { class: `card ${healthy ? "fine" : "finding"}` }, el("p", {}, sentence),
+      notes.map((note) => el("p", { class: "soft" }, note)))];
+  }
   if (check.findings.length) return [...check.findings.map((finding) => findingCard(finding, paper)), ...triedCard(check)];
   const sentence = check.verdict === "well"
     ? [el("b", {}, "Healthy."), " The gradient reaches every layer within the limits."]
@@ -82,6 +87,28 @@ function triedCard(check) {
   if (!check.tried.length) return [];
   return [el("section", { class: "card" }, el("h3", {}, "Tried on copies"),
     el("ul", {}, check.tried.map((told) => el("li", {}, told))))];
+}
+
+const OUTCOMES = { found: ["\u2713", "found"], survived: ["\u2715", "survived"], equivalent: ["=", "no fault after all"], "not run": ["?", "not run"] };
+
+/** The outcome of a seeded fault: a sign, and its word for those who do not see it. */
+function sign(outcome) {
+  const [mark, words] = OUTCOMES[outcome] || ["", "not seeded here"];
+  return el("span", { class: `sign ${outcome.replace(" ", "-")}`, title: words, role: "img", "aria-label": words }, mark);
+}
+
+function selftestCard(check) {
+  const told = check.selftest;
+  if (!told) return [];
+  const heads = told.faults.map((fault) => el("th", { scope: "col", class: "fault" }, fault));
+  const rows = told.rows.map(([layer, cells]) => el("tr", {}, el("th", { scope: "row", class: "name" }, breakable(layer)),
+    cells.map((outcome) => el("td", {}, sign(outcome)))));
+  const table = rows.length ? el("div", { class: "sheet", tabindex: "0", role: "region", "aria-label": "Seeded faults by layer" },
+    el("table", { class: "seeded" }, el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "name" }, "Layer"), heads)), el("tbody", {}, rows))) : null;
+  const legend = el("p", { class: "hint" }, Object.entries(OUTCOMES).map(([outcome, [, words]]) => [sign(outcome), ` ${words}  `]));
+  const whole = told.whole.length ? el("p", { class: "whole" }, "Whole model: ", told.whole.map(([fault, outcome]) => el("span", { class: "fact" }, sign(outcome), ` ${fault}`))) : null;
+  return [el("section", { class: "card seed" }, el("header", {}, el("h3", {}, "Self-test"), el("span", { class: "hint" }, told.verdict)),
+    table, el("div", { class: "more" }, whole, legend, el("ul", {}, told.told.map((text) => el("li", {}, text)))))];
 }
 
 function findingCard(finding, paper) {
@@ -148,7 +175,7 @@ function palette(paper) {
   const probe = el("span", { class: paper ? "paper" : "" });
   document.body.append(probe);
   const resolve = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
-  const names = ["norm", "reach", "signal", "grid", "axis", "sick", "band", "ink", "soft", "card"];
+  const names = ["norm", "reach", "signal", "grid", "axis", "sick", "band", "fill", "ink", "soft", "card"];
   const colours = Object.fromEntries(names.map((name) => [name, resolve(name)]));
   probe.remove();
   return colours;
@@ -193,6 +220,110 @@ function hintText(check) {
   const zeros = check.norm.some((value) => value === 0 || value === null);
   return "Input on the left, loss on the right. Hover, or focus and use \u2190 \u2192, to read a layer."
     + (zeros ? " \u25bd marks a gradient that is zero or did not come." : "");
+}
+
+/* ---- a forecast ----------------------------------------------------------------------------------------------- */
+
+function forecastCard(check, paper) {
+  const told = check.forecast;
+  if (!told || !told.curves.length) return [];
+  const first = told.curves.findIndex((curve) => curve.breaks);
+  let chosen = told.curves[Math.max(first, 0)];
+  const plot = el("div", { class: "plot", role: "img" });
+  const words = el("p", { class: "hint" });
+  const buttons = told.curves.map((curve) => el("button", { class: "toggle pick", type: "button", "aria-pressed": String(curve === chosen),
+    onclick: () => {
+      chosen = curve;
+      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(told.curves[i] === chosen)));
+      card.draw();
+    } }, curve.breaks ? `\u2715 ${curve.name}` : curve.name));
+  const card = el("section", { class: "card" }, el("header", {}, el("h3", {}, `Forecast for ${told.target}`),
+    el("div", { class: "toggles", role: "group", "aria-label": "Number to show" }, buttons)), el("div", { class: "chart" }, plot, words));
+  let chart = null;
+  card.draw = () => {
+    const width = paper ? 860 : Math.max(plot.clientWidth, 240), at = chosen.sizes.length - 1;
+    if (chart) chart.destroy();
+    chart = new uPlot(forecastOptions(told, chosen, width, palette(paper)),
+      [chosen.sizes, chosen.high, chosen.middle, chosen.low].map((values, i) => (i ? values.map((v) => (positive(v) ? v : null)) : values)), plot);
+    const limit = chosen.limit === null ? "" : `; ${chosen.limitName} ${show(chosen.limit)} ${chosen.breaks ? "is broken" : "holds"}`;
+    words.textContent = `${chosen.name} follows ${chosen.law}: ${show(chosen.middle[at])} at ${told.target}, between ${show(chosen.low[at])} and ${show(chosen.high[at])}${limit}. Dots are measured; the band holds nine of ten.`;
+    plot.setAttribute("aria-label", words.textContent);
+  };
+  return [card];
+}
+
+function forecastOptions(told, curve, width, colours) {
+  const limit = curve.limit === null ? [] : [curve.limit];
+  const values = [...curve.measured, ...curve.low, ...curve.high, ...limit].filter(positive);
+  const low = 10 ** Math.floor(Math.log10(Math.min(...values)) - 0.05), high = 10 ** Math.ceil(Math.log10(Math.max(...values)) + 0.05);
+  const every = Math.max(1, Math.ceil(Math.log10(high / low) / 9));
+  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const axis = { stroke: colours.axis, grid: { stroke: colours.grid, width: 1 }, ticks: { stroke: colours.grid, width: 1, size: 5 }, font };
+  const left = curve.sizes[0], right = curve.sizes[curve.sizes.length - 1];
+  const splits = [...new Set([...curve.measuredAt, right])].sort((a, b) => a - b);
+  const line = { scale: "y", stroke: colours.norm, points: { show: false } };
+  return {
+    width, height: width < 560 ? 280 : 340, padding: [14, 18, 0, 8], legend: { show: false },
+    cursor: { show: false },
+    scales: { x: { time: false, distr: 3, range: [left / 1.15, right * 1.15] }, y: { distr: 3, range: [low, high] } },
+    axes: [
+      { ...axis, splits: () => apart(splits, left, right, width), filter: (u, at) => at, values: (u, at) => at.map(String), label: told.axis, labelFont: font, labelSize: 20, size: 30 },
+      { ...axis, size: 52, splits: () => decadesBetween(low, high, every), filter: (u, at) => at, values: (u, at) => at.map(decade) },
+    ],
+    series: [{}, { ...line, width: 0 }, { ...line, width: 2.25 }, { ...line, width: 0 }],
+    bands: [{ series: [1, 3], fill: colours.fill }],
+    hooks: { draw: [(u) => { limitLine(u, curve, colours, font); measured(u, curve, colours, low); }] },
+  };
+}
+
+/** Sizes whose labels do not touch on a logarithmic axis; both ends are kept. */
+function apart(sizes, left, right, width) {
+  const place = (size) => (Math.log(size / left) / Math.log(right / left)) * (width - 90);
+  const kept = [right];
+  for (const size of [...sizes].reverse()) if (place(kept[0]) - place(size) > 34) kept.unshift(size);
+  return kept;
+}
+
+function limitLine(u, curve, colours, font) {
+  if (!positive(curve.limit)) return;
+  const { ctx, bbox } = u, ratio = devicePixelRatio, y = Math.round(u.valToPos(curve.limit, "y", true)) + 0.5;
+  ctx.save();
+  ctx.font = font.replace("12px", `${11 * ratio}px`);
+  ctx.strokeStyle = ctx.fillStyle = curve.breaks ? colours.sick : colours.axis;
+  ctx.lineWidth = ratio;
+  ctx.setLineDash([3 * ratio, 3 * ratio]);
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.textBaseline = "bottom";
+  ctx.textAlign = "left";
+  const label = [`${curve.limitName} ${show(curve.limit)}`, bbox.left + 6 * ratio, y - 2 * ratio];
+  ctx.strokeStyle = colours.card;
+  ctx.lineWidth = 4 * ratio;
+  ctx.strokeText(...label);
+  ctx.fillText(...label);
+  ctx.restore();
+}
+
+/** What was measured, and a ring at the forecast itself. */
+function measured(u, curve, colours, low) {
+  const { ctx } = u, ratio = devicePixelRatio, last = curve.sizes.length - 1;
+  const dot = (size, value, radius, fill) => {
+    ctx.beginPath();
+    ctx.arc(u.valToPos(size, "x", true), u.valToPos(positive(value) ? value : low, "y", true), radius * ratio, 0, 2 * Math.PI);
+    ctx.fillStyle = fill;
+    ctx.fill();
+    ctx.stroke();
+  };
+  ctx.save();
+  ctx.lineWidth = 1.75 * ratio;
+  ctx.strokeStyle = colours.norm;
+  curve.measuredAt.forEach((size, i) => dot(size, curve.measured[i], 3, colours.norm));
+  ctx.strokeStyle = curve.breaks ? colours.sick : colours.norm;
+  dot(curve.sizes[last], curve.middle[last], 5, colours.card);
+  ctx.restore();
 }
 
 function toggles(runs, state, redraw) {
@@ -457,6 +588,13 @@ function aim(name) {
 /* ---- the list ------------------------------------------------------------------------------------------------- */
 
 const current = { id: -1, card: null };
+
+/** Draw the charts of a sheet; only there it is known how wide they are. */
+function drawAll(sheet) {
+  const cards = [...sheet.querySelectorAll(".card")].filter((card) => card.draw);
+  cards.forEach((card) => card.draw());
+  return cards.find((card) => card.at) || null;
+}
 const rows = [...document.querySelectorAll(".row")];
 let words = null;   // made on the first search: 300 checks of 200 layers are a long text
 
@@ -487,8 +625,7 @@ function open(id, focus) {
   current.id = id;
   const sheet = detail(check, false);
   $("main").replaceChildren(sheet);
-  current.card = [...sheet.querySelectorAll(".card")].find((card) => card.draw) || null;
-  current.card?.draw();
+  current.card = drawAll($("main"));
   if (focus) { window.scrollTo(0, 0); $("main").focus({ preventScroll: true }); }
 }
 
@@ -525,7 +662,7 @@ function setTheme(name) {
   $("theme").dataset.name = name;
   // From disk a browser may refuse storage; the choice then lasts as long as the page.
   try { localStorage.setItem("gradhealth-theme", name); } catch { /* not kept */ }
-  current.card?.draw();
+  drawAll($("main"));
 }
 
 function storedTheme() {
@@ -540,7 +677,7 @@ function toPaper() {
   $("print").classList.add("paper");
   for (const sheet of sheets) {
     sheet.querySelectorAll("details").forEach((item) => { item.open = true; });
-    [...sheet.querySelectorAll(".card")].find((card) => card.draw)?.draw();
+    drawAll(sheet);
   }
 }
 
@@ -552,9 +689,9 @@ document.querySelectorAll(".chip").forEach((chip) => chip.addEventListener("clic
 }));
 document.addEventListener("keydown", keys);
 $("theme").addEventListener("click", () => setTheme(THEMES[(THEMES.indexOf($("theme").dataset.name) + 1) % 3]));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => current.card?.draw());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll($("main")));
 let width = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; current.card?.draw(); } });
+addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawAll($("main")); } });
 addEventListener("beforeprint", toPaper);
 addEventListener("afterprint", () => $("print").replaceChildren());
 addEventListener("hashchange", () => route(true));

@@ -1,0 +1,170 @@
+"""Both sides of every number by which a record is compared with its baseline."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from pytest_gradhealth.judge.drift import drift, measure_drift
+from pytest_gradhealth.judge.moves import Move, shown, size_of, told
+
+
+@pytest.mark.parametrize(
+    ("precision", "floor"),
+    [("float64", 1e-12), ("float32", 1e-6), ("tf32", 1e-4), ("bfloat16", 1e-3), ("float16", 1e-3), ("int8", 1e-6)],
+)
+@pytest.mark.parametrize(("more", "moved"), [(3.1, True), (2.9, False)])
+def test_what_is_below_the_floor_counts_as_the_floor(make_record, make_layer, precision, floor, more, moved):
+    def noisy(share: float):
+        layers = make_layer("a", 0, norm=0.5), make_layer("b", 1, norm=0.5 * floor * share, signal=0.05)
+        return make_record(*layers, precision=precision)
+
+    assert bool(drift(noisy(more), noisy(0.01))) is moved
+    assert bool(drift(noisy(0.01), noisy(more))) is moved
+
+
+@pytest.mark.parametrize(("number", "together"), [(8, True), (7, False)])
+def test_most_of_ten_layers_moved_by_one_factor(make_record, make_layer, scale, number, together):
+    before = make_record(*(make_layer(f"fc{i}", i) for i in range(10)))
+    findings = drift(scale(before, {f"fc{i}": 10.0 for i in range(number)}), before)
+    assert ("by one factor" in findings[0].message) is together
+
+
+@pytest.mark.parametrize(("spread", "together"), [(1.73, True), (1.74, False)])
+def test_together_is_within_the_root_of_the_limit(make_record, make_layer, scale, spread, together):
+    before = make_record(*(make_layer(f"fc{i}", i) for i in range(10)))
+    factors = {f"fc{i}": 10.0 * (spread if i < 3 else 1.0) for i in range(10)}
+    assert ("by one factor" in drift(scale(before, factors), before)[0].message) is together
+    factors = {f"fc{i}": 10.0 / (spread if i < 3 else 1.0) for i in range(10)}
+    assert ("by one factor" in drift(scale(before, factors), before)[0].message) is together
+
+
+@pytest.mark.parametrize(("left", "another"), [(4, False), (3, True)])
+def test_half_of_the_layers_are_enough_to_compare(make_record, left, another):
+    before = make_record()
+    findings = drift(make_record(*before.layers[:left]), before)
+    assert bool(findings) is another
+    assert not another or findings[0].message == f"only {left} of the baseline's 8 layers are in this model"
+
+
+@pytest.mark.parametrize(("number", "rest"), [(3, "less)"), (5, "and 2 more")])
+def test_three_moves_are_named(make_record, scale, number, rest):
+    before = make_record()
+    layers = tuple(replace(x, norm=x.norm / 10) if i < number else x for i, x in enumerate(before))
+    (found,) = drift(make_record(*layers), before)
+    assert found.message.endswith(rest)
+    assert found.message.count("gradient norm of") == 3
+
+
+@pytest.mark.parametrize(("number", "rest"), [(5, "e4"), (7, "e4 and 2 more")])
+def test_five_layers_are_told(make_record, make_layer, number, rest):
+    before = make_record()
+    after = make_record(*before.layers, *(make_layer(f"e{i}", 9 + i, kind="New") for i in range(number)))
+    (note,) = measure_drift(after, before).notes
+    assert note == f"new since the baseline: e0, e1, e2, e3, {rest}"
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (2.3 * 10 * 1.49, "it is scaled"),
+        (2.3 * 10 * 1.51, "the loss did not move by that factor"),
+        (2.3 * 10 / 1.49, "it is scaled"),
+        (None, "the loss is scaled by a constant"),
+        (0.0, "the loss is scaled by a constant"),
+        (-1.0, "the loss is scaled by a constant"),
+        (math.inf, "the loss is scaled by a constant"),
+    ],
+)
+def test_whether_the_loss_moved_with_its_gradient(make_record, scale, loss, said):
+    (found,) = drift(scale(make_record(), {"*": 10.0}, loss=loss), make_record())
+    assert said in found.cause
+
+
+@pytest.mark.parametrize(("more", "number"), [(1.19, 1), (1.21, 2)])
+def test_norms_and_signals_that_move_by_nearly_one_factor_are_one_finding(make_record, scale, more, number):
+    layers = tuple(replace(x, signal=x.signal * 10 * more, norm=x.norm * 10) for x in make_record())
+    assert len(drift(make_record(*layers), make_record())) == number
+
+
+@pytest.mark.parametrize(("number", "tilted"), [(3, False), (4, True), (8, True)])
+def test_a_profile_tilts_from_four_layers_on(make_record, make_layer, number, tilted):
+    before = make_record(*(make_layer(f"fc{i}", i) for i in range(number)))
+    layers = [replace(x, norm=x.norm * 2.9 ** (1 - 2 * i / (number - 1))) for i, x in enumerate(before)]
+    findings = drift(make_record(*layers), before)
+    assert bool(findings) is tilted
+    assert not tilted or findings[0].message.startswith("the profile of the gradient norm over depth tilted")
+
+
+@pytest.mark.parametrize(("tilt", "found"), [(2.99, False), (3.01, True)])
+def test_the_limit_holds_for_the_tilt_too(make_record, tilt, found):
+    for direction in (1, -1):
+        factors = [tilt**0.5, tilt**0.5, 1, 1, 1, 1, tilt**-0.5, tilt**-0.5][::direction]
+        layers = (replace(x, signal=x.signal * factor) for x, factor in zip(make_record(), factors, strict=True))
+        assert bool(drift(make_record(*layers), make_record())) is found
+
+
+def test_a_number_that_appears_among_noise_does_not_hide_a_common_factor(make_record, make_layer):
+    """What is noise before or after tells the factor of neither."""
+
+    def record(factor: float, noise: float):
+        strong = [make_layer(f"fc{i}", i, norm=0.5 * factor, signal=0.05) for i in range(6)]
+        weak = [make_layer(f"bias{i}", 6 + i, norm=noise, signal=0.05) for i in range(8)]
+        return make_record(*strong, *weak)
+
+    (found,) = drift(record(10.0, 2e-9), record(1.0, 1e-9))
+    assert found.message.startswith("every gradient norm moved by one factor")
+
+
+@pytest.mark.parametrize(("before", "after"), [(math.nan, 0.1), (0.1, math.nan)])
+def test_a_number_that_is_none_is_as_far_as_can_be(make_record, make_layer, before, after):
+    def record(norm: float):
+        return make_record(make_layer("a", 0), make_layer("b", 1, norm=norm))
+
+    (move,) = measure_drift(record(after), record(before)).moves
+    assert math.isnan(move.ratio)
+    assert move.factor == math.inf
+    assert measure_drift(record(math.nan), record(math.nan)).moves == ()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (3.21, "3.21x more"),
+        (1 / 3.21, "3.21x less"),
+        (99.9, "99.9x more"),
+        (123.4, "123x more"),
+        (100.0, "100x more"),
+        (999999.0, "999999x more"),
+        (1.5e6, "1.5e+06x more"),
+        (0.0, "lost"),
+        (math.inf, "new"),
+    ],
+)
+def test_a_ratio_in_words(ratio, words):
+    assert told(ratio) == words
+
+
+def test_how_far_a_ratio_is_from_one():
+    assert (size_of(4.0), size_of(0.25), size_of(1.0)) == (4.0, 4.0, 1.0)
+    assert size_of(0.0) == size_of(math.nan) == size_of(math.inf) == math.inf
+    assert (shown(None), shown(0.12345)) == ("no gradient", "0.123")
+
+
+@pytest.mark.parametrize(
+    ("head", "base", "ratio", "scale", "words"),
+    [
+        (0.2, 0.1, 2.0, 1.0, "0.1 -> 0.2 (2x more)"),
+        (0.2, 0.1, 2.0, 5.0, "0.1 -> 0.2 (2x more than the others)"),
+        (None, 0.1, 0.0, 5.0, "0.1 -> no gradient (lost)"),
+        (0.1, None, math.inf, 1.0, "no gradient -> 0.1 (new)"),
+        (math.nan, 0.1, math.nan, 1.0, "0.1 -> nan (not finite)"),
+        (0.1, math.inf, 0.0, 1.0, "inf -> 0.1 (finite again)"),
+    ],
+)
+def test_a_move_in_words(head, base, ratio, scale, words):
+    move = Move("", "norm", base, head, ratio, scale)
+    assert move.change == words
+    assert str(move) == f"gradient norm of the model {words}"
