@@ -18,7 +18,7 @@ from test_rules import examined
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, OptimiserUse
+from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, Operation, OptimiserUse
 
 RULES = {entry.rule.slug: entry.rule for entry in entries()}
 MEASURED = [rule for rule in RULES.values() if rule.sick and rule.limits]
@@ -99,7 +99,10 @@ EDGES: list[tuple[str, dict[str, Any], str, Sequence[Any], Sequence[Any]]] = [
     ("dead-units", {"layers[0].dead": 0.8}, "layers[0].dead_by_bias", [0.0, 0.5], [0.51]),
     ("dead-units", {}, "layers[0].units", [0], [16]),
     ("identical-units", {}, "layers[*].identical_units", [False], [True]),
-    ("mixed-samples", {}, "sample_mixing", [None], [1e-3]),
+    ("mixed-samples", {"signals[*].taken_for_time": 0}, "sample_mixing", [None], [1e-3]),
+    ("mixed-samples", {"sample_mixing": None}, "signals[GRU].taken_for_time", [0, 7], [8]),
+    ("mixed-samples", {"sample_mixing": None}, "signals[GRU].taken_for_batch", [8, 16], [1, 7]),
+    ("mixed-samples", {"sample_mixing": None}, "loss_graph.single_targets", [0, 7], [8]),
     ("negligible-gradients", {}, "loss", [None], [0.0, 1e-9]),
     ("insensitive-loss", {"loss": 1e3, "layers[*].sensitivity": 0.05}, "steps", [0], [1]),
     ("insensitive-loss", {"loss": 1e3, "layers[*].sensitivity": 0.11}, "steps", [0, 1], []),
@@ -146,6 +149,9 @@ def test_a_layer_of_few_calls_is_no_network() -> None:
     assert of_kind("insensitive-loss", put(given, "layers[1].order", None)) is None
 
 
+CUT = Operation(name="item", order=0, where="a.py:3", detaches=True)
+ENCODER = 1
+"""Position of the layer that the sick network detaches."""
 IN_RANGE = {"signals[1].input_min": -1.0, "signals[1].input_max": 1.0, "inputs": ()}
 CAUSES: list[tuple[str, dict[str, Any], str]] = [
     # rule, what is changed of its sick network's record, and what the finding then says
@@ -187,6 +193,9 @@ CAUSES: list[tuple[str, dict[str, Any], str]] = [
     ("vanishing-over-time", {}, "each step multiplies the gradient by about .*use an LSTM or GRU"),
     ("unscaled-input", {}, "feature 3 of input 0 is 22130 times as large as the median feature, and reaches 1.99e[+]04"),
     ("unscaled-input", {"inputs": (PIXELS,)}, "input 0 holds whole numbers from 0 to 255"),
+    ("exploding-gradient", {"layers[*].gain": None}, "'0' is too steep"),
+    ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER}, "item.. at a.py:3 turns a tensor"),
+    ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER - 1}, "the graph ends right behind 'encoder'"),
     ("negligible-gradients", {}, "no layer's gradient is larger than .* per element"),
 ]  # fmt: skip
 
