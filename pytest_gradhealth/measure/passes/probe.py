@@ -195,6 +195,8 @@ class Probe:
         trace = self._traces.get(name)
         if trace is None:
             trace = self._traces[name] = _trace_of(module, len(self._traces))
+        if getattr(module, "batch_first", True) is False and args:
+            trace.layout = _layout_of(args[0])
         inputs, outputs = _floating_in(args, kwargs), list(floating(output))
         trace.calls += 1
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
@@ -265,6 +267,12 @@ class Probe:
 def _trace_of(module: nn.Module, order: int) -> ModuleTrace:
     kind = class_of(module).__name__
     return ModuleTrace(kind, order, statistics.has_slope(kind))
+
+
+def _layout_of(given: Any) -> tuple[int, int]:
+    """Lengths of what is taken for time and for the batch; zeros: it is no sequence of features."""
+    is_sequence = isinstance(given, Tensor) and given.ndim == statistics.SEQUENCE
+    return (given.shape[0], given.shape[1]) if is_sequence else (0, 0)
 
 
 def _floating_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

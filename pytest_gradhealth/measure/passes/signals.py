@@ -12,7 +12,19 @@ from pytest_gradhealth.record import Signal, parent_of
 
 __all__ = ["median", "signals_of"]
 
-COUNTS = frozenset({"bad", "bad_gradient", "bad_return", "input_bad", "positions", "size", "steps"})
+COUNTS = frozenset(
+    {
+        "bad",
+        "bad_gradient",
+        "bad_return",
+        "input_bad",
+        "positions",
+        "size",
+        "steps",
+        "taken_for_batch",
+        "taken_for_time",
+    }
+)
 
 
 def signals_of(passes: Sequence[Pass]) -> tuple[Signal, ...]:
@@ -53,6 +65,8 @@ def _signal(name: str, order: int, modules: Sequence[ModulePass]) -> Signal:
         peak=max(abs(known("low") or 0.0), abs(known("high") or 0.0)),
         sample_variation=_known(known("samples")),
         token_variation=_known(known("tokens")),
+        taken_for_time=int(known("taken_for_time") or 0),
+        taken_for_batch=int(known("taken_for_batch") or 0),
         positions=int(known("positions") or 0),
         position_reach=_known(known("late")),
         saturation=known("flat"),

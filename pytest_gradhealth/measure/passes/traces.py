@@ -38,6 +38,8 @@ class ModuleTrace:
     size: int = 0
     positions: int = 0
     dropped: float = 0.0
+    layout: tuple[int, int] = (0, 0)
+    """Lengths of what a module with ``batch_first=False`` takes for time and for the batch."""
     inputs: list[Seen] = field(default_factory=list)
     outputs: list[Seen] = field(default_factory=list)
     saturating: list[Seen] = field(default_factory=list)
@@ -48,6 +50,8 @@ class ModuleTrace:
         numbers = self._forward()
         self._tell_backward(numbers)
         numbers["size"], numbers["positions"], numbers["dropped"] = self.size, self.positions, self.dropped
+        if self.layout[0]:
+            numbers["taken_for_time"], numbers["taken_for_batch"] = self.layout
         return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, numbers)
 
     def _forward(self) -> dict[str, float]:

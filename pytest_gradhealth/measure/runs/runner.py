@@ -26,13 +26,16 @@ from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
+from pytest_gradhealth.measure.precisions.precision import Precision
+from pytest_gradhealth.measure.precisions.scaling import unscaled
+from pytest_gradhealth.measure.precisions.underflow import with_underflow
 from pytest_gradhealth.measure.runs.adam import Adam
-from pytest_gradhealth.measure.runs.building import build, copy_of, placed
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
+from pytest_gradhealth.measure.runs.placing import build, copied_model, placed
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
@@ -43,6 +46,8 @@ __tracebackhide__ = True
 __all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
+BACK_OFF = 4.0
+"""By what a loss scale with which gradients overflow becomes smaller."""
 NODES = 5000
 """Nodes of a graph that are looked through for what calls for an experiment."""
 
@@ -61,11 +66,17 @@ class Runner:
         device: torch.device | None = None,
         seed: int = 0,
         histograms: bool = False,
+        formats: Sequence[str] = (),
+        precision: Precision | None = None,
         progress: Callable[[str], None] = lambda text: None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self._notes = notes
-        self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
+        self._notes, self._precision = notes, precision
+        self._scale = 1.0 if precision is None else precision.first_scale
+        batches = batches if precision is None else precision.batches(batches)
+        self._seed, self._batches, self._progress = seed, batches, progress
+        self._formats, histograms = formats, histograms or bool(formats)
+        self._histograms = histograms
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given, self._has_targets = model, loss is not None
         self._samples: int | None = None
@@ -74,28 +85,30 @@ class Runner:
         """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
         with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
-            self._called = placed(build(model), device)
+            self._called = placed(build(model), device, precision)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
-            self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
+            found = find_step(self._called, loss, step, extension)
+            self._step = found if precision is None else precision.step(found, self._device)
             self._initialise()
 
     def measured_anew(self, seed: int) -> GradientRecord:
         """A measurement with another seed, of another model where the user's factory makes it."""
         if isinstance(self._given, nn.Module):
             return self.measure(seed)
-        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
+        given: dict[str, Any] = {"step": self._step, "device": self._device, "precision": self._precision}
+        return Runner(self._given, self._batches, seed=seed, **given).measure()
 
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
         with isolated_rng(self._seed):
             try:
-                return copy_of(self._model)
+                return copied_model(self._model)
             except Exception:
                 if isinstance(self._given, nn.Module):
                     raise
-                return placed(build(self._given), self._device)
+                return placed(build(self._given), self._device, self._precision)
 
     @property
     def batches(self) -> Sequence[Any]:
@@ -116,11 +129,15 @@ class Runner:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
         Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
-        Batches that do not fit into memory are halved until they do.
+        Batches that do not fit into memory are halved until they do, a loss scale that overflows becomes smaller.
         """
         while True:
             try:
-                return self._measured(seed, thorough)
+                record = self._measured(seed, thorough)
+                if self._scale == 1.0 or not any(layer.nan or layer.inf for layer in record):
+                    return record
+                self._scale /= BACK_OFF
+                continue
             except Exception as error:
                 smaller = halved(self._batches) if is_out_of_memory(error) and self._team is None else None
                 if smaller is None:
@@ -256,7 +273,7 @@ class Runner:
         probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
         probe.frees_gradients = False
-        return replace(probe.take(loss), objective=told)
+        return unscaled(replace(probe.take(loss), objective=told), self._scale)
 
     def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
         """Whether all targets are the same: a loss that is written by hand keeps none of them in its graph."""
@@ -291,7 +308,7 @@ class Runner:
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
             with self._explained(index):
-                delivered(loss.backward)
+                delivered((loss if self._scale == 1.0 else loss * self._scale).backward)
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
@@ -339,6 +356,9 @@ class Runner:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
+        record = with_underflow(record, passes, self._formats)
+        if self._precision is not None:
+            record = replace(record, precision=self._precision.name)
         record = replace(record, notes=(*self._notes, *record.notes))
         return with_plain_names(record if self._team is None else self._team.ranks.first(record))
 

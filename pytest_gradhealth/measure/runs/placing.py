@@ -1,4 +1,4 @@
-"""The model that is measured: as the user gives it, or makes it, on the device where it is to be."""
+"""Where a model is measured: as it is where it can stay, else as a copy on another device or in another precision."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.passes.interrupts import delivered
-from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
+from pytest_gradhealth.measure.precisions.precision import Precision
 from pytest_gradhealth.measure.runs.trainable import require_trainable
 
 __tracebackhide__ = True
 
-__all__ = ["build", "copy_of", "placed"]
+__all__ = ["build", "copied_model", "placed"]
 
 
 def build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
@@ -41,24 +41,27 @@ def build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
     return model
 
 
-def placed(model: nn.Module, device: torch.device | None) -> nn.Module:
+def placed(model: nn.Module, device: torch.device | None, precision: Precision | None = None) -> nn.Module:
     """The model itself where it can stay; a copy where measuring would have to move or initialise it."""
-    lazy = any(map(nn.parameter.is_lazy, parameters_of(modules_of(model)).values()))
-    if not (lazy or (device is not None and _is_elsewhere(model, device))):
+    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
+    other = precision if precision is not None and not precision.suits(model) else None
+    if not (lazy or other or (device is not None and _is_elsewhere(model, device))):
         return model
-    made = copy_of(model)
+    made = copied_model(model)
+    if other is not None:
+        made = made.to(other.dtype)
     return made.to(device) if device is not None else made
 
 
 def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
     """A model spread over devices of the kind that was asked for stays as its owner placed it."""
-    homes = {parameter.device for parameter in parameters_of(modules_of(model)).values()}
+    homes = {parameter.device for parameter in model.parameters()}
     if {home.type for home in homes} != {device.type}:
         return True
     return device.index is not None and device not in homes
 
 
-def copy_of(model: nn.Module) -> nn.Module:
+def copied_model(model: nn.Module) -> nn.Module:
     """A deep copy, also of what torch refuses to copy: lazy buffers, and results of a computation kept by a module."""
     memo: dict[int, Any] = {}
     for module in model.modules():
