@@ -36,7 +36,7 @@ class Settings:
     selftest_seconds: float = 60.0
     """Time spent on the self-test of one model, where it is asked for."""
     histograms: bool = False
-    """Whether to count the elements of every layer's gradient, for TensorBoard."""
+    """Whether to look at every element of every gradient, for histograms and norms of order inf."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
@@ -45,6 +45,8 @@ class Settings:
         _require_int("max_batches", self.max_batches, low=1)
         _require_seconds("try_seconds", self.try_seconds)
         _require_seconds("selftest_seconds", self.selftest_seconds)
+        if not isinstance(self.histograms, bool):
+            raise ConfigurationError(f"histograms={self.histograms!r} must be True or False")
 
 
 def _require_int(name: str, value: object, low: int, high: float = math.inf) -> None:

@@ -228,7 +228,7 @@ class TestBaseline:
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["E*GradientHealthError: GH801 drift from the baseline in network: *around 3.0:*"])
         text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
-        assert "if the change is meant, accept it with --gradhealth-update" in text
+        assert "if the change is intended, accept it with --gradhealth-update" in text
 
     def test_a_missing_entry_fails_with_the_command_that_accepts_it(
         self, pytester: pytest.Pytester, suite: Path
