@@ -35,16 +35,17 @@ def tests(session: nox.Session, versions: str) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Branch coverage of the package by its own tests."""
-    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.6")
-    session.run("coverage", "run", "--branch", "--source=pytest_gradhealth", "-m", "pytest", *session.posargs)
-    session.run("coverage", "report", "--skip-covered", "--sort=cover")
+    """Branch coverage of the package by its own tests, with the processes that they start."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.10")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report", "--sort=cover")
 
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """How many small faults in the judge its tests notice; ``nox -s mutation -- --mutants 200``."""
-    session.install("-c", "constraints.txt", "-e", ".[test]")
+    """How many small faults in the judge its tests notice; ``nox -s mutation -- --mutants 200 --jobs 4``."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.10")
     session.run("python", "tools/mutation.py", *session.posargs)
 
 

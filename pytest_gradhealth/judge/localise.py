@@ -116,8 +116,9 @@ def shutters(view: View, layer: str) -> Iterator[Operation | Signal | LayerGradi
 def is_cut(view: View, layer: LayerGradient) -> bool:
     """Whether a layer that was called lost its way to the loss, rather than nobody using what it gives."""
     signal = view.signal(layer.name)
-    if signal is None:
-        return False
+    if signal is None:  # its parent may use its weights, as attention does those of its projection
+        user = view.layer(parent_of(layer.name))
+        return user is not None and user is not layer and not user.norm and is_cut(view, user)
     if view.record.loss is not None and not view.trained:
         return True  # nothing at all is trained: the loss itself has no graph
     if not signal.attached:

@@ -277,3 +277,34 @@ def test_weights_that_are_no_leaves() -> None:
             torch.autograd.grad(loss, model.weight, create_graph=True)
 
     assert "missing" in kinds(run)
+
+
+def cancelled() -> None:
+    """A model of one number for one sample, which may have either sign, near zero by chance."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+    given = x(1, 8)
+    with torch.no_grad():
+        model[2].bias -= model(given)[0] - 1e-6
+    model(given).mean().backward()
+
+
+def test_the_mean_of_one_number_is_near_zero_by_chance() -> None:
+    assert not kinds(cancelled)
+
+
+class Detached(nn.Module):
+    """What attention projects with is a layer that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.attention(x, x, x)[0].detach())
+        return out
+
+
+def test_a_projection_that_attention_uses_itself_is_cut_off_with_it() -> None:
+    (check,) = watched(lambda: F.cross_entropy(Detached()(x(8, 5, 8)).flatten(0, 1), torch.arange(40) % 3).backward())
+    (finding,) = check.findings
+    assert set(finding.layers) == {"attention", "attention.out_proj"}

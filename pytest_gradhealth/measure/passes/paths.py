@@ -7,7 +7,7 @@ the heads of several losses stand side by side. What counts is whose parameters 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.autograd.function import BackwardCFunction
 
 from pytest_gradhealth.record import LayerGradient
 
-__all__ = ["PathTrace", "Upstream", "predecessors", "reaches", "with_reach"]
+__all__ = ["PathTrace", "Upstream", "place_of", "predecessors", "reaches", "with_reach"]
 
 MOST = 100_000
 """Nodes of a graph that are walked, about a fifth of a second; of a larger one nothing is known."""
@@ -71,22 +71,27 @@ class PathTrace:
 
     def owns(self, layer: str, parameter: Tensor) -> None:
         """A parameter belongs to a layer."""
-        self._owners.setdefault(_place(parameter), layer)
+        self._owners.setdefault(place_of(parameter), layer)
 
-    def called(self, layer: str, inputs: Iterable[Tensor]) -> None:
-        """A layer was called with these tensors."""
+    def called(self, layer: str, places: Iterable[int]) -> None:
+        """A layer was called with tensors that stand at these places of the graph."""
         self._bits.setdefault(layer, 1 << len(self._bits))
-        self._given.setdefault(layer, set()).update(_place(tensor) for tensor in inputs if tensor.requires_grad)
+        self._given.setdefault(layer, set()).update(places)
 
     def returned(self, outputs: Iterable[Tensor]) -> None:
-        """These came out of the model as a whole."""
-        self._returned.update(_place(tensor) for tensor in outputs if tensor.requires_grad and tensor.numel() > 1)
+        """These came out of the model as a whole. A number without dimensions is a loss that it made itself."""
+        self._returned.update(place_of(tensor) for tensor in outputs if tensor.requires_grad and tensor.ndim)
 
-    def follow(self, outputs: Iterable[Tensor]) -> None:
-        """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion."""
+    def follow(self, outputs: Iterable[Tensor], visit: Callable[[int, Any], None] | None = None) -> None:
+        """Walk the graph behind what is about to be differentiated. Each node is visited once, without recursion.
+
+        Args:
+            outputs: what is to be differentiated.
+            visit: is told of each node, with its place.
+        """
         ends = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
         self.toy_loss = _how_made(ends, self._returned) if len(ends) == 1 else ""
-        masks = self._masks(ends)
+        masks = self._masks(ends, visit)
         if not masks:
             return
         for layer, given in self._given.items():
@@ -102,7 +107,7 @@ class PathTrace:
         owner = self._owners.get(place)
         return 0 if owner is None else self._bits.setdefault(owner, 1 << len(self._bits))
 
-    def _masks(self, ends: list[Any]) -> dict[int, int]:
+    def _masks(self, ends: list[Any], visit: Callable[[int, Any], None] | None) -> dict[int, int]:
         """For each place in the graph the layers that its value depends on, one bit each; empty: it is too large."""
         masks: dict[int, int] = {}
         opened: dict[int, list[tuple[int, Any]]] = {}
@@ -122,6 +127,8 @@ class PathTrace:
             else:
                 self.runs_python = self.runs_python or isinstance(node, BackwardCFunction)
                 self.step_function = STEP_NODES.get(node.name(), self.step_function)
+                if visit is not None:
+                    visit(place, node)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]
                 waiting += [child for child in opened[place] if child[0] not in masks]
         return masks
@@ -235,7 +242,7 @@ def _largest_behind(layers: Sequence[Any], size: Mapping[str, float]) -> dict[st
     return largest
 
 
-def _place(tensor: Tensor) -> int:
+def place_of(tensor: Tensor) -> int:
     """Where a tensor enters the graph, as a number that holds nothing alive."""
     return -id(tensor) if tensor.grad_fn is None else int(tensor.grad_fn._sequence_nr())
 

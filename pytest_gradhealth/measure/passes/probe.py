@@ -25,7 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import floating, shard_of, tensors
-from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream
+from pytest_gradhealth.measure.passes.paths import PathTrace, Upstream, place_of
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.statistics import Scalar
@@ -33,7 +33,7 @@ from pytest_gradhealth.measure.passes.structure import modules_of, own_parameter
 from pytest_gradhealth.measure.torch_private import inside_backward, is_batched
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
-__all__ = ["ModulePass", "ParameterPass", "Pass", "Probe", "Seen", "unit_dimensions"]
+__all__ = ["ModulePass", "ModuleTrace", "ParameterPass", "Pass", "Probe", "Seen", "batched", "unit_dimensions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,18 @@ class Probe:
         model = self._model()
         for name, parameter in parameters_of(modules_of(model)).items() if model is not None else ():
             if parameter.requires_grad and id(parameter) not in self._hooked and not nn.parameter.is_lazy(parameter):
-                hook = _ParameterHook(self, name, parameter)
-                self.paths.owns(parent_of(name), parameter)
-                self._parameter_handles.append(self._hook_parameter(parameter, hook))
-                self._hooked[id(parameter)] = weakref.ref(parameter)
+                self.hook_parameter(name, parameter)
 
-    def _hook_parameter(self, parameter: nn.Parameter, hook: _ParameterHook) -> RemovableHandle:
+    def hook_parameter(self, name: str, parameter: nn.Parameter) -> None:
+        """Observe the gradient of one."""
+        self.paths.owns(parent_of(name), parameter)
+        self._parameter_handles.append(self._hooked_parameter(name, parameter))
+        self._hooked[id(parameter)] = weakref.ref(parameter)
+
+    def _hooked_parameter(self, name: str, parameter: nn.Parameter) -> RemovableHandle:
         """Where others wait for the gradient too, one may use it up: an optimiser that steps inside the backward."""
         handle: RemovableHandle
+        hook = _ParameterHook(self, name, parameter)
         if self._owns_gradients and not parameter._post_accumulate_grad_hooks:
             handle = parameter.register_post_accumulate_grad_hook(hook.collected)  # type: ignore[no-untyped-call]
         else:
@@ -189,7 +193,7 @@ class Probe:
     def read(self, loss: Tensor | None = None) -> Pass:
         """Everything seen in the pass at hand, in one transfer from the device."""
         told = [] if loss is None else [_scalar(loss.detach())]
-        self._samples.collect()
+        self._collect()
         seen = (numbers for one in self._seen for numbers in (one.gradients, one.nonfinite))
         came = (numbers for trace in self._gradients.values() for numbers in trace.scalars)
         statistics.fetch([told, *seen, *came])
@@ -200,6 +204,9 @@ class Probe:
             upstream=self.paths.upstream(),
         )
 
+    def _collect(self) -> None:
+        self._samples.collect()
+
     def _release(self) -> None:
         for seen in self._seen:
             seen.release()
@@ -208,7 +215,7 @@ class Probe:
         """Forget the pass at hand."""
         self._release()
         self.paths.reset()
-        self._traces: dict[str, _ModuleTrace] = {}
+        self._traces: dict[str, ModuleTrace] = {}
         self._gradients: dict[str, _ParameterTrace] = {}
         self._seen = []
         self._latest: dict[int, Seen] = {}
@@ -217,18 +224,18 @@ class Probe:
 
     def module_returned(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> _ModuleTrace:
+    ) -> ModuleTrace:
         """Note one call of a module."""
-        trace = self._traces.setdefault(name, _ModuleTrace(class_of(module).__name__, order=len(self._traces)))
+        trace = self._traces.setdefault(name, ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
         attached = any(tensor.requires_grad for tensor in outputs)
         trace.attached = trace.attached or attached
         if attached and module._parameters and not inside_backward():  # which calls them anew, in a graph of its own
-            self.paths.called(name, inputs)
+            self.paths.called(name, map(place_of, filter(_has_graph, inputs)))
         if not name and not inputs:  # the model itself may be given indices
-            trace.inputs += [self._see(tensor) for tensor in islice(_batched(args, kwargs), 1)]
+            trace.inputs += [self._see(tensor) for tensor in islice(batched(args, kwargs), 1)]
         if inputs:
             given = any(tensor.requires_grad and not getattr(tensor, "plain", False) for tensor in inputs)
             trace.fed = bool(trace.fed) or given
@@ -284,7 +291,11 @@ class Probe:
                 trace.tallies.append(statistics.tally(gradient))
 
 
-def _batched(*given: Any) -> Iterator[Tensor]:
+def _has_graph(tensor: Tensor) -> bool:
+    return tensor.requires_grad
+
+
+def batched(*given: Any) -> Iterator[Tensor]:
     """Numbers of any type that several samples were given."""
     return (tensor for tensor in tensors(given) if tensor.ndim and tensor.size(0) > 1)
 
@@ -375,14 +386,22 @@ class Seen:
 
     def __init__(self, tensor: Tensor, kind: str, samples: Samples) -> None:
         self._tensor, self._version, self._samples = weakref.ref(tensor), _version(tensor), samples
-        self.description = {} if tensor.ndim == 0 or tensor.is_complex() else samples.add(tensor, kind)
+        self.description = self.describe(tensor, kind)
         self.gradients: list[Scalar] = []
         self.nonfinite: list[Scalar] = []
         self.quarters: list[dict[str, float]] = []
         self._is_long = statistics.count_positions(tensor) >= statistics.POSITIONS
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
-            self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
+            self.await_gradient(tensor)
+
+    def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
+        """What it holds; filled in later."""
+        return {} if tensor.ndim == 0 or tensor.is_complex() else self._samples.add(tensor, kind)
+
+    def await_gradient(self, tensor: Tensor) -> None:
+        """Note what comes back to the tensor, which carries a graph."""
+        self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
 
     @property
     def hooked(self) -> bool:
@@ -424,7 +443,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class _ModuleTrace:
+class ModuleTrace:
     """The calls of one module within a pass."""
 
     kind: str
@@ -441,6 +460,7 @@ class _ModuleTrace:
     by_step: list[Tensor] = field(default_factory=list)
 
     def finish(self) -> ModulePass:
+        """All calls as numbers."""
         numbers = self._forward() | self._backward()
         numbers |= {"size": self.size, "positions": self.positions, "dropped": self.dropped}
         return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, numbers)

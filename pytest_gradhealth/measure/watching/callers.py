@@ -75,5 +75,20 @@ def is_trained(module: nn.Module) -> bool:
         and not counts_operations()  # or runs on fakes
         and not torch_private.inside_backward()  # computed anew by a checkpoint
         and not torch_private.inside_transform()
-        and any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
+        and _has_trainable(module)
     )
+
+
+def _has_trainable(module: nn.Module) -> bool:
+    """As ``any(p.requires_grad for p in module.parameters())``, which is slow to begin."""
+    if type(module).parameters is not nn.Module.parameters:  # as Keras's are
+        return any(p.requires_grad and p.device.type != "meta" for p in module.parameters())
+    waiting, seen = [module], {id(module)}
+    while waiting:
+        part = waiting.pop()
+        if any(p is not None and p.requires_grad and p.device.type != "meta" for p in part._parameters.values()):
+            return True
+        children = [child for child in part._modules.values() if child is not None and id(child) not in seen]
+        seen.update(map(id, children))
+        waiting += reversed(children)
+    return False

@@ -110,9 +110,13 @@ class Watched:
         if self._finished:
             self._begin_pass(called)
         self._forwards += 1
+        if self._probe is None or self._failed:
+            return None
         samples = sample_count((args, kwargs))
         self._samples = samples if self._samples is None else min(samples or self._samples, self._samples)
-        if self._probe is None or self._failed or not is_observed(self._forwards):
+        if not is_observed(self._forwards):
+            return None
+        if not is_power_of_two(self._forwards) and self._probe.all_is_gone():
             return None
         if self._forwards > FORWARDS and is_power_of_two(self._forwards):
             self._probe.forget_modules()  # what comes now is nearer to the backward
@@ -122,7 +126,7 @@ class Watched:
             return None
         view = as_torch(model)
         self._probe.observe(view, model)
-        self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
+        self._probe.compiled = self._probe.compiled or is_compiled(called)
         name = self._probe.known_name_of(root) or ""
         fed = any(tensor.requires_grad for tensor in floating((args, kwargs)))
         self._roots.setdefault(name, fed)
@@ -135,6 +139,7 @@ class Watched:
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
+            self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
             self._team = team_of(called, model, histograms=self._histograms)
             self._drawn = random_state()
 
@@ -147,11 +152,12 @@ class Watched:
 
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
         """What comes from now on belongs to this backward; what it walks through is still there to be read."""
+        if self._model() is None:
+            self.close()  # it was measured; walking the graphs of other models would tell nothing of it
         if self._probe is not None:
-            self._probe.mark()
+            self._probe.backward_begins(outputs)
             if self._team is not None:
                 self._team.mark()
-            self._probe.follow(outputs)
 
     @property
     def was_reached(self) -> bool:
@@ -173,9 +179,6 @@ class Watched:
             scale: by what a gradient scaler has made it larger.
             objective: what the loss was computed from; None: not known, or shared with another model.
         """
-        self._latecomers.look()
-        if self._probe is None:
-            self._finished = True
         self._latecomers.look()
         if self._probe is None:
             self._finished = True

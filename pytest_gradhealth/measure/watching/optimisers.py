@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
@@ -129,7 +129,7 @@ class OptimiserTrace:
         if is_due(use.steps + 1) and sum(parameter.numel() for parameter in use.parameters()) < LARGE:
             use.before = {id(p): (p, p.detach().clone()) for p in use.parameters() if _is_ordinary(p)}
 
-    def ended(self, optimiser: Optimizer, models: Mapping[int, nn.Module], backwards: int) -> None:
+    def ended(self, optimiser: Optimizer, models: Callable[[], Mapping[int, nn.Module]], backwards: int) -> None:
         """A step has been made.
 
         Args:
@@ -143,7 +143,7 @@ class OptimiserTrace:
         use.backwards = backwards
         use.look_for_gradients()
         if is_due(use.steps):
-            self._compare(use, models)
+            self._compare(use, models())
         use.before.clear()
 
     def uses_of(self, model: int) -> tuple[OptimiserUse, ...]:

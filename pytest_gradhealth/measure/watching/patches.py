@@ -177,7 +177,8 @@ class Watch:
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
         """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
         for entry in list(self._entries):
-            entry.backward_begins(outputs)
+            if entry.armed:
+                entry.backward_begins(outputs)
         loss = _loss_of(outputs)
         if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
             self._detached_loss = True
@@ -202,10 +203,13 @@ class Watch:
 
     def step_ended(self, optimiser: Optimizer) -> None:
         """An optimiser has made a step."""
-        models = {number: model for number, entry in enumerate(self._entries) if (model := entry.model) is not None}
-        self._quietly(optimiser, lambda: self._optimisers.ended(optimiser, models, self.backwards))
+        self._quietly(optimiser, lambda: self._optimisers.ended(optimiser, self._models, self.backwards))
         for entry in self._entries:
             entry.step_made()
+
+    def _models(self) -> dict[int, nn.Module]:
+        """Those that were called so far and are still there, by their numbers."""
+        return {number: model for number, entry in enumerate(self._entries) if (model := entry.model) is not None}
 
     def _quietly(self, optimiser: Optimizer, action: Callable[[], None]) -> None:
         """Nothing of ours may end a test, or be seen by one that looks at every operation."""

@@ -1,18 +1,31 @@
-"""A probe for tests that train by themselves: it raises nothing, and is not seen by those who count operations."""
+"""A probe for tests that train by themselves: it raises nothing, and is not seen by those who count operations.
+
+Most forward calls of a suite are never sent back. So a call is only noted: small samples of what the modules return,
+and where in the graph that stands. Hooks are set once a backward begins, and nothing that a call made is kept alive.
+"""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
 
+from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
-from pytest_gradhealth.measure.passes.probe import Probe, Seen
+from pytest_gradhealth.measure.passes.paths import place_of
+from pytest_gradhealth.measure.passes.probe import ModuleTrace, Probe, Seen, batched
 from pytest_gradhealth.measure.passes.sampling import Samples
+from pytest_gradhealth.measure.passes.source import class_of
+from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
+from pytest_gradhealth.measure.watching.calls import Call, Met, Note, floats
 from pytest_gradhealth.measure.watching.keras import leaves
 
 __all__ = ["OuterCall", "QuietProbe", "describe_error"]
@@ -23,6 +36,7 @@ class OuterCall:
 
     def __init__(self, probe: QuietProbe, root: str, view: nn.Module) -> None:
         self._probe, self._root, self._view, self._root_seen = probe, root, view, False
+        probe.call_begins()
 
     def inner_returned(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """Note a module that was called inside."""
@@ -35,11 +49,7 @@ class OuterCall:
         """The model itself has returned, and has made the last of its parameters if it is lazy."""
         if not self._root_seen:  # where the model was wrapped, it was called inside
             self._probe.note(self._root, module, args, kwargs, output)
-        with unseen():
-            attached = any(tensor.requires_grad for tensor in floating(output))
-        if attached:
-            self._probe.hook_parameters()
-            self._probe.whole_returned(output)
+        self._probe.whole_returned(output)
 
 
 class QuietProbe(Probe):
@@ -48,28 +58,145 @@ class QuietProbe(Probe):
     def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
         self.problem, self.came, self.muted = "", False, False
         self._recent: list[Seen] = []
-        super().__init__(model, histograms=histograms, sampled=None)  # a pass of a test cannot be repeated
+        self._met: dict[int, tuple[str, weakref.ref[nn.Parameter]]] = {}
+        """Parameters whose gradients will be observed once a backward begins."""
+        self._calls: list[Call] = []
+        """Calls from outside, the latest last, of which no backward has come yet."""
+        self._told: list[Samples] = []
+        super().__init__(model, histograms=histograms)
+        self._self = weakref.ref(self)
         self._names: dict[int, str] = {}
-        self.compiled = False
+        self._may_rename = self.compiled = False
 
     def observe(self, view: nn.Module, model: nn.Module) -> None:
-        """The model is about to be called; it may have got new parts since the last call."""
-        self._model = weakref.ref(view)
-        named = view.named_modules() if view is model else [("", model), *leaves(model)]
+        """The model is about to be called. ``view`` is what stands in for it, or itself."""
+        self._model, self._may_rename = weakref.ref(view), view is model
+        if not self._names:
+            self._name_modules(view, model)
+
+    def _name_modules(self, view: nn.Module, model: nn.Module) -> None:
+        named = modules_of(model).items() if view is model else [("", model), *leaves(model)]
         self._names = {id(module): name for name, module in named}
 
     def known_name_of(self, module: nn.Module) -> str | None:
-        """Name of a module of the model; None: it is none of it."""
-        return self._names.get(id(module))
+        """Name of a module of the model, which may have got new parts meanwhile; None: it is none of it."""
+        name = self._names.get(id(module))
+        model = self._model() if name is None and self._may_rename else None
+        if model is not None:
+            self._may_rename = False
+            self._name_modules(model, model)
+            name = self._names.get(id(module))
+        return name
+
+    def all_is_gone(self) -> bool:
+        """Whether all that the calls so far have made was thrown away, as a test does that sends nothing back."""
+        return all(call.is_gone() for call in self._calls)
+
+    def call_begins(self) -> None:
+        """What earlier calls have made may have been thrown away by now."""
+        for call in self._calls:
+            call.strip()
+        self._calls.append(Call(Samples(self._sampled)))
 
     def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """One call of a module has returned."""
-        self._quietly(self.module_returned, name, module, args, kwargs, output)
+        self._quietly(self._note_call, name, module, args, kwargs, output)
 
-    def hook_parameters(self) -> None:
-        """Observe the gradients of parameters that are there by now."""
+    def _note_call(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        call, kind = self._calls[-1], class_of(module).__name__
+        inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
+        outputs = floats(output)
+        given = inputs[:1] if inputs or name else [*islice(batched(args, kwargs), 1)]
+        attached = any(map(_has_graph, outputs))
+        call.notes.append(
+            Note(
+                name,
+                kind,
+                float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0,
+                [call.meet(tensor, "", self._self) for tensor in given],
+                any(map(_has_graph, inputs)) if inputs else None,
+                [call.meet(tensor, kind, self._self) for tensor in outputs],
+                attached,
+                [place_of(tensor) for tensor in inputs if tensor.requires_grad]
+                if attached and module._parameters
+                else None,
+            )
+        )
+
+    def whole_returned(self, output: Any) -> None:
+        """A model, or a part that is called from outside, has given its output."""
+        self._quietly(self._note_output, output)
+
+    def _note_output(self, output: Any) -> None:
+        outputs = [tensor for tensor in floating(output) if tensor.requires_grad]
+        if outputs:
+            self._meet_parameters()
+            self.paths.returned(outputs)
+            self._calls[-1].returned(outputs)
+
+    def _meet_parameters(self) -> None:
+        """Those that are there by now; ``functional_call`` puts others in their place, and takes them away again."""
+        model = self._model()
+        for name, parameter in parameters_of(modules_of(model)).items() if model is not None else ():
+            key = id(parameter)
+            if parameter.requires_grad and key not in self._hooked and key not in self._met and not is_lazy(parameter):
+                self._met[key] = name, weakref.ref(parameter)
+
+    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
+        """Note which layers lie in front of which, and look out for what the backward will bring."""
+        self.came = False
+        self._recent.clear()
         with uninterrupted():  # a hook without its handle would stay
-            self._quietly(super().hook_parameters)
+            self._quietly(self._look_out, outputs)
+
+    def _look_out(self, outputs: tuple[Any, ...]) -> None:
+        for name, reference in self._met.values():
+            parameter = reference()
+            if parameter is not None:
+                self.hook_parameter(name, parameter)
+        self._met.clear()
+        self._tell_calls()
+        waiting: dict[int, list[Met]] = {}
+        for met in self._seen:
+            if isinstance(met, Met) and met.waits:
+                waiting.setdefault(met.place, []).append(met)
+
+        def visit(place: int, node: Any) -> None:
+            for met in waiting.pop(place, ()):
+                met.hook(node)
+
+        self.paths.follow(outputs, visit)
+        for met in (met for several in waiting.values() for met in several):
+            met.hook_tensor()
+
+    def _tell_calls(self) -> None:
+        """What was noted counts from now on."""
+        for call in self._calls:
+            call.strip()
+            for met in call.met:
+                met.begin()
+                self._seen.append(met)
+            for note in call.notes:
+                self._tell(note)
+            self._told.append(call.samples)
+        self._calls.clear()
+
+    def _tell(self, note: Note) -> None:
+        trace = self._traces.setdefault(note.name, ModuleTrace(note.kind, order=len(self._traces)))
+        trace.dropped, trace.calls = note.dropped, trace.calls + note.calls
+        trace.attached = trace.attached or note.attached
+        if note.fed is not None:
+            trace.fed = bool(trace.fed) or note.fed
+        if note.places is not None:
+            self.paths.called(note.name, note.places)
+        trace.inputs += note.given
+        trace.outputs += note.returned
+        trace.size = max([trace.size, *(met.size for met in note.returned)])
+        trace.positions = max([0, *(met.positions for met in note.returned)])
+        if note.returned and statistics.has_slope(note.kind):
+            trace.saturating.append(note.returned[0])
 
     def gradient_came(self, name: str, collected: Tensor | None, gradient: Tensor) -> None:
         """Note one contribution to a parameter's gradient."""
@@ -80,20 +207,9 @@ class QuietProbe(Probe):
     def forget_modules(self) -> None:
         """Begin again with the modules; gradients of parameters may still come."""
         self._release()
-        self._traces, self._seen, self._latest = {}, [], {}
-
-    def mark(self) -> None:
-        """Remember where the gradients of one backward begin."""
-        self.came = False
-        self._recent.clear()
-
-    def whole_returned(self, output: Any) -> None:
-        """A model, or a part that is called from outside, has given its output."""
-        self._quietly(lambda: self.paths.returned(list(floating(output))))  # not even its search may be seen
-
-    def follow(self, outputs: tuple[Any, ...]) -> None:
-        """Note which layers lie in front of which."""
-        self._quietly(self.paths.follow, outputs)
+        self._traces, self._seen = {}, []
+        self._calls.clear()
+        self._told.clear()
 
     def back_to_mark(self) -> None:
         """Forget the gradients of one backward."""
@@ -113,11 +229,13 @@ class QuietProbe(Probe):
         return any(offered) and not all(offered)
 
     def close(self) -> None:
-        """Leave nothing behind."""
-        self._quietly(self.unhook_parameters)
+        """Leave nothing behind, whatever went wrong."""
+        with suppress(Exception):  # of a tensor of a kind not thought of
+            self.unhook_parameters()
 
-    def _entry(self, tensor: Tensor, kind: str) -> Seen:
-        return _QuietSeen(tensor, kind, self._samples, self)
+    def _collect(self) -> None:
+        for samples in self._told:
+            samples.collect()
 
     def _quietly(self, action: Callable[..., Any], *args: Any) -> bool:
         if self.problem:
@@ -134,15 +252,8 @@ class QuietProbe(Probe):
         return True
 
 
-class _QuietSeen(Seen):
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: QuietProbe) -> None:
-        self._probe = weakref.ref(probe)
-        super().__init__(tensor, kind, samples)
-
-    def on_gradient(self, gradient: Tensor | None) -> None:
-        probe = self._probe()
-        if probe is not None:
-            probe.signal_came(self, gradient)
+def _has_graph(tensor: Tensor) -> bool:
+    return tensor.requires_grad
 
 
 def _is_ordinary(gradient: Tensor | None) -> bool:
