@@ -33,7 +33,7 @@ from pytest_gradhealth.measure.passes.traces import ModuleTrace, ParameterTrace
 from pytest_gradhealth.measure.torch_private import inside_backward
 from pytest_gradhealth.record import parent_of
 
-__all__ = ["Probe", "batched"]
+__all__ = ["Probe", "batched", "layout_of"]
 
 
 class Probe:
@@ -195,8 +195,7 @@ class Probe:
         trace = self._traces.get(name)
         if trace is None:
             trace = self._traces[name] = _trace_of(module, len(self._traces))
-        if getattr(module, "batch_first", True) is False and args:
-            trace.layout = _layout_of(args[0])
+        trace.layout = layout_of(module, args)
         inputs, outputs = _floating_in(args, kwargs), list(floating(output))
         trace.calls += 1
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
@@ -269,10 +268,11 @@ def _trace_of(module: nn.Module, order: int) -> ModuleTrace:
     return ModuleTrace(kind, order, statistics.has_slope(kind))
 
 
-def _layout_of(given: Any) -> tuple[int, int]:
-    """Lengths of what is taken for time and for the batch; zeros: it is no sequence of features."""
-    is_sequence = isinstance(given, Tensor) and given.ndim == statistics.SEQUENCE
-    return (given.shape[0], given.shape[1]) if is_sequence else (0, 0)
+def layout_of(module: nn.Module, args: tuple[Any, ...]) -> tuple[int, int]:
+    """Lengths of what a module with ``batch_first=False`` takes for time and for the batch; zeros: it takes none."""
+    if getattr(module, "batch_first", True) is not False or not args or not isinstance(args[0], Tensor):
+        return 0, 0
+    return (args[0].shape[0], args[0].shape[1]) if args[0].ndim == statistics.SEQUENCE else (0, 0)
 
 
 def _floating_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

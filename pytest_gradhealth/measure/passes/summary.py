@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.passes.parameters import parameter_gradient
 from pytest_gradhealth.measure.passes.paths import predecessors, reaches
 from pytest_gradhealth.measure.passes.reductions import Reductions
 from pytest_gradhealth.measure.passes.results import Pass
@@ -193,6 +194,7 @@ def _draft(
         parameters=sum(p.numel() for p in own.values()),
         trainable=sum(p.numel() for p in trainable.values()),
         shape=tuple(biggest.shape),
+        gradients=tuple(parameter_gradient(local, p.shape, gradients[local]) for local, p in trainable.items()),
         norm=norm,
         lowest=min(norms, default=None),
         highest=max(norms, default=None),
