@@ -7,9 +7,9 @@ gone, all that is left of a call is which modules took part in it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -20,10 +20,10 @@ from pytest_gradhealth.measure.passes.probe import Seen
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.torch_private import unwrapped
 
-if TYPE_CHECKING:
-    from pytest_gradhealth.measure.watching.quiet import QuietProbe
-
 __all__ = ["Call", "Met", "Note", "floats"]
+
+Arrived = Callable[[], Callable[[Seen, Tensor | None], None] | None]
+"""Refers to who is told that a gradient came back; none once nobody listens any more."""
 
 
 def floats(value: Any) -> list[Tensor]:
@@ -37,8 +37,8 @@ def floats(value: Any) -> list[Tensor]:
 class Met(Seen):
     """A tensor on its way through the model, by its place in the graph until a backward begins."""
 
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: weakref.ref[QuietProbe]) -> None:
-        self._probe, self._kind = probe, kind
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, arrived: Arrived) -> None:
+        self._arrived, self._kind = arrived, kind
         self.size, self.positions = tensor.numel(), statistics.count_positions(tensor) if tensor.ndim > 2 else 0
         self.place, self._number = 0, 0
         self._values: Tensor | None = None
@@ -92,9 +92,9 @@ class Met(Seen):
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         """A gradient came back; the probe decides whether it counts."""
-        probe = self._probe()
-        if probe is not None:
-            probe.signal_came(self, gradient)
+        arrived = self._arrived()
+        if arrived is not None:
+            arrived(self, gradient)
 
 
 @dataclass(slots=True)
@@ -129,11 +129,11 @@ class Call:
     _latest: dict[int, Met] = field(default_factory=dict)
     signs: list[weakref.ref[_Sign]] = field(default_factory=list)
 
-    def meet(self, tensor: Tensor, kind: str, probe: weakref.ref[QuietProbe]) -> Met:
+    def meet(self, tensor: Tensor, kind: str, arrived: Arrived) -> Met:
         """One entry per tensor and version, however many modules it passes through."""
         met = self._latest.get(id(tensor))
         if met is None or not met.is_of(tensor):
-            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, probe)
+            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, arrived)
             self.met.append(met)
         return met
 

@@ -64,7 +64,7 @@ class QuietProbe(Probe):
         """Calls from outside, the latest last, of which no backward has come yet."""
         self._told: list[Samples] = []
         super().__init__(model, histograms=histograms)
-        self._self = weakref.ref(self)
+        self._arrived = weakref.WeakMethod(self.signal_came)
         self._names: dict[int, str] = {}
         self._may_rename = self.compiled = False
 
@@ -115,9 +115,9 @@ class QuietProbe(Probe):
                 name,
                 kind,
                 float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0,
-                [call.meet(tensor, "", self._self) for tensor in given],
+                [call.meet(tensor, "", self._arrived) for tensor in given],
                 any(map(_has_graph, inputs)) if inputs else None,
-                [call.meet(tensor, kind, self._self) for tensor in outputs],
+                [call.meet(tensor, kind, self._arrived) for tensor in outputs],
                 attached,
                 [place_of(tensor) for tensor in inputs if tensor.requires_grad]
                 if attached and module._parameters
