@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import ParameterGradient as ParameterGradient
     from pytest_gradhealth.record import Projection as Projection
     from pytest_gradhealth.record import Signal as Signal
+    from pytest_gradhealth.record import Underflow as Underflow
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
     from pytest_gradhealth.results import Measurement as Measurement
     from pytest_gradhealth.results import WatchResult as WatchResult
@@ -72,6 +73,7 @@ _HOMES = {
     "SelfTest": "experiment.laboratory",
     "Settings": "settings",
     "Signal": "record",
+    "Underflow": "record",
     "UnregisteredParameter": "record",
     "WatchResult": "results",
     "WatchingUnavailable": "errors",

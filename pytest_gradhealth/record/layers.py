@@ -9,7 +9,7 @@ from pytest_gradhealth.record.plain import Plain
 
 __tracebackhide__ = True
 
-__all__ = ["STEPS", "Histogram", "LayerGradient", "Operation", "ParameterGradient", "Signal"]
+__all__ = ["STEPS", "Histogram", "LayerGradient", "Operation", "ParameterGradient", "Signal", "Underflow"]
 
 STEPS = frozenset(
     {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
@@ -54,6 +54,22 @@ class ParameterGradient(Plain):
             ValueError: it was not measured; the message says how to ask for it.
         """
         return _vector_norm(ord, self.norm, self.largest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underflow(Plain):
+    """What of a gradient would be lost in a narrower format. Shares (0 to 1) are of its elements that are not zero."""
+
+    format: str
+    """Torch's name, as in ``float16`` or ``float8_e4m3fn``; a tensor in float8 is scaled by its largest element."""
+    zero: float = 0.0
+    """Share that would become zero."""
+    subnormal: float = 0.0
+    """Share that would keep only some of its digits."""
+    loss_scale: float | None = None
+    """The smallest power of two that, multiplied with the loss, keeps 99 % from zero; None: scaled already."""
+    max_loss_scale: float | None = None
+    """The largest power of two with which no element overflows; None: scaled already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +145,8 @@ class LayerGradient(Plain):
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
     histogram: Histogram | None = None
     """Distribution of its gradient's elements; None: not asked for, or not one of them is finite."""
+    underflow: tuple[Underflow, ...] = ()
+    """What it would lose in other formats, where that was asked for."""
     installed: bool = False
     """Whether the class that should use its parameters comes with an installed library."""
 

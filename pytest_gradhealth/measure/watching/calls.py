@@ -19,6 +19,7 @@ from pytest_gradhealth.measure.passes.paths import place_of
 from pytest_gradhealth.measure.passes.probe import Seen
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.torch_private import unwrapped
+from pytest_gradhealth.measure.watching.schedule import is_observed
 
 __all__ = ["Call", "Met", "Note", "floats"]
 
@@ -128,6 +129,21 @@ class Call:
     met: list[Met] = field(default_factory=list)
     _latest: dict[int, Met] = field(default_factory=dict)
     signs: list[weakref.ref[_Sign]] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=dict)
+    _latest_notes: dict[str, Note] = field(default_factory=dict)
+
+    def is_counted_only(self, name: str) -> bool:
+        """Whether a module has been called so often that one more call is counted, and not looked at."""
+        number = self._counts[name] = self._counts.get(name, 0) + 1
+        if is_observed(number):
+            return False
+        self._latest_notes[name].calls += 1
+        return True
+
+    def add(self, note: Note) -> None:
+        """One call of a module."""
+        self.notes.append(note)
+        self._latest_notes[note.name] = note
 
     def meet(self, tensor: Tensor, kind: str, arrived: Arrived) -> Met:
         """One entry per tensor and version, however many modules it passes through."""

@@ -106,11 +106,13 @@ class QuietProbe(Probe):
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         call, kind = self._calls[-1], class_of(module).__name__
+        if call.is_counted_only(name):
+            return
         inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
         outputs = floats(output)
         given = inputs[:1] if inputs or name else [*islice(batched(args, kwargs), 1)]
         attached = any(map(_has_graph, outputs))
-        call.notes.append(
+        call.add(
             Note(
                 name,
                 kind,
