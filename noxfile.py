@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import nox
 
 MATRIX = [
@@ -61,3 +64,24 @@ def neighbours(session: nox.Session) -> None:
     """Other plugins in the same run."""
     session.install("-c", "constraints.txt", "-e", ".[test]", *NEIGHBOURS)
     session.run("python", "-m", "pytest", "tests/reliability/test_neighbours.py", "-p", "no:randomly", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, warnings being errors, and its links; ``nox -s docs -- external`` asks other sites too."""
+    session.install("-c", "constraints.txt", "-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "build/site")
+    ignored = [] if "external" in session.posargs else ["-D", "linkcheck_ignore=https?://"]
+    session.run("sphinx-build", "-b", "linkcheck", *ignored, "docs", "build/links")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Wheel and sdist, each installed into a clean environment where a test uses the plugin."""
+    session.install("build", "twine")
+    built = Path(session.create_tmp(), "dist")
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(built))
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, built.iterdir()))
+    for file in sorted(built.iterdir()):
+        session.run("python", "tools/try_package.py", str(file), "-c", "constraints.txt", *session.posargs)
