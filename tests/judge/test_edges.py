@@ -335,3 +335,11 @@ def test_copies_of_a_model_are_told_once() -> None:
     assert [(given.model, len(findings)) for given, findings in told] == [("A", 1), ("B", 1), ("A", 0), ("A", 0)]
     assert [len(given.notes) for given, _ in told] == [1, 0, 0, 0]
     assert told[0][0].notes[0].startswith("2 models of this make were trained")
+
+
+def test_of_dead_units_those_are_told_that_are_still_dead() -> None:
+    later = record([layer(i, dead=0.97 if i == 5 else 0.0) for i in range(8)], steps=4)
+    first = record([layer(i, dead=0.95 if i in (2, 5) else 0.0) for i in range(8)])
+    assert [finding.layer for finding in found(first)] == ["fc2", "fc5"]
+    assert [(finding.layer, finding.value) for finding in found(replace(first, later=later))] == [("fc5", 0.97)]
+    assert found(replace(first, later=record(steps=4))) == []
