@@ -45,6 +45,7 @@ TESTS = (
     "tests/judge",
     "tests/test_record.py",
     "tests/report/test_drift.py",
+    "tests/report/test_drift_edges.py",
     "tests/watch/test_evidence.py",
     "tests/watch/test_passes.py",
 )

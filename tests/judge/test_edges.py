@@ -191,6 +191,8 @@ CAUSES: list[tuple[str, dict[str, Any], str]] = [
     ("vanishing-over-time", {}, "each step multiplies the gradient by about .*use an LSTM or GRU"),
     ("unscaled-input", {}, "feature 3 of input 0 is 22130 times as large as the median feature, and reaches 1.99e[+]04"),
     ("unscaled-input", {"inputs": (PIXELS,)}, "input 0 holds whole numbers from 0 to 255"),
+    ("unreachable-targets", {}, "keeps 100% of a constant guess's loss out of reach"),
+    ("unreachable-targets", {"loss_graph.unreachable": 0.5}, "keeps 50% of a constant guess's loss out of reach"),
     ("exploding-gradient", {"layers[*].gain": None}, "'0' is too steep"),
     ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER}, "item.. at a.py:3 turns a tensor"),
     ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER - 1}, "the graph ends right behind 'encoder'"),
