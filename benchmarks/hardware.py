@@ -24,7 +24,7 @@ from pytest_gradhealth.record import GradientRecord
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "sharding"))
-import networks  # type: ignore[import-not-found]  # noqa: E402
+import sharded_networks as networks  # type: ignore[import-not-found]  # noqa: E402
 
 PAGE = ROOT / "docs" / "hardware.md"
 BEGIN, END = "<!-- hardware:begin -->\n", "<!-- hardware:end -->\n"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import OptimiserUse as OptimiserUse
     from pytest_gradhealth.record import Projection as Projection
     from pytest_gradhealth.record import Signal as Signal
+    from pytest_gradhealth.record import Underflow as Underflow
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
     from pytest_gradhealth.results import Measurement as Measurement
     from pytest_gradhealth.results import WatchResult as WatchResult
@@ -70,6 +71,7 @@ _HOMES = {
     "SelfTest": "experiment.laboratory",
     "Settings": "settings",
     "Signal": "record",
+    "Underflow": "record",
     "UnregisteredParameter": "record",
     "WatchResult": "results",
     "WatchingUnavailable": "errors",

@@ -97,10 +97,9 @@ class Checker(Examiner, OnRanks):
             MeasurementError: there is nothing to measure with what was given.
         """
         settings = self._with(device, seed, max_batches, limits)
-        checks = [
-            self.examined(rehearsal, settings, name)
-            for rehearsal in self._rehearsals(settings, model, batches, loss, step)
-        ]
+        first, *others = self._rehearsals(settings, model, batches, loss, step)
+        checks = [self.examined(first, settings, name)]
+        checks += [self.examined(rehearsal, settings, name, first) for rehearsal in others]
         for check in checks:
             self._raise_if_sick(check)
         return as_measurement(checks[0].record)
@@ -200,7 +199,7 @@ class Checker(Examiner, OnRanks):
         """A watch that measures what the settings ask for, not yet open."""
         from pytest_gradhealth.measure.watching.patches import Watch
 
-        return Watch(model, histograms=self._settings.histograms)
+        return Watch(model, histograms=self._settings.histograms, formats=self._settings.formats)
 
     def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: LimitKeywords) -> Settings:
         given = {"device": device, "seed": seed, "max_batches": max_batches}
@@ -218,6 +217,7 @@ class Checker(Examiner, OnRanks):
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
         from pytest_gradhealth.measure.passes.interrupts import delivered
+        from pytest_gradhealth.measure.precisions.precision import precision_of
         from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
         from pytest_gradhealth.measure.runs.generators import held_by, isolated_rng
@@ -225,6 +225,7 @@ class Checker(Examiner, OnRanks):
 
         require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
+        precisions = tuple(map(precision_of, settings.dtypes)) or (None,)
         with isolated_rng(settings.seed, *held_by(batches)):  # shuffling and augmentation draw numbers too
             taken = delivered(as_batches, batches, settings.max_batches, loss)
         note = assumption(batches, loss)
@@ -238,10 +239,13 @@ class Checker(Examiner, OnRanks):
                 device=device,
                 seed=settings.seed,
                 histograms=settings.histograms,
+                formats=settings.formats,
+                precision=precision,
                 progress=self._progress,
                 notes=(note,) if note else (),
             )
             for device in devices
+            for precision in precisions
         ]
 
     def _raise_if_sick(self, check: Check) -> None:

@@ -11,7 +11,7 @@ from pytest_gradhealth.record.context import (
 from pytest_gradhealth.record.findings import Finding, docs_url
 from pytest_gradhealth.record.forecasts import Curve, Projection
 from pytest_gradhealth.record.gradients import GradientRecord
-from pytest_gradhealth.record.layers import STEPS, Histogram, LayerGradient, Operation, Signal
+from pytest_gradhealth.record.layers import STEPS, Histogram, LayerGradient, Operation, Signal, Underflow
 from pytest_gradhealth.record.paths import LayerSet, parent_of, path_of, short_place, upstream_of
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "OptimiserUse",
     "Projection",
     "Signal",
+    "Underflow",
     "UnregisteredParameter",
     "docs_url",
     "parent_of",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pytest_gradhealth.record.plain import Plain
 
-__all__ = ["STEPS", "Histogram", "LayerGradient", "Operation", "Signal"]
+__all__ = ["STEPS", "Histogram", "LayerGradient", "Operation", "Signal", "Underflow"]
 
 STEPS = frozenset(
     {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
@@ -30,6 +30,22 @@ class Histogram(Plain):
     """Where each bin ends, ascending; the last at ``highest``."""
     counts: tuple[int, ...]
     """Number of elements in each bin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underflow(Plain):
+    """What of a gradient would be lost in a narrower format. Shares (0 to 1) are of its elements that are not zero."""
+
+    format: str
+    """Torch's name, as in ``float16`` or ``float8_e4m3fn``; a tensor in float8 is scaled by its largest element."""
+    zero: float = 0.0
+    """Share that would become zero."""
+    subnormal: float = 0.0
+    """Share that would keep only some of its digits."""
+    loss_scale: float | None = None
+    """The smallest power of two that, multiplied with the loss, keeps 99 % from zero; None: scaled already."""
+    max_loss_scale: float | None = None
+    """The largest power of two with which no element overflows; None: scaled already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +119,8 @@ class LayerGradient(Plain):
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
     histogram: Histogram | None = None
     """Distribution of its gradient's elements; None: not asked for, or not one of them is finite."""
+    underflow: tuple[Underflow, ...] = ()
+    """What it would lose in other formats, where that was asked for."""
     installed: bool = False
     """Whether the class that should use its parameters comes with an installed library."""
 
@@ -148,6 +166,10 @@ class Signal(Plain):
     dropout; None: not defined."""
     token_variation: float | None = None
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
+    taken_for_time: int = 0
+    """Length of the first dimension, where a module with ``batch_first=False`` takes it for time; 0: it does not."""
+    taken_for_batch: int = 0
+    """Length of the second, which such a module takes for the samples."""
     positions: int = 0
     """Length of the sequence, where the output has the shape (samples, positions, features); 0: it has not."""
     position_reach: float | None = None
@@ -224,12 +246,17 @@ class Operation(Plain):
     detaches: bool = False
     """Whether its input carried a graph and its output does not."""
     upstream: tuple[str, ...] = ()
-    """Layers whose parameters lie in the graph that it cuts off, each at the first operation that does."""
+    """Layers whose parameters lie in the graph that it cuts off, or makes NaN of, the nearest first; each at the first
+    operation that does."""
     zero_slope: float = 0.0
     """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
     constant: float | None = None
     """What all its outputs are, whatever it was given: 0 behind a mask or a factor, 1 of a choice among one; None:
     they differ."""
+    nonfinite: int = 0
+    """NaN and infinite values in its output, where its inputs have none that explain them."""
+    infinite_slope: int = 0
+    """Inputs at which its slope is infinite, such as 0 for a root."""
 
     @property
     def is_step(self) -> bool:

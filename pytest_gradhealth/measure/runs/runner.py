@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,12 +27,16 @@ from pytest_gradhealth.measure.passes.sampling import SAMPLED
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
+from pytest_gradhealth.measure.precisions.precision import Precision
+from pytest_gradhealth.measure.precisions.scaling import unscaled
+from pytest_gradhealth.measure.precisions.underflow import with_underflow
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
+from pytest_gradhealth.measure.runs.placing import copied_model, placed
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
@@ -45,6 +48,8 @@ __tracebackhide__ = True
 __all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
+BACK_OFF = 4.0
+"""By what a loss scale with which gradients overflow becomes smaller."""
 NODES = 5000
 """Nodes of a graph that are looked through for what calls for an experiment."""
 
@@ -63,11 +68,17 @@ class Runner:
         device: torch.device | None = None,
         seed: int = 0,
         histograms: bool = False,
+        formats: Sequence[str] = (),
+        precision: Precision | None = None,
         progress: Callable[[str], None] = lambda text: None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self._notes = notes
-        self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
+        self._notes, self._precision = notes, precision
+        self._scale = 1.0 if precision is None else precision.first_scale
+        batches = batches if precision is None else precision.batches(batches)
+        self._seed, self._batches, self._progress = seed, batches, progress
+        self._formats, histograms = formats, histograms or bool(formats)
+        self._histograms = histograms
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given, self._has_targets = model, loss is not None
         self._samples: int | None = None
@@ -76,28 +87,30 @@ class Runner:
         """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
         with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
-            self._called = _placed(_build(model), device)
+            self._called = placed(_build(model), device, precision)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
-            self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
+            found = find_step(self._called, loss, step, extension)
+            self._step = found if precision is None else precision.step(found, self._device)
             self._initialise()
 
     def measured_anew(self, seed: int) -> GradientRecord:
         """A measurement with another seed, of another model where the user's factory makes it."""
         if isinstance(self._given, nn.Module):
             return self.measure(seed)
-        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
+        given: dict[str, Any] = {"step": self._step, "device": self._device, "precision": self._precision}
+        return Runner(self._given, self._batches, seed=seed, **given).measure()
 
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
         with isolated_rng(self._seed):
             try:
-                return _copy(self._model)
+                return copied_model(self._model)
             except Exception:
                 if isinstance(self._given, nn.Module):
                     raise
-                return _placed(_build(self._given), self._device)
+                return placed(_build(self._given), self._device, self._precision)
 
     @property
     def batches(self) -> Sequence[Any]:
@@ -118,11 +131,15 @@ class Runner:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
         Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
-        Batches that do not fit into memory are halved until they do.
+        Batches that do not fit into memory are halved until they do, a loss scale that overflows becomes smaller.
         """
         while True:
             try:
-                return self._measured(seed, thorough)
+                record = self._measured(seed, thorough)
+                if self._scale == 1.0 or not any(layer.nan or layer.inf for layer in record):
+                    return record
+                self._scale /= BACK_OFF
+                continue
             except Exception as error:
                 smaller = halved(self._batches) if is_out_of_memory(error) and self._team is None else None
                 if smaller is None:
@@ -252,7 +269,7 @@ class Runner:
         probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
         probe.frees_gradients = False
-        return replace(probe.take(loss), objective=told)
+        return unscaled(replace(probe.take(loss), objective=told), self._scale)
 
     def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
         """Whether all targets are the same: a loss that is written by hand keeps none of them in its graph."""
@@ -288,7 +305,7 @@ class Runner:
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
             with self._explained(index):
-                delivered(loss.backward)
+                delivered((loss if self._scale == 1.0 else loss * self._scale).backward)
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
@@ -333,6 +350,9 @@ class Runner:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
+        record = with_underflow(record, passes, self._formats)
+        if self._precision is not None:
+            record = replace(record, precision=self._precision.name)
         record = replace(record, notes=(*self._notes, *record.notes))
         return with_plain_names(record if self._team is None else self._team.ranks.first(record))
 
@@ -351,41 +371,6 @@ def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
         raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
     require_trainable(model)
     return model
-
-
-def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:
-    """The model itself where it can stay; a copy where measuring would have to move or initialise it."""
-    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
-    if not (lazy or (device is not None and _is_elsewhere(model, device))):
-        return model
-    placed = _copy(model)
-    return placed.to(device) if device is not None else placed
-
-
-def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
-    """A model spread over devices of the kind that was asked for stays as its owner placed it."""
-    homes = {parameter.device for parameter in model.parameters()}
-    if {home.type for home in homes} != {device.type}:
-        return True
-    return device.index is not None and device not in homes
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    """A deep copy, also of what torch refuses to copy: lazy buffers, and results of a computation kept by a module."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for buffer in module.buffers(recurse=False):
-            if nn.parameter.is_lazy(buffer):
-                memo[id(buffer)] = _lazy_buffer(buffer)
-        for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
-
-
-def _lazy_buffer(like: Tensor) -> Tensor:
-    made: Callable[..., Tensor] = nn.parameter.UninitializedBuffer
-    return made(dtype=like.dtype, device=like.device)
 
 
 def _types(found: Iterable[Tensor]) -> str:

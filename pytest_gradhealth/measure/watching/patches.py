@@ -8,7 +8,7 @@ for them and warns of them. Nothing is hooked on a module: a test may copy, pick
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -33,7 +33,7 @@ from pytest_gradhealth.measure.watching.own_calls import OwnCalls
 from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "is_watching"]
 
 __tracebackhide__ = True
 
@@ -56,10 +56,13 @@ class Watch:
     Args:
         model: watch this one only, whichever of its parts is called; by default whatever is called.
         histograms: count the elements of the parameters' gradients.
+        formats: forecast what gradients would lose in them.
     """
 
-    def __init__(self, model: nn.Module | None = None, *, histograms: bool = False) -> None:
-        self._histograms = histograms
+    def __init__(
+        self, model: nn.Module | None = None, *, histograms: bool = False, formats: Sequence[str] = ()
+    ) -> None:
+        self._histograms, self._formats = histograms, formats
         self._entries: list[Watched] = []
         self._by_module: MutableMapping[nn.Module, Watched] = _WeakIdKeys()
         self._only = model is not None
@@ -171,7 +174,7 @@ class Watch:
         return entry
 
     def _add(self, module: nn.Module) -> Watched:
-        self._entries.append(Watched(module, histograms=self._histograms))
+        self._entries.append(Watched(module, histograms=self._histograms, formats=self._formats))
         return self._entries[-1]
 
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:
@@ -232,6 +235,11 @@ class Watch:
             self._scale = float(scaler.get_scale())
             if isinstance(loss, Tensor):
                 self._scales[loss] = self._scale
+
+
+def is_watching() -> bool:
+    """Whether a watch is open."""
+    return bool(_active)
 
 
 def _loss_of(outputs: tuple[Any, ...]) -> Tensor | None:
@@ -375,26 +383,9 @@ def _unpatch() -> None:
     _handles.clear()
 
 
-_WRAPPERS: tuple[Any, ...] = (
-    _called,
-    _called_by,
-    _called_from_outside,
-    _ran_backward,
-    _unheard,
-    _scaled,
-    _stepping,
-    _stepped,
-)
-_OURS: tuple[Any, ...] = (
-    _begun,
-    OuterCall.inner_returned,
-    OuterCall.returned,
-    Watch.backward_begins,
-    Watch.backward_done,
-    Watch.mute,
-    Watch.scaled,
-    Watch.step_begins,
-    Watch.step_ended,
-)
+_BEHIND = (_begun, OuterCall.inner_returned, OuterCall.returned, Watch.backward_begins, Watch.backward_done)
+_OURS: tuple[Any, ...] = (*_BEHIND, Watch.mute, Watch.scaled, Watch.step_begins, Watch.step_ended)
+_CALLS: tuple[Any, ...] = (_called, _called_by, _called_from_outside)
+_WRAPPERS: tuple[Any, ...] = (*_CALLS, _ran_backward, _unheard, _scaled, _stepping, _stepped)
 for _function in _WRAPPERS + _OURS:
     torch_private.hide_from_dynamo(_function.__code__, callees=_function in _OURS)
