@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import nox
 
 MATRIX = [
@@ -35,16 +38,17 @@ def tests(session: nox.Session, versions: str) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Branch coverage of the package by its own tests."""
-    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.6")
-    session.run("coverage", "run", "--branch", "--source=pytest_gradhealth", "-m", "pytest", *session.posargs)
-    session.run("coverage", "report", "--skip-covered", "--sort=cover")
+    """Branch coverage of the package by its own tests, with the processes that they start."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.10")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report", "--sort=cover")
 
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """How many small faults in the judge its tests notice; ``nox -s mutation -- --mutants 200``."""
-    session.install("-c", "constraints.txt", "-e", ".[test]")
+    """How many small faults in the judge its tests notice; ``nox -s mutation -- --mutants 200 --jobs 4``."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "coverage>=7.10")
     session.run("python", "tools/mutation.py", *session.posargs)
 
 
@@ -60,3 +64,24 @@ def neighbours(session: nox.Session) -> None:
     """Other plugins in the same run."""
     session.install("-c", "constraints.txt", "-e", ".[test]", *NEIGHBOURS)
     session.run("python", "-m", "pytest", "tests/reliability/test_neighbours.py", "-p", "no:randomly", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, warnings being errors, and its links; ``nox -s docs -- external`` asks other sites too."""
+    session.install("-c", "constraints.txt", "-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "build/site")
+    ignored = [] if "external" in session.posargs else ["-D", "linkcheck_ignore=https?://"]
+    session.run("sphinx-build", "-b", "linkcheck", *ignored, "docs", "build/links")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Wheel and sdist, each installed into a clean environment where a test uses the plugin."""
+    session.install("build", "twine")
+    built = Path(session.create_tmp(), "dist")
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(built))
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, built.iterdir()))
+    for file in sorted(built.iterdir()):
+        session.run("python", "tools/try_package.py", str(file), "-c", "constraints.txt", *session.posargs)

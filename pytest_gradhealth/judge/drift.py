@@ -220,7 +220,7 @@ def _rare_ratio(base: float, head: float, floor: float) -> float:
         return 1.0
     if not head or not base:
         return math.inf if head else 0.0  # to or from exactly nothing is more than any factor
-    return max(head, floor) / max(base, floor) if not math.isnan(head) and not math.isnan(base) else math.nan
+    return max(head, floor) / max(base, floor)  # nan, as it stands first, where one of them is
 
 
 def _noise(profile: Profile) -> float:

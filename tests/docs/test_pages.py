@@ -26,13 +26,13 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def replaced(instruction: str, folder: Path) -> None:
     match = REPLACED.fullmatch(instruction)
     assert match, instruction
-    file, before, after = folder / match[1], match[2], match[3].replace("\\n", "\n")
+    file, before, after = folder / match[1], *(words.replace("\\n", "\n") for words in match.groups()[1:])
     text = file.read_text(encoding="utf-8")
     assert before in text, f"{match[1]} does not hold {before!r}"
     file.write_text(text.replace(before, after), encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["custom-rules", "adopting", "tutorial"])
+@pytest.mark.parametrize("page", ["custom-rules", "adopting", "frameworks", "tutorial"])
 def test_every_step_does_what_the_page_says(page: str, tmp_path: Path) -> None:
     steps = STEP.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
     assert len(steps) > 2

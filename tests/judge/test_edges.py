@@ -18,7 +18,7 @@ from test_rules import examined
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, OptimiserUse
+from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, Operation, OptimiserUse
 
 RULES = {entry.rule.slug: entry.rule for entry in entries()}
 MEASURED = [rule for rule in RULES.values() if rule.sick and rule.limits]
@@ -146,6 +146,9 @@ def test_a_layer_of_few_calls_is_no_network() -> None:
     assert of_kind("insensitive-loss", put(given, "layers[1].order", None)) is None
 
 
+CUT = Operation(name="item", order=0, where="a.py:3", detaches=True)
+ENCODER = 1
+"""Position of the layer that the sick network detaches."""
 IN_RANGE = {"signals[1].input_min": -1.0, "signals[1].input_max": 1.0, "inputs": ()}
 CAUSES: list[tuple[str, dict[str, Any], str]] = [
     # rule, what is changed of its sick network's record, and what the finding then says
@@ -187,6 +190,9 @@ CAUSES: list[tuple[str, dict[str, Any], str]] = [
     ("vanishing-over-time", {}, "each step multiplies the gradient by about .*use an LSTM or GRU"),
     ("unscaled-input", {}, "feature 3 of input 0 is 22130 times as large as the median feature, and reaches 1.99e[+]04"),
     ("unscaled-input", {"inputs": (PIXELS,)}, "input 0 holds whole numbers from 0 to 255"),
+    ("exploding-gradient", {"layers[*].gain": None}, "'0' is too steep"),
+    ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER}, "item.. at a.py:3 turns a tensor"),
+    ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER - 1}, "the graph ends right behind 'encoder'"),
     ("negligible-gradients", {}, "no layer's gradient is larger than .* per element"),
 ]  # fmt: skip
 

@@ -213,10 +213,14 @@ def test_what_tells_samples_apart_is_the_most_of_the_back_unless_both_ends_know_
     assert seen(replace(whole, sample_variation=0.9e-6), *last).variation == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize(("loss", "scale"), [(0.0, 0.6), (0.5, 0.6), (-0.7, 0.7), (None, 0.6)])
-def test_what_a_change_of_the_loss_is_compared_with(loss: float | None, scale: float) -> None:
+@pytest.mark.parametrize(
+    ("loss", "gradient", "scale"),
+    [(0.0, 0.1, 0.6), (0.5, 0.1, 0.6), (-0.7, 0.1, 0.7), (None, 0.1, 0.6), (None, 1e-6, 6e-6), (0.0, None, 0.0)],
+)
+def test_what_a_change_of_the_loss_is_compared_with(loss: float | None, gradient: float | None, scale: float) -> None:
     """The loss, or how much it changes with what the last layer gives."""
-    given = view(record([layer(0), layer(1)], signals=(signal(0), signal(1, gradient=0.1, rms=2.0, size=9)), loss=loss))
+    last = signal(1, gradient=gradient, rms=2.0, size=9)
+    given = view(record([layer(0), layer(1)], signals=(replace(signal(0), gradient=None), last), loss=loss))
     assert given.loss_scale == pytest.approx(scale)
 
 

@@ -57,10 +57,6 @@ loss = F.cross_entropy
 )
 
 FEW = 3
-"""Calls from which they are steps: the first of two may have been a look at what comes out."""
-
-
-FEW = 3
 """Calls from which they are steps: of two the first may have been a look at what comes out."""
 
 
