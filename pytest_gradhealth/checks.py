@@ -97,10 +97,9 @@ class Checker(Examiner, OnRanks):
             MeasurementError: there is nothing to measure with what was given.
         """
         settings = self._with(device, seed, max_batches, limits)
-        checks = [
-            self.examined(rehearsal, settings, name)
-            for rehearsal in self._rehearsals(settings, model, batches, loss, step)
-        ]
+        first, *others = self._rehearsals(settings, model, batches, loss, step)
+        checks = [self.examined(first, settings, name)]
+        checks += [self.examined(rehearsal, settings, name, first) for rehearsal in others]
         for check in checks:
             self._raise_if_sick(check)
         return as_measurement(checks[0].record)

@@ -99,7 +99,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Validate the markers of a test that has any; a wrong one is an error of that test alone."""
-    item.stash[CHECKS] = []
+    item.stash[CHECKS], item.stash[SEEN] = [], {}
     item.config.stash[CURRENT] = item
     if HEALTH in item.stash:  # an earlier run of the same test
         del item.stash[HEALTH]
@@ -124,8 +124,20 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     from pytest_gradhealth.session.watching import watched
 
-    item.stash[SEEN] = {}
     with watched(item, _health(item, settings), item.stash[SEEN]):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Note where a fixture trains under ``--gradhealth``: that belongs to no single test, and is not measured."""
+    if not options.mode(request.config) or CURRENT not in request.config.stash:
+        return (yield)
+    from pytest_gradhealth.session.watching import noting_training
+
+    with noting_training(fixturedef.argname, request.config.stash[CURRENT].stash[SEEN]):
         return (yield)
 
 

@@ -74,11 +74,9 @@ def rounds() -> list[Part]:
     return grouped(lambda case: "wild" if case.source else ROUNDS[case.round], [*ROUNDS.values(), "wild"])
 
 
-def first_run() -> Part:
-    """The fresh part as its cases met the rules for the first time, before its misses were read."""
-    return Part(
-        name="fresh, first run", verdicts=read(RESULTS / "first_run.json"), peers={}, labels=read(LABELS)["cases"]
-    )
+def first_run(part: str, file: str) -> Part:
+    """A part as its cases met the rules for the first time, before its misses were read."""
+    return Part(name=f"{part}, first run", verdicts=read(RESULTS / file), peers={}, labels=read(LABELS)["cases"])
 
 
 # --- localisation ------------------------------------------------------------------------------------------------
@@ -301,8 +299,9 @@ def watched() -> str:
     found, labels = read(RESULTS / "watched.json"), read(LABELS)["cases"]
     known = all_cases()
     lines = []
-    for part in PARTS:
-        seen = {name: one for name, one in found.items() if name in known and known[name].part == part}
+    groups = {"wild, first run": read(RESULTS / "first_run_wild_watched.json")}
+    groups |= {p: {name: one for name, one in found.items() if name in known and known[name].part == p} for p in PARTS}
+    for part, seen in groups.items():
         healthy = [one["kinds"] for one in seen.values() if not one["operator"]]
         faulty = [one["kinds"] for name, one in seen.items() if labels.get(name, {}).get("label") == "faulty"]
         for steps in sorted({steps for kinds in healthy for steps in kinds}, key=int):
@@ -335,7 +334,9 @@ def content() -> str:
         made_with(),
         COMMANDS,
         "### In all",
-        totals([first_run(), *given]),
+        totals(
+            [first_run("wild", "first_run_wild.json"), *given[:1], first_run("fresh", "first_run.json"), *given[1:]]
+        ),
         "### By round of writing",
         by_round(rounds()),
         "### Beside the other tools",

@@ -1,42 +1,34 @@
-"""A model that is tested small and trained large: measure a ladder of sizes, and judge the size that is meant."""
+"""A forecast, and how it reads: the verdict in one sentence, then every number over the ladder and at the target."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import statistics
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from pytest_gradhealth.errors import ConfigurationError
-from pytest_gradhealth.experiment.laws import Band, Law, fit
-from pytest_gradhealth.experiment.subject import value_of
-from pytest_gradhealth.judge.limits import Limits
-from pytest_gradhealth.judge.rules.exploding_gradient import HEADROOM, allowed_elasticity
-from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.record import Check, GradientRecord
-from pytest_gradhealth.report.table import verdict
+from pytest_gradhealth.experiment.laws import Band, Law
+from pytest_gradhealth.record import Curve, Projection
 
-__all__ = ["Forecast", "Quantity", "ladder"]
+__all__ = ["Forecast", "Quantity", "Size", "bounded", "named", "projection", "render", "sentence"]
 
-SEEDS = 3
-"""Models measured at each size."""
-LIMITED = {
-    "min_reach": 1.0,
-    "min_variation": None,
-    "min_token_variation": None,
-    "min_amplitude": None,
-    "min_gradient_rms": None,
-    "min_elasticity": None,
-    "max_elasticity": None,
-    "max_growth": 1.0,
-    "max_initial_loss": 1.0,
-    "max_saturation": None,
+DRAWN = 24
+"""Sizes at which a curve is drawn."""
+
+KINDS = {
+    "min_reach": "vanishing",
+    "min_variation": "collapse",
+    "min_token_variation": "collapse",
+    "min_amplitude": "faint",
+    "min_gradient_rms": "faint",
+    "min_elasticity": "faint",
+    "max_elasticity": "exploding",
+    "max_growth": "exploding",
+    "max_initial_loss": "exploding",
+    "max_saturation": "saturated",
 }
-"""Limits on numbers that follow a law, each with the number where no rule reports one; None: unknown then."""
-FAR = 8
-"""How many times the largest size of the ladder a target may be, before its forecast is called far."""
-ROUGH = 0.5
-"""Scatter in decades from which no law fits."""
+"""What the rules call it where a limit is broken."""
+
 
 Size = Mapping[str, int]
 
@@ -58,7 +50,7 @@ class Quantity:
 
     def at(self, size: Size) -> Band:
         """The forecast for any size."""
-        return _bounded(self.limit_name, self.law.at(size))
+        return bounded(self.limit_name, self.law.at(size))
 
     @property
     def breaks(self) -> bool:
@@ -109,159 +101,123 @@ class Forecast:
         return next(quantity for quantity in self.quantities if quantity.name == name)
 
     def __str__(self) -> str:
-        from pytest_gradhealth.experiment.forecast_report import render
-
         return render(self)
 
 
-def ladder(
-    checked: Callable[[Size, int], Check],
-    axes: Mapping[str, Sequence[int]],
-    target: Size,
-    limits: Limits,
-) -> Forecast:
-    """Check every size, fit a law to every number that has a limit, and judge the target by those limits.
-
-    Args:
-        checked: the check of a model of a size, made with the n-th seed.
-        axes: the sizes to measure, as in ``{"depth": [4, 8, 12]}``; with several axes, each with each.
-        target: the size to judge, as in ``{"depth": 48}``.
-        limits: what it is judged by.
-
-    Raises:
-        ConfigurationError: ladder and target do not belong together.
-    """
-    _require_ladder(axes, target)
-    rungs: list[tuple[Size, list[Check]]] = []
-    for values in itertools.product(*axes.values()):
-        size = dict(zip(axes, values, strict=True))
-        rungs.append((size, [checked(size, seed) for seed in range(SEEDS)]))
-    seen = [check for _, checks in rungs for check in checks]
-    redeemed = {name for name in LIMITED if any(_is_redeemed(check, name, limits) for check in seen)}
-    quantities = tuple(_quantities(rungs, axes, target, limits, redeemed))
-    return Forecast(
-        model=rungs[0][1][0].record.model,
-        target=dict(target),
-        quantities=quantities,
-        rungs=tuple((size, _verdict(checks)) for size, checks in rungs),
-        notes=tuple(_notes(axes, target, quantities, rungs)),
-    )
+def named(size: Size) -> str:
+    """As in ``depth=8, width=64``."""
+    return ", ".join(f"{axis}={value}" for axis, value in size.items())
 
 
-def _require_ladder(axes: Mapping[str, Sequence[int]], target: Size) -> None:
-    if not axes:
-        raise ConfigurationError("give a ladder of sizes, as in depth=[4, 8, 12]")
-    for axis, values in axes.items():
-        if axis not in target:
-            raise ConfigurationError(f"target={dict(target)!r} has no {axis!r}: say what size is meant")
-        if len(set(values)) != len(values) or not all(isinstance(v, int) and v > 0 for v in values):
-            raise ConfigurationError(f"{axis}={list(values)!r} must be different whole numbers above 0")
-    for axis in target:
-        if axis not in axes:
-            raise ConfigurationError(f"target[{axis!r}] has no ladder: give {axis}=[...]")
-    if max(len(values) for values in axes.values()) < 2:
-        raise ConfigurationError("a ladder needs two sizes at least, and three to tell one law from another")
-
-
-def _is_redeemed(check: Check, name: str, limits: Limits) -> bool:
-    """Whether a limit is broken at first, and a second look has excused it: it does not decide for this model."""
-    value, limit = value_of(check.record, name), getattr(limits, name)
-    if value is None or limit is None:
-        return False
-    broken = value < limit if name.startswith("min_") else value > limit
-    return broken and check.healthy
-
-
-def _quantities(
-    rungs: Sequence[tuple[Size, list[Check]]],
-    axes: Mapping[str, Sequence[int]],
-    target: Size,
-    limits: Limits,
-    redeemed: set[str],
-) -> Iterator[Quantity]:
-    for name, fallback in LIMITED.items():
-        reported = [(size, value_of(check.record, name), check) for size, checks in rungs for check in checks]
-        values = [(size, fallback if value is None else value) for size, value, _ in reported]
-        known = tuple((size, v) for size, v in values if v is not None and math.isfinite(v) and v >= 0)
-        if len(known) < len(reported) or all(value is None for _, value, _ in reported):
-            continue
-        limit = None if name in redeemed else _limit_at(name, rungs, target, limits)
-        yield _fitted(name.partition("_")[2].replace("_", " "), name, limit, known, axes, target)
-    for label, of in (("update", _update), ("loss", lambda record: record.loss)):
-        numbers = [(size, of(check.record)) for size, checks in rungs for check in checks]
-        told = tuple((size, float(v)) for size, v in numbers if v is not None and math.isfinite(v) and v > 0)
-        if len(told) == len(numbers):
-            yield _fitted(label, "", None, told, axes, target)
-
-
-def _limit_at(name: str, rungs: Sequence[tuple[Size, list[Check]]], target: Size, limits: Limits) -> float | None:
-    """The limit at the target: each batch normalisation raises what the loss may depend on the weights."""
-    limit: float | None = getattr(limits, name)
-    if name != "max_elasticity" or limit is None:
-        return limit
-    allowed = [(size, allowed_elasticity(View(check.record, limits)) or limit) for size, (check, *_) in rungs]
-    law = fit([size for size, _ in allowed], [value for _, value in allowed])
-    return min(law.at(target).middle, limit * HEADROOM) if len({value for _, value in allowed}) > 1 else allowed[0][1]
-
-
-def _update(record: GradientRecord) -> float | None:
-    """The largest gradient over its weights: the relative change for a learning rate of one."""
-    ratios = [layer.norm / layer.weight_norm for layer in record if layer.norm and layer.weight_norm]
-    return max(ratios, default=None)
-
-
-def _fitted(
-    name: str,
-    limit_name: str,
-    limit: float | None,
-    measured: tuple[tuple[Size, float], ...],
-    axes: Mapping[str, Sequence[int]],
-    target: Size,
-) -> Quantity:
-    law = fit([size for size, _ in measured], [value for _, value in measured])
-    band = _bounded(limit_name, law.at(target))
-    made = Quantity(name=name, limit_name=limit_name, limit=limit, measured=measured, law=law, at_target=band)
-    if not made.breaks:
-        return made
-    axis = next(iter(axes))
-    since = next((n for n in range(1, target[axis] + 1) if made._beyond(law.at({**target, axis: n}).middle)), None)
-    return replace(made, since=since)
-
-
-def _bounded(limit_name: str, band: Band) -> Band:
+def bounded(limit_name: str, band: Band) -> Band:
     """Shares are never above 1."""
     if limit_name not in ("min_reach", "max_saturation"):
         return band
     return Band(low=min(band.low, 1.0), middle=min(band.middle, 1.0), high=min(band.high, 1.0))
 
 
-def _verdict(checks: Sequence[Check]) -> str:
-    return next((check.findings[0].fault for check in checks if not check.healthy), "healthy")
+def sentence(forecast: Forecast) -> str:
+    """The verdict in one sentence, with the number that decides."""
+    rungs = [size for size, verdict in forecast.rungs if verdict == "healthy"]
+    last, verdict = forecast.rungs[-1]
+    small = f"healthy at {named(rungs[-1])}; " if rungs else f"{verdict} at {named(last)}; "
+    place = f"at {named(forecast.target)}"
+    if forecast.healthy:
+        sure = "" if forecast.certain else " probably"
+        return f"{forecast.model}: {small}{place}{sure} healthy too"
+    worst = forecast.broken[0]
+    since = f" from about {next(iter(forecast.target))}={worst.since} on" if worst.since else ""
+    sure = "" if forecast.certain else "probably "
+    return (
+        f"{forecast.model}: {small}{place} {worst.name} would be {_with_band(worst)}: "
+        f"{sure}{KINDS.get(worst.limit_name, 'sick')}{since}"
+    )
 
 
-def _notes(
-    axes: Mapping[str, Sequence[int]],
-    target: Size,
-    quantities: Sequence[Quantity],
-    rungs: Sequence[tuple[Size, list[Check]]],
-) -> Iterator[str]:
-    for axis, values in axes.items():
-        if len(values) < 3:
-            yield f"the ladder is too short: {len(values)} sizes of {axis} cannot tell a factor per step from a power"
-        if target[axis] > FAR * max(values):
-            yield f"{axis}={target[axis]} is far: {target[axis] / max(values):.0f} times the largest size measured"
-    settled = any(quantity.breaks and quantity.certain for quantity in quantities)
-    for quantity in quantities:
-        if quantity.law.scatter > ROUGH and quantity.limit is not None:
-            yield f"no law fits {quantity.name}: it scatters by {quantity.law.scatter:.1f} decades around the best"
-        elif quantity.limit is not None and not quantity.certain and not settled:
-            yield f"{quantity.name} may lie on either side of its limit: measure larger sizes"
-    for size, checks in rungs:
-        for check in checks[:1]:
-            if not check.healthy and not check.findings[0].limit_name:
-                yield f"sick already at {named(size)}: {verdict(check)}"
+def render(forecast: Forecast, *, width: int = 80) -> str:
+    """The sentence, the table and the notes.
+
+    Args:
+        forecast: what to show.
+        width: columns to fit in.
+    """
+    sizes = [size for size, _ in forecast.rungs]
+    shown = sizes if len(sizes) <= 3 else [sizes[0], sizes[len(sizes) // 2], sizes[-1]]
+    header = ["", *("/".join(map(str, size.values())) for size in shown), named(forecast.target), "limit", "law"]
+    rows = [list(_row(quantity, shown)) for quantity in _told_once(forecast.quantities)]
+    columns = [[title, *cells] for title, *cells in zip(header, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    table = [" ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
+    table.insert(1, " ".join("-" * width for width in widths))
+    lines = textwrap.wrap(sentence(forecast), width, subsequent_indent="  ", break_on_hyphens=False)
+    notes = (textwrap.wrap(f"note: {note}", width, subsequent_indent="  ") for note in forecast.notes)
+    return "\n".join([*lines, "", *(line.rstrip() for line in table), *(line for note in notes for line in note)])
 
 
-def named(size: Size) -> str:
-    """As in ``depth=8, width=64``."""
-    return ", ".join(f"{axis}={value}" for axis, value in size.items())
+def projection(forecast: Forecast) -> Projection:
+    """The forecast as plain data, with the law and its band from the smallest size measured to the target."""
+    axis = next(iter(forecast.target))
+    return Projection(
+        sentence=sentence(forecast),
+        text=render(forecast),
+        healthy=forecast.healthy,
+        axis=axis,
+        target=dict(forecast.target),
+        curves=tuple(_curve(quantity, axis, forecast.target) for quantity in _told_once(forecast.quantities)),
+        notes=forecast.notes,
+    )
+
+
+def _curve(quantity: Quantity, axis: str, target: Size) -> Curve:
+    sizes = _spread(min(size[axis] for size, _ in quantity.measured), target[axis])
+    bands = [quantity.at({**target, axis: size}) for size in sizes]
+    return Curve(
+        name=quantity.name,
+        law=quantity.law.words,
+        limit_name=quantity.limit_name,
+        limit=quantity.limit,
+        breaks=quantity.breaks,
+        measured_at=tuple(size[axis] for size, _ in quantity.measured),
+        measured=tuple(value for _, value in quantity.measured),
+        sizes=sizes,
+        low=tuple(band.low for band in bands),
+        middle=tuple(band.middle for band in bands),
+        high=tuple(band.high for band in bands),
+    )
+
+
+def _spread(first: int, last: int) -> tuple[int, ...]:
+    """Whole numbers at equal ratios, both ends included."""
+    found = {round(first * (last / first) ** (step / (DRAWN - 1))) for step in range(DRAWN)}
+    return tuple(sorted(found | {first, last}))
+
+
+def _told_once(quantities: Sequence[Quantity]) -> Iterator[Quantity]:
+    """Without those that another one tells already: what has a smallest and a largest value allowed."""
+    seen: set[str] = set()
+    for quantity in sorted(quantities, key=lambda quantity: not quantity.breaks):
+        if quantity.name not in seen:
+            seen.add(quantity.name)
+            yield quantity
+
+
+def _row(quantity: Quantity, sizes: list[Size]) -> Iterator[str]:
+    yield quantity.name
+    for size in sizes:
+        yield _number(statistics.median(value for where, value in quantity.measured if where == size))
+    yield _with_band(quantity)
+    sign = "<" if quantity.limit_name.startswith("max_") else ">"
+    yield "" if quantity.limit is None else f"{'x ' if quantity.breaks else ''}{sign}{_number(quantity.limit)}"
+    yield quantity.law.words
+
+
+def _with_band(quantity: Quantity) -> str:
+    band = quantity.at_target
+    return f"{_number(band.middle)} ({_number(band.low)}..{_number(band.high)})"
+
+
+def _number(value: float) -> str:
+    if value and not 1e-3 <= abs(value) < 1e4:
+        mantissa, exponent = f"{value:.0e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"

@@ -129,8 +129,8 @@ class GradHealth(Checker):
             ConfigurationError: ladder and target do not belong together.
             MeasurementError: there is nothing to measure with what was given.
         """
-        from pytest_gradhealth.experiment.forecast import ladder
-        from pytest_gradhealth.experiment.forecast_report import projection
+        from pytest_gradhealth.experiment.forecast import projection
+        from pytest_gradhealth.experiment.ladder import ladder
 
         settings = self._with(device, seed, max_batches, limits)
         seen: list[Check] = []

@@ -7,6 +7,7 @@ from pytest_gradhealth.judge.rule import Family
 __all__ = [
     "COLLAPSE",
     "DEAD",
+    "DISAGREEMENT",
     "DRIFT",
     "EXPLODING",
     "FADING",
@@ -46,6 +47,7 @@ SATURATED = Family("saturated", 75, STEEP, frozenset({"exploding", "unscaled-inp
 FAINT = Family("faint", 80, FADING, LEADING | {"symmetric", "dead", "vanishing", "collapse"})
 OBJECTIVE = Family("objective", 90)
 OWN = Family("own-limit", 95)
+DISAGREEMENT = Family("disagreement", 97)
 DRIFT = Family("drift", 98)
 UNDERFLOW = Family("underflow", 85)
 MIXED = Family("mixed", 27)

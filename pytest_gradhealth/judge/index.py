@@ -154,6 +154,14 @@ LIMITS: dict[str, Limit] = {
             "FACTOR",
             "Strongest over weakest layer's gradient norm",
         ),
+        Limit(
+            "max_disagreement",
+            100.0,
+            0,
+            None,
+            "FACTOR",
+            "Largest difference between devices or precisions, in roundings",
+        ),
     )
 }
 RULES: dict[str, str] = {
@@ -208,5 +216,6 @@ RULES: dict[str, str] = {
     "large-norm": "GH702",
     "uneven-norms": "GH703",
     "drift": "GH801",
+    "disagreement": "GH802",
 }
 """Codes by slug."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
 from pytest_gradhealth.judge.families import COLLAPSE, DEAD, FAINT, NON_FINITE, VANISHING
 from pytest_gradhealth.judge.limits import Limits
@@ -24,15 +25,12 @@ def judge(record: GradientRecord, limits: Limits) -> tuple[Finding, ...]:
     second look, if it has one, still shows it.
     """
     view = View(record, limits)
-    findings = tuple(_found(view))
-    if view.later is None:
-        return findings
+    if view.later is None or (view.later.silencing and not view.silencing):
+        return tuple(_found(view))  # rounding noise redeems nothing
     later = tuple(_found(view.later))
-    if view.later.silencing and not view.silencing:
-        return findings  # rounding noise redeems nothing
     still = {group_of(finding.fault) for finding in later}
-    confirmed = (_confirmed(f, later) for f in findings if not f.provisional or group_of(f.fault) in still)
-    return tuple(dict.fromkeys(confirmed))
+    findings = _standing(view, still)
+    return tuple(dict.fromkeys(_confirmed(finding, later) for finding in findings))
 
 
 def is_open(record: GradientRecord, findings: Sequence[Finding], limits: Limits) -> bool:
@@ -40,11 +38,22 @@ def is_open(record: GradientRecord, findings: Sequence[Finding], limits: Limits)
     return any(finding.provisional for finding in findings) or View(record, limits).silencing is not None
 
 
-def _found(view: View) -> Iterator[Finding]:
+def _standing(view: View, still: Set[str]) -> tuple[Finding, ...]:
+    """What is found and not redeemed; where something is redeemed, what would have followed from it stands alone."""
+    redeemed: set[str] = set()
+    while True:
+        findings = tuple(_found(view, redeemed))
+        gone = {finding.kind for finding in findings if finding.provisional and group_of(finding.fault) not in still}
+        if not gone:
+            return findings
+        redeemed |= gone
+
+
+def _found(view: View, redeemed: Set[str] = frozenset()) -> Iterator[Finding]:
     """What each rule finds that does not only follow from a graver fault: a vanished signal has no variation."""
     known: set[str] = set()
     for rule, find in entries():
-        if find is None or NON_FINITE.name in known or not rule.follows.isdisjoint(known):
+        if find is None or rule.slug in redeemed or NON_FINITE.name in known or not rule.follows.isdisjoint(known):
             continue
         if view.targets_are_constant and rule.family in ONLY_OF_SAMPLES:
             continue
@@ -67,4 +76,5 @@ def _confirmed(finding: Finding, later: Sequence[Finding]) -> Finding:
     if finding.fault != DEAD.name:
         return finding
     same = (other for other in later if other.fault == DEAD.name and other.layer in finding.layers)
-    return next(same, next((other for other in later if other.fault == DEAD.name), finding))
+    found = next(same, next((other for other in later if other.fault == DEAD.name), finding))
+    return replace(found, cause=finding.cause, remedy=finding.remedy) if found.layer == finding.layer else found

@@ -32,6 +32,7 @@ class LimitValues(TypedDict, total=False):
     min_norm: Value
     max_norm: Value
     max_ratio: Value
+    max_disagreement: Value
 
 
 class LimitKeywords(LimitValues, total=False):
@@ -65,3 +66,4 @@ class LimitNumbers:
     min_norm: float | None
     max_norm: float | None
     max_ratio: float | None
+    max_disagreement: float | None

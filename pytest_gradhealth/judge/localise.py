@@ -22,6 +22,7 @@ __all__ = [
     "is_alive",
     "is_cut",
     "is_inside",
+    "is_passed_by",
     "overlooking_stretch",
     "saturated_stretch",
     "shutters",
@@ -89,6 +90,14 @@ def dimming_stretch(view: View) -> list[str]:
     return _sharpest(_falling(_steps(view, lambda signal: signal.amplitude or 0.0))) or [_first(view)]
 
 
+def is_passed_by(view: View, stretch: Sequence[str]) -> bool:
+    """Whether the gradient goes round the one layer of a stretch, as round a code book: straight through."""
+    following = view.following(stretch[0])
+    if len(stretch) > 1 or following is None or not following.norm or not following.predecessors:
+        return False
+    return stretch[0] not in view.upstream[following.name]
+
+
 def dead_end(view: View, silent: Sequence[LayerGradient]) -> str:
     """The last silent layer in forward order, behind which the gradient is still alive.
 
@@ -106,7 +115,7 @@ def shutters(view: View, layer: str) -> Iterator[Operation | Signal | LayerGradi
     end = following.name if following else None
     flat = [o for o in view.operations(layer, end) if o.zero_slope >= SILENT or o.constant is not None]
     passed = view.between(layer, end) if end else view.leaves[-2:]
-    off = [signal for signal in passed if signal.zeros >= SILENT and not signal.input_is_zero]
+    off = [s for s in passed if (s.zeros >= SILENT and not s.input_is_zero) or (s.saturation or 0.0) >= SILENT]
     found: list[Operation | Signal] = [*off, *flat]
     yield from sorted(found, key=lambda one: one.order)  # an operation comes behind the module that began before it
     if following is not None and (following.zero_weights or view.is_given_nothing(following)):

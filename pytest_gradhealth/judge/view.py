@@ -67,15 +67,22 @@ class View:
     @cached_property
     def leaves(self) -> list[Signal]:
         """Modules without executed children, in forward order."""
-        parents = {parent_of(signal.name) for signal in self.record.signals if signal.name}
-        return [signal for signal in self.record.signals if signal.name not in parents]
+        return [signal for signal in self.record.signals if signal.name not in self._holders]
 
     @cached_property
     def front(self) -> list[LayerGradient]:
-        """The first quarter of the layers that were called; one whose weights are all zero has no sensitivity yet."""
+        """The first quarter of the layers that were called; one whose weights are all zero has no sensitivity yet.
+
+        A module that holds others uses its own parameters somewhere among them, and not where it begins.
+        """
         known = [layer for layer in self.trained if layer.weight_norm or not layer.zero_weights]
-        called = [layer for layer in known if layer.order is not None]
+        called = [layer for layer in known if layer.order is not None and layer.name not in self._holders]
         return called[: math.ceil(len(called) / QUARTER)]
+
+    @cached_property
+    def _holders(self) -> Set[str]:
+        """Modules that hold others which were called."""
+        return {parent_of(signal.name) for signal in self.record.signals if signal.name}
 
     @cached_property
     def back(self) -> list[Signal]:

@@ -69,7 +69,8 @@ def activations(view: View, stretch: Sequence[str]) -> Counter[str]:
         return Counter()
     first, last = min(orders) - 2, max(orders) + 1
     modules = [s.kind for s in view.leaves if first <= s.order <= last and s.name not in owners]
-    called = [o.name.rstrip("_").title() for o in view.record.operations if first <= o.order <= last]
+    bending = (o for o in view.record.operations if not (o.nonfinite or o.infinite_slope))
+    called = [o.name.rstrip("_").title() for o in bending if first <= o.order <= last]
     return Counter(kind for kind in modules or called if kind not in ("Dropout", "Identity", "Flatten"))
 
 
@@ -128,8 +129,9 @@ def _cut_by(found: Operation) -> Explanation:
     if found.name == "checkpoint":
         cause = f"a reentrant checkpoint{where} records no graph, since none of its inputs requires a gradient"
         return Explanation(cause=cause, remedy="use checkpoint(..., use_reentrant=False), or let an input require one")
-    cause = f"{found.name}(){where} detaches the signal from the graph"
-    return Explanation(cause=cause, remedy=f"remove {found.name}() there, or freeze the layers in front of it")
+    how = {"data": ".data", "no_grad": "torch.no_grad()"}.get(found.name, f"{found.name}()")
+    cause = f"{how}{where} detaches the signal from the graph"
+    return Explanation(cause=cause, remedy=f"remove {how} there, or freeze the layers in front of it")
 
 
 def dead_end(view: View, culprit: str) -> Explanation:
@@ -143,6 +145,8 @@ def dead_end(view: View, culprit: str) -> Explanation:
     match next(localise.shutters(view, culprit), None):
         case Operation() as operation:
             return located(_flat_operation(operation), operation)
+        case Signal(zeros=zeros) as signal if zeros < localise.SILENT:
+            return _saturated(view, signal)
         case Signal() as signal:
             return _all_zeros(view, signal)
         case LayerGradient(zero_weights=(_, *_)) as following:
@@ -155,8 +159,20 @@ def dead_end(view: View, culprit: str) -> Explanation:
             return Explanation(cause=cause, remedy="check the activation, mask or factor between the two")
     if too_large := unscaled(view):
         return too_large
+    if view.record.step_function:
+        return _flat_function(view.record.step_function)
+    if view.record.steps and view.record.optimisers:
+        cause = "it had a gradient at first, and the steps of an optimiser took it away: units died, or saturated"
+        return Explanation(cause=cause, remedy="lower the learning rate, warm up, or clip the gradient norm")
     cause = "something between it and the loss has slope zero: a saturated activation, a clamp, a mask or a factor of 0"
     return Explanation(cause=cause, remedy="check what is applied to its output")
+
+
+def _saturated(view: View, signal: Signal) -> Explanation:
+    """An activation all of whose outputs lie where it is flat."""
+    cause = f"{signal.name!r} ({signal.kind}) is saturated: its slope is zero at all of its outputs"
+    remedy = "bring its input into range: smaller weights, a normalisation"
+    return Explanation(cause=cause, remedy=remedy + (", a lower learning rate" if view.record.steps else ""))
 
 
 def _all_zeros(view: View, signal: Signal) -> Explanation:
@@ -176,6 +192,14 @@ def _all_zeros(view: View, signal: Signal) -> Explanation:
         return Explanation(cause=cause, remedy=f"remove the {signal.kind} at the end: outputs may have any value then")
     cause = f"every output of {signal.name!r} ({signal.kind}) is zero: its units are dead"
     return Explanation(cause=cause, remedy=REVIVE)
+
+
+def _flat_function(name: str) -> Explanation:
+    """A function of slope zero in a watched test, where no line is known."""
+    cause = f"the loss was computed through a {name}, whose slope is zero"
+    choice = "apply it over another dimension, or give it several elements"
+    step = "use a straight-through estimator: x + (round(x) - x).detach()"
+    return Explanation(cause=cause, remedy=choice if name.startswith("softmax") else step)
 
 
 def _flat_operation(operation: Operation) -> Explanation:

@@ -32,6 +32,7 @@ __all__ = [
     "is_unwritten",
     "is_wrapped",
     "place_of_shard",
+    "saved_dimension",
     "set_version",
     "unseen",
     "unwrapped",
@@ -44,6 +45,8 @@ T = TypeVar("T")
 
 NAMES: list[str] = []
 """Every name that is looked up; of several for one thing, the newest torch's."""
+WORD = 1 << 64
+"""Torch saves a dimension that was counted from the end as an unsigned number."""
 MISSING: list[str] = []
 """Those that this torch lacks, so that a fallback takes their place."""
 
@@ -237,3 +240,9 @@ def hide_from_dynamo(code: CodeType, *, callees: bool) -> None:
         _frames.set_code_exec_strategy(code, strategy(actions.SKIP, actions.SKIP if callees else actions.DEFAULT))
     elif hasattr(_frames, "skip_code"):  # before torch 2.8
         _frames.skip_code(code)
+
+
+def saved_dimension(node: Any, dimensions: int) -> int:
+    """The dimension that a softmax runs over, of a tensor with so many."""
+    saved = int(node._saved_dim)
+    return (saved - WORD if saved >= WORD // 2 else saved) % dimensions

@@ -51,6 +51,10 @@ class LossGraph(Plain):
     """Share (0 to 1) of targets that equal ``ignore_index``."""
     constant_targets: bool = False
     """Whether all targets are the same."""
+    single_targets: int = 0
+    """Number of targets where each sample has one; 0: it is not known, or each has several."""
+    divergence_of_probabilities: bool = False
+    """Whether ``kl_div`` is given probabilities, and not their logarithms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,6 +166,10 @@ class Signal(Plain):
     dropout; None: not defined."""
     token_variation: float | None = None
     """Root mean square of the difference between the positions of a sequence over ``rms``; None: no sequence."""
+    taken_for_time: int = 0
+    """Length of the first dimension, where a module with ``batch_first=False`` takes it for time; 0: it does not."""
+    taken_for_batch: int = 0
+    """Length of the second, which such a module takes for the samples."""
     positions: int = 0
     """Length of the sequence, where the output has the shape (samples, positions, features); 0: it has not."""
     position_reach: float | None = None
@@ -242,12 +246,17 @@ class Operation(Plain):
     detaches: bool = False
     """Whether its input carried a graph and its output does not."""
     upstream: tuple[str, ...] = ()
-    """Layers whose parameters lie in the graph that it cuts off, each at the first operation that does."""
+    """Layers whose parameters lie in the graph that it cuts off, or makes NaN of, the nearest first; each at the first
+    operation that does."""
     zero_slope: float = 0.0
     """Share (0 to 1) of its outputs at which its slope is zero, or nearly so."""
     constant: float | None = None
     """What all its outputs are, whatever it was given: 0 behind a mask or a factor, 1 of a choice among one; None:
     they differ."""
+    nonfinite: int = 0
+    """NaN and infinite values in its output, where its inputs have none that explain them."""
+    infinite_slope: int = 0
+    """Inputs at which its slope is infinite, such as 0 for a root."""
 
     @property
     def is_step(self) -> bool:

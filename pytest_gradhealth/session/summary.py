@@ -98,9 +98,15 @@ def accepted(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
 
 def unmeasured(seen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """How much of a suite was watched, and which tests called backward without being measured, by reason."""
+    fixtures = {name: test for test, found in sorted(seen.items()) for name in found.get("fixtures", ())}
+    seen = {test: found for test, found in seen.items() if "backwards" in found}
     trained = sum(bool(found["models"]) for found in seen.values())
     yield f"gradhealth: {counted(len(seen), 'test')} watched, of which {trained} trained a model that was measured"
-    if not any(found["backwards"] for found in seen.values()):
+    if fixtures:
+        were = "trains and was" if len(fixtures) == 1 else "train and were"
+        yield f"gradhealth: {counted(len(fixtures), 'fixture')} {were} not measured; check their models in a test:"
+        yield from (f"  {plain(name)} (as used by {plain(test)})" for name, test in fixtures.items())
+    elif not any(found["backwards"] for found in seen.values()):
         yield NO_BACKWARD
     reasons: dict[str, list[str]] = {}
     for test, found in sorted(seen.items()):

@@ -21,7 +21,7 @@ from pytest_gradhealth.session.reporting import complain, only_reports
 if TYPE_CHECKING:
     from pytest_gradhealth.measure.watching.patches import Watch
 
-__all__ = ["watched", "why_nothing_can_be_watched"]
+__all__ = ["noting_training", "watched", "why_nothing_can_be_watched"]
 
 UNSEEN = (
     "nothing was measured: a backward pass ran, but through no module that was called in the test itself. What a "
@@ -66,6 +66,20 @@ def watched(item: pytest.Item, health: Checker, seen: dict[str, Any]) -> Iterato
     if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
         return
     _judge(item, health, watch, marked, seen)
+
+
+@contextmanager
+def noting_training(fixture: str, seen: dict[str, Any]) -> Iterator[None]:
+    """Write into ``seen`` that a fixture trains, if it does; whatever it uses is set up before it."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from pytest_gradhealth.measure.watching.unwatched import Unwatched
+
+    with Unwatched() as unwatched:
+        yield
+    if unwatched.backwards:
+        seen.setdefault("fixtures", []).append(fixture)
 
 
 def _reasons(watch: Watch) -> list[str]:

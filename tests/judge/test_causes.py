@@ -240,3 +240,113 @@ def test_a_broadcast_is_mended_by_one_remedy_in_both_directions(columns: int | s
     batch, loss = [(inputs, inputs[:, columns])], lambda output, target: ((output[:, other] - target) ** 2).mean()
     finding = only(examined(lambda: nn.Linear(WIDTH, 1), batch, loss=loss), "objective")
     assert "target.view_as(output)" in finding.remedy
+
+
+class Masked(nn.Module):
+    """Attention written by hand, with a mask that may leave a row nothing."""
+
+    def __init__(self, keys: int) -> None:
+        super().__init__()
+        self.query, self.head, self.keys = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES), keys
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.query(x) @ x.transpose(1, 2)
+        mask = torch.ones_like(scores, dtype=torch.bool)
+        mask[0, 0, self.keys :] = False
+        output: Tensor = self.head((scores.masked_fill(~mask, float("-inf")).softmax(-1) @ x).mean(1))
+        return output
+
+
+def test_the_operation_that_makes_nan_is_named_with_its_line() -> None:
+    finding = only(examined(lambda: Masked(0), [sequences()]), "non-finite")
+    assert "softmax() at test_causes.py:" in finding.cause
+    assert "at least one key" in finding.remedy
+    assert examined(lambda: Masked(1), [sequences()]).healthy
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-6])
+def test_the_root_whose_slope_is_infinite_is_named_with_its_line(eps: float) -> None:
+    size = Apply(lambda x: ((x * 0).square().sum(1, keepdim=True) + eps).sqrt() + x)
+    check = examined(lambda: chain(2, nn.ReLU, {1: [size]}), BATCHES)
+    assert check.healthy == bool(eps)
+    if not eps:
+        assert "sqrt() at test_causes.py:" in check.findings[0].cause
+        assert "sqrt(x + eps)" in check.findings[0].remedy
+
+
+def test_weights_that_nobody_initialised() -> None:
+    def build() -> nn.Module:
+        model = chain(2, nn.ReLU)
+        model[2].bias.data[0] = float("nan")
+        return model  # type: ignore[no-any-return]
+
+    finding = only(examined(build, BATCHES), "non-finite")
+    assert "'2' hold NaN or infinity from the start" in finding.cause
+    assert "torch.empty" in finding.remedy
+
+
+class Quantised(nn.Module):
+    """A code book of which all samples choose the same row, passed straight through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.codebook, self.head = nn.Linear(WIDTH, 4), nn.Embedding(6, 4), nn.Linear(4, CLASSES)
+        self.codebook.weight.data[1:] += 100
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        encoded = self.encoder(x)
+        rows = self.codebook(torch.cdist(encoded, self.codebook.weight).argmin(1))
+        through = encoded + (rows - encoded).detach()
+        return self.head(through), encoded, rows, through
+
+
+def quantised(which: int) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        out = model(batch[0])
+        return F.cross_entropy(out[0], batch[1]) + F.mse_loss(out[which], out[1].detach())
+
+    return step
+
+
+def test_a_code_book_that_its_loss_does_not_reach() -> None:
+    finding = only(examined(Quantised, BATCHES, step=quantised(3)), "missing")
+    assert finding.layer == "codebook"
+    assert "in front of the detach()" in finding.remedy
+
+
+def test_a_code_book_that_starts_with_one_row_is_passed_by() -> None:
+    assert examined(Quantised, BATCHES, step=quantised(2)).healthy
+
+
+class Forgetful(nn.Module):
+    """A recurrence written by hand; what it is asked for was shown at the first step."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay, self.inp = nn.Parameter(torch.tensor(decay)), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, states = torch.zeros_like(x[:, 0]), []
+        for here in self.inp(x).unbind(1):
+            state = self.decay * state + here
+            states.append(state)
+        return torch.stack(states, 1)
+
+
+class Recalling(nn.Module):
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.memory, self.head = Forgetful(decay), nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.memory(x)[:, -1])
+        return output
+
+
+def test_what_is_read_at_positions_that_are_all_alike() -> None:
+    inputs, target = sequences()
+    inputs[:, 1:] = inputs[:1, 1:]
+    finding = only(examined(lambda: Recalling(1e-9), [(inputs, target)]), "collapse")
+    assert finding.layer == "memory"
+    assert "stands at other positions" in finding.cause
+    assert examined(lambda: Recalling(0.9), [(inputs, target)]).healthy

@@ -335,3 +335,25 @@ def test_targets_of_a_binary_cross_entropy_written_by_hand(loss: Loss, scale: fl
     build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 3))  # noqa: E731
     found = examined(build, [(inputs, target)], loss=loss).findings
     assert any("outside 0 to 1" in finding.message for finding in found) is alarm
+
+
+def test_kl_div_of_probabilities() -> None:
+    def loss(log: bool) -> Loss:
+        def divergence(output: Tensor, target: Tensor) -> Tensor:
+            given = output.log_softmax(1) if log else output.softmax(1)
+            return F.kl_div(given, F.one_hot(target, CLASSES) * 0.9 + 0.02, reduction="batchmean")
+
+        return divergence
+
+    check = classified(loss(log=False))
+    assert "kl_div is given the output of a softmax" in check.findings[0].message
+    assert not kinds(classified(loss(log=True)))
+
+
+def test_several_labels_of_a_softmax_by_their_squared_error() -> None:
+    def loss(labels: Callable[[Tensor], Tensor]) -> Loss:
+        return lambda output, target: F.mse_loss(output.softmax(1), labels(target))
+
+    check = classified(loss(lambda target: (torch.arange(CLASSES) <= target[:, None]) * 1.0))
+    assert "several labels, or none" in check.findings[0].message
+    assert not kinds(classified(loss(lambda target: F.one_hot(target, CLASSES) * 1.0)))

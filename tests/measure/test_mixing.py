@@ -38,6 +38,20 @@ class Recurrent(nn.Module):
         return made
 
 
+class TwoWays(nn.Module):
+    """Joins the last states of both directions, which stand first."""
+
+    def __init__(self, permutes: bool) -> None:
+        super().__init__()
+        self.cell = nn.GRU(FEATURES, 8, batch_first=True, bidirectional=True)
+        self.head, self.permutes = nn.Linear(16, CLASSES), permutes
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = self.cell(x)[1]
+        made: Tensor = self.head((states.transpose(0, 1) if self.permutes else states).reshape(len(x), -1))
+        return made
+
+
 class Positions(nn.Module):
     """Adds positions that stand first, as ``(positions, 1, features)``, to sequences that stand second."""
 
@@ -60,6 +74,19 @@ class OverTheBatch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         made: Tensor = self.head(x + self.attention(x, x, x)[0])
+        return made
+
+
+class Attended(nn.Module):
+    """Attention over a sequence of which the last position is read."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(FEATURES, 2, batch_first=batch_first)
+        self.head = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head((x + self.attention(x, x, x)[0])[:, -1])
         return made
 
 
@@ -86,6 +113,8 @@ def last_first(x: Tensor) -> Tensor:
 MIXED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "view for transpose": (lambda: Averaging(lambda x: x.view(x.shape[1], x.shape[0], -1)), "head"),
     "batch_first forgotten": (lambda: Recurrent(False, last_second), "cell"),
+    "attention over samples for time": (lambda: Attended(False), "attention"),
+    "both directions joined by a view": (lambda: TwoWays(False), "head"),
     "positions along the batch": (lambda: Positions(lambda p, x: p[: x.shape[0]]), "head"),
 }
 
@@ -104,6 +133,8 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "batch_first": (lambda: Recurrent(True, last_second), sequences(8, LENGTH)),
     "sequences first": (lambda: Recurrent(False, last_first), sequences(LENGTH, 8)),
     "positions along the sequence": (lambda: Positions(lambda p, x: p[: x.shape[1], 0]), sequences(8, LENGTH)),
+    "attention over time": (lambda: Attended(True), sequences(8, LENGTH)),
+    "both directions joined": (lambda: TwoWays(True), sequences(8, LENGTH)),
     "attention over the batch": (OverTheBatch, sequences(8)),
     "noise": (lambda: Noisy(False, last_second), sequences(8, LENGTH)),
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_gradhealth.checks import Checker
 from pytest_gradhealth.record import Check, GradientRecord
@@ -90,3 +92,47 @@ def test_precisions_are_asked_for_on_the_marker_on_the_command_line_and_in_the_i
         "-p", "no:cacheprovider", "--gradhealth-report", "-k", "plain", "--gradhealth-dtypes=float16"
     )
     line.stdout.fnmatch_lines("*cpu float16, loss*")
+
+
+class Cancelling(nn.Module):
+    """Adds a large number and takes it off again: float32 keeps what half precision loses."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 2000.0) - 2000.0
+
+
+def checked(model: nn.Module, **settings: Any) -> list[Check]:
+    checks: list[Check] = []
+    health = Checker(Settings(device="cpu", **settings), sink=checks.append, tolerate=lambda check: None)
+    health.check(model, (X, Y), F.cross_entropy, select=["GH802"])
+    return checks
+
+
+def test_precisions_that_disagree_are_found_with_the_layer_where_it_begins() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), Cancelling(), nn.Tanh(), nn.Linear(32, 4))
+    first, second = checked(model, dtypes=("float32", "float16"))
+    assert first.healthy
+    (finding,) = second.findings
+    assert (finding.code, finding.layer) == ("GH802", "3")
+    assert "on cpu in float16" in finding.message
+    assert "on cpu in float32" in finding.message
+    assert "on the way forward at '3'" in finding.cause
+
+
+def test_rounding_is_no_disagreement() -> None:
+    assert all(check.healthy for check in checked(network(), dtypes=DTYPES))
+
+
+class Noisy(nn.Module):
+    """Draws other numbers in each precision, as dropout does on each device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.rand(x.element_size())
+        return x * torch.rand(x.shape).round().to(x)
+
+
+def test_what_is_drawn_at_random_is_no_disagreement() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), Noisy(), nn.ReLU(), nn.Linear(32, 4))
+    assert all(check.healthy for check in checked(model, dtypes=("float32", "float16")))

@@ -98,3 +98,16 @@ def test_models_that_a_test_keeps_are_measured_once_each() -> None:
             model(x()).square().mean().backward()
     assert len(list(watch.passes())) == 3
     assert all(parameter._backward_hooks is None for model in models for parameter in model.parameters())
+
+
+def test_a_module_that_is_called_very_often_is_looked_at_in_part_and_counted_in_full() -> None:
+    def run() -> None:
+        torch.manual_seed(0)
+        cell, out = nn.Linear(6, 6), x()
+        model = nn.Sequential(cell, nn.Tanh())
+        loop = nn.Sequential(*[model] * 100, nn.Linear(6, 3))
+        loop(out).square().mean().backward()
+
+    record = record_of(run)
+    assert next(signal.calls for signal in record.signals if signal.kind == "Tanh") == 100
+    assert record["0.0"].norm

@@ -394,16 +394,25 @@ def test_untrained(): pass
 def test_by_hand():
     w = torch.ones(3, requires_grad=True)
     w.sum().backward()
+@pytest.fixture
+def trained():
+    train(net())
+@pytest.fixture
+def checked(gradhealth):
+    gradhealth.check(net(), (torch.randn(8, 16), torch.arange(8) % 4), loss=nn.functional.cross_entropy)
+def test_prepared(trained, checked): pass
 """
     project.makepyfile(test_a=HEAD + code)
     result = project.runpytest("--gradhealth", "--gradhealth-device=cpu", *workers)
     result.stdout.fnmatch_lines(
         [
             "gradhealth: *, device: cpu, mode: fail (every test is watched)",
-            "gradhealth: 4 tests watched, of which 2 trained a model that was measured",
+            "gradhealth: 5 tests watched, of which 3 trained a model that was measured",
+            "gradhealth: 1 fixture trains and was not measured; check their models in a test:",
+            "  trained (as used by test_a.py::test_prepared)",
             "gradhealth: 1 test called backward and was not measured:",
             "  1: through no module that was called in the test itself (as test_a.py::test_by_hand)",
-            "gradhealth: 2 models measured, * layers, 1 sick (GH101 vanishing-gradient 1)",
+            "gradhealth: 3 models measured, * layers, 1 sick (GH101 vanishing-gradient 1)",
         ]
     )
 

@@ -6,6 +6,7 @@ Whether a fault keeps its host from learning is not decided here but by training
 from __future__ import annotations
 
 from benchmarks.detection.cases import Case
+from benchmarks.detection.hosts.reported import reported_cases
 
 from . import (
     activation,
@@ -41,5 +42,6 @@ FAMILIES = (
 def faulty_cases() -> list[Case]:
     """Every fault, in a fixed order."""
     cases = [case for family in FAMILIES for operator in family.OPERATORS for case in operator()]
+    cases += reported_cases()
     assert len({one.name for one in cases}) == len(cases), "two cases of the same name"
     return cases

@@ -10,11 +10,13 @@ from benchmarks.detection.cases import Case
 
 from . import generative, graphs, language, reinforcement, science, sequence, tabular, vision
 from .host import Host, blocks, case
+from .reported import REPORTS
 
 __all__ = ["HOSTS", "Host", "blocks", "case", "host_cases"]
 
 FIELDS = (generative, graphs, language, reinforcement, science, sequence, tabular, vision)
 HOSTS: dict[str, Host] = {host.name: host for field in FIELDS for host in field.hosts()}
+HOSTS |= {report.name: report.host for report in REPORTS}
 
 
 def host_cases() -> list[Case]:

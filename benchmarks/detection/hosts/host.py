@@ -16,7 +16,7 @@ from benchmarks.detection.vocabulary.tasks import Task
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """``chain`` names the ``nn.Sequential`` that carries the signal; ``sites`` places early, midway and late in it;
-    ``trunk`` globs everything but the read-out; ``round`` is that of the cases made of it."""
+    ``trunk`` globs everything but the read-out; ``round`` and ``source`` are those of the cases made of it."""
 
     name: str
     build: Build
@@ -28,6 +28,7 @@ class Host:
     batch_size: int = 8
     train_batch: int = 48
     round: int = 1
+    source: str = ""
 
     def step(self, model: nn.Module, batch: Any) -> Tensor:
         inputs, target = batch
@@ -58,4 +59,5 @@ def case(host: Host) -> Case:
         step=host.step,
         batch_size=host.batch_size,
         round=host.round,
+        source=host.source,
     )

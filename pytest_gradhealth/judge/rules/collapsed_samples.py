@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.families import COLLAPSE
+from pytest_gradhealth.judge.recurrence import RECURRENT
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import SAME, View
 from pytest_gradhealth.judge.wording import INITIALISE, SHRINKING, SKIP, Explanation, activations
-from pytest_gradhealth.record import Finding
+from pytest_gradhealth.record import Finding, LayerGradient
 
 __all__ = ["RULE", "find"]
 
@@ -72,6 +73,11 @@ def find(view: View) -> Iterator[Finding]:
     if limit is None or variation is None or variation >= limit:
         return
     stretch = localise.collapse_stretch(view, "samples")
+    if localise.is_passed_by(view, stretch):
+        return
+    carriers = _carriers(view, stretch)
+    explanation = _unread(carriers[0]) if carriers else _explanation(view, stretch)
+    stretch = carriers or stretch
     yield RULE.finding(
         stretch,
         f"samples differ by {variation:.1e} of the signal at the output ({MIN_VARIATION.at(limit)}), "
@@ -79,8 +85,44 @@ def find(view: View) -> Iterator[Finding]:
         value=variation,
         limit=limit,
         limit_name=MIN_VARIATION.name,
-        **_explanation(view, stretch),
+        **explanation,
     )
+
+
+def _carriers(view: View, stretch: Sequence[str]) -> list[str]:
+    """What should have carried the difference to the positions that are read, the last first; none: nothing is read.
+
+    A layer is given positions at which all samples are alike, of a sequence whose other positions tell them apart.
+    """
+    reader = view.signal(stretch[0])
+    if len(stretch) > 1 or reader is None or reader.positions or reader.input_variation is None:
+        return []
+    if reader.input_variation >= SAME:
+        return []
+    sequences = [signal for signal in view.record.signals if signal.order < reader.order and signal.positions > 1]
+    if not sequences or (sequences[-1].sample_variation or 0.0) < (view.limits.min_variation or 0.0):
+        return []
+    mixing = [layer.name for layer in view.called if _may_mix(view, layer) and (layer.order or 0) < reader.order]
+    return mixing[:-4:-1] or [sequences[-1].name]
+
+
+def _may_mix(view: View, layer: LayerGradient) -> bool:
+    """Whether it could carry something from one position to another: a recurrence, attention, or code of its own."""
+    signal = view.signal(layer.name)
+    if signal is None or not layer.name:
+        return False
+    holds = any(localise.is_inside(other.name, layer.name) for other in view.record.signals)
+    return holds or layer.kind in RECURRENT or "Attention" in layer.kind or layer.kind.startswith("Conv")
+
+
+def _unread(carrier: str) -> Explanation:
+    """What tells the samples apart stands at other positions."""
+    cause = (
+        f"the positions that are read behind {carrier!r} are the same in all samples: what tells these apart stands at "
+        "other positions, and is not carried there"
+    )
+    remedy = "look at what forgets in it (a decay, the dt of a state-space model, gates), at masks and windows"
+    return Explanation(cause=cause, remedy=f"{remedy}; or pool over all positions")
 
 
 def _explanation(view: View, stretch: Sequence[str]) -> Explanation:

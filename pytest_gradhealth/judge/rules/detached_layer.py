@@ -10,7 +10,7 @@ from pytest_gradhealth.judge.families import MISSING
 from pytest_gradhealth.judge.missing import cut_layers
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, cut_by, located, place
+from pytest_gradhealth.judge.wording import Explanation, cut_by, located, named, place
 from pytest_gradhealth.record import Finding, Operation
 
 __all__ = ["RULE", "find"]
@@ -72,23 +72,40 @@ def find(view: View) -> Iterator[Finding]:
     behind = f"; neither it nor {counted(len(names), 'other layer')} can learn" if names else "; it cannot learn"
     yield RULE.finding(
         [culprit, *names],
-        f"no gradient reaches {culprit or 'the model'!r}{behind}",
+        f"no gradient reaches {_what(view, culprit)}{behind}",
         value=float(len(cut)),
         **_explanation(view, culprit),
     )
 
 
+def _what(view: View, culprit: str) -> str:
+    """The layer; of a module that holds others, its own parameters."""
+    layer = view.record[culprit]
+    if any(localise.is_inside(signal.name, culprit) for signal in view.record.signals):
+        return f"{', '.join(map(repr, layer.missing))} of {named(culprit)}"
+    return named(culprit)
+
+
 def _explanation(view: View, culprit: str) -> Explanation:
     """The operation that ended the graph, with the line of code where it was seen."""
     found = _cutting(view, culprit)
+    if found is not None and _is_code_book(view, culprit):
+        told = Explanation(
+            cause=f"{culprit!r} enters the loss by a choice (argmin) and a detach() alone{place(found)}, as a "
+            "straight-through estimator has it",
+            remedy="take its loss of the rows it gives, in front of the detach(): mse_loss(rows, encoded.detach())",
+        )
+        return located(told, found)
     signal = view.signal(culprit)
     if signal is not None and not signal.attached and (found is None or found.name == "no_grad"):
-        where = place(found) if found else ""
-        cause = (
-            f"{culprit!r} runs under torch.no_grad(){where} or on detached weights, but its parameters are trainable"
-        )
+        if found is None:
+            cause = f"{named(culprit)} runs under torch.no_grad(), in a reentrant checkpoint none of whose inputs "
+            cause += "requires a gradient, or on detached weights"
+            remedy = "remove no_grad there, use checkpoint(..., use_reentrant=False), or freeze the layer"
+            return Explanation(cause=cause, remedy=remedy)
+        cause = f"{named(culprit)} runs under torch.no_grad(){place(found)}, but its parameters are trainable"
         told = Explanation(cause=cause, remedy="remove no_grad there, or freeze the layer with requires_grad_(False)")
-        return located(told, found) if found else told
+        return located(told, found)
     if found is not None:
         return cut_by(found)
     return Explanation(
@@ -103,3 +120,9 @@ def _cutting(view: View, culprit: str) -> Operation | None:
     cutting = [operation for operation in view.record.operations if operation.detaches]
     exact = (operation for operation in cutting if culprit in operation.upstream)
     return next(exact, None) or next((operation for operation in cutting if operation.order >= order), None)
+
+
+def _is_code_book(view: View, culprit: str) -> bool:
+    """Whether its rows are chosen by what they are, and are detached as well: a vector quantiser."""
+    cutting = {o.name for o in view.record.operations if o.detaches and culprit in o.upstream}
+    return not cutting.isdisjoint(("argmin", "argmax", "topk")) and "detach" in cutting

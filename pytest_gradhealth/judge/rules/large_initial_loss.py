@@ -24,7 +24,7 @@ RULE = Rule(
     family=EXPLODING,
     limits=(MAX_INITIAL_LOSS,),
     provisional=True,
-    also_follows=frozenset({"exploding-gradient", "exploding-signal"}),
+    also_follows=frozenset({"exploding-gradient", "exploding-signal", "single-class"}),
     theory="""\
 A model that has learnt nothing should guess, at a cross entropy of ln(classes). Thirty times that takes logits with
 a standard deviation near 50, which naive weight tying with unit embeddings does not reach below a width of 5000.

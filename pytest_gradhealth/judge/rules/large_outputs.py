@@ -23,7 +23,6 @@ RULE = Rule(
     summary="The outputs of a regression are many times as large as its targets.",
     family=EXPLODING,
     limits=(MAX_OUTPUT_SCALE,),
-    provisional=True,
     also_follows=frozenset({"exploding-gradient", "exploding-signal", "large-initial-loss"}),
     theory="""\
 A regression whose outputs are thirty times as large as the targets (and as 1) starts with a squared error 900 times

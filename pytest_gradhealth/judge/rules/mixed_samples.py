@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from pytest_gradhealth.judge.families import MIXED
 from pytest_gradhealth.judge.rule import Rule
@@ -11,6 +12,8 @@ from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
 
+SEVERAL = 2
+"""Samples that can be taken for something else."""
 RULE = Rule(
     code="GH406",
     slug="mixed-samples",
@@ -64,16 +67,41 @@ loss = F.cross_entropy
 
 
 def find(view: View) -> Iterator[Finding]:
-    """What the experiment with a permuted batch has shown."""
+    """What the experiment with a permuted batch has shown; else a sequence module that is given samples first."""
     difference, module = view.record.sample_mixing, view.record.mixed_at
-    if difference is None or not view.limits.judges(module):
+    if difference is None:
+        yield from islice(_samples_for_time(view), 1)
+        return
+    if not view.limits.judges(module):
         return
     place = f"behind {module!r}" if module else "in the model"
     yield RULE.finding(
         [module],
-        f"{place} a sample's output changes by {difference:.1e} of its size when the batch is permuted",
+        f"{place} a sample's output changes by {difference:.1e} of its size when the other samples move or change",
         value=difference,
         cause=f"{module or 'the model'!r} takes another dimension for the batch: view for transpose, batch_first "
         "forgotten, or positions counted along the batch",
         remedy="check the order of dimensions there: use transpose, batch_first=True, or positions[: x.size(1)]",
     )
+
+
+def _samples_for_time(view: View) -> Iterator[Finding]:
+    """Modules that take the samples for time: as many steps as the batch has targets, one for each sample.
+
+    Attention over the batch is the same whatever its order, so that the experiment cannot show it.
+    """
+    graph = view.record.loss_graph
+    samples = graph.single_targets if graph is not None else 0
+    if samples < SEVERAL or view.record.samples != samples:
+        return
+    for signal in view.record.signals:
+        crossed = signal.taken_for_time == samples and signal.taken_for_batch % samples
+        if crossed and view.limits.judges(signal.name):
+            yield RULE.finding(
+                [signal.name],
+                f"{signal.name!r} ({signal.kind}) takes the {samples} samples of the batch for {samples} steps of time",
+                value=float(samples),
+                cause="its batch_first is False, so that it expects (time, samples, features), and it is given samples "
+                "first",
+                remedy="make it with batch_first=True, or transpose its input and output",
+            )

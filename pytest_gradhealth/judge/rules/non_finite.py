@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Iterator
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import localise
 from pytest_gradhealth.judge.families import NON_FINITE
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation
+from pytest_gradhealth.judge.wording import Explanation, located, named, place
 from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
@@ -62,7 +63,7 @@ def find(view: View) -> Iterator[Finding]:
     loss = view.record.loss
     if not sick and (loss is None or math.isfinite(loss)):
         return
-    culprit, where = localise.first_nonfinite(view)
+    culprit, where = _behind_operation(view) or localise.first_nonfinite(view)
     affected = [layer.name for layer in sick if layer.name != culprit]
     share = f"; {len(sick)} of {len(view.judged)} layers have NaN or infinite gradients" if sick else ""
     yield RULE.finding([culprit, *affected], f"{where}{share}", value=loss, **_explanation(view, culprit))
@@ -79,7 +80,15 @@ def _explanation(view: View, culprit: str) -> Explanation:
         return Explanation(cause=cause, remedy="set eps=1e-4, or keep the weights in float32 and use torch.autocast")
     broken = next((layer.name for layer in record if not math.isfinite(layer.weight_norm)), None)
     if broken is not None:
-        cause = f"the weights of {broken!r} already contain NaN or infinity: an earlier step was too large"
+        if not record.steps:
+            cause = (
+                f"the weights of {named(broken)} hold NaN or infinity from the start: never initialised, or loaded so"
+            )
+            remedy = (
+                "initialise what torch.empty or torch.Tensor(...) allocates; check what was loaded, or trained before"
+            )
+            return Explanation(cause=cause, remedy=remedy)
+        cause = f"the weights of {named(broken)} already contain NaN or infinity: an earlier step was too large"
         return Explanation(cause=cause, remedy="lower the learning rate, clip the gradient norm, or warm up")
     if record.precision == "float16":
         cause = "float16 overflows beyond 65504"
@@ -90,13 +99,54 @@ def _explanation(view: View, culprit: str) -> Explanation:
         cause = f"{masked.name!r} ({masked.kind}) returns NaN: a mask leaves a row nothing to choose, so it is all -inf"
         return Explanation(cause=cause, remedy="leave each row at least one key: mask padded keys only, not whole rows")
     if record.loss is not None and math.isfinite(record.loss):
-        cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
-        return Explanation(
-            cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)"
-        )
+        return _steep(view)
+    return _outside_its_domain(view)
+
+
+def _behind_operation(view: View) -> tuple[str, str] | None:
+    """The layer whose output the operation was given that makes NaN, where that is no module's own; None: no such."""
+    record = view.record
+    broken = any(not math.isfinite(layer.weight_norm) for layer in record)
+    found = next((o for o in record.operations if o.nonfinite and o.upstream), None)
+    if broken or found is None or record.loss is None or math.isfinite(record.loss):
+        return None
+    if any(signal.nonfinite and not signal.nonfinite_input for signal in view.leaves):
+        return None
+    return found.upstream[0], f"NaN or infinity arises behind {named(found.upstream[0])}"
+
+
+REMEDIES = {
+    "softmax": "leave each row at least one key: a row that a mask fills with -inf has no softmax",
+    "log": "take it of what is above 0: log(x + eps), or the stable form (log_softmax, logsigmoid)",
+    "exp": "bound what it is given, as by logvar.clamp(-10, 10), or use softplus; and scale the input",
+    "sqrt": "take it of what is above 0: sqrt(x.clamp(min=eps))",
+    "std": "take it of two values at least",
+    "var": "take it of two values at least",
+    "truediv": "keep what it divides by away from 0: x / (y + eps)",
+    "div": "keep what it divides by away from 0: x / (y + eps)",
+}
+CLAMP = "clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
+
+
+def _outside_its_domain(view: View) -> Explanation:
+    """The operation that made NaN or infinity of finite numbers; or what such operations are."""
+    if found := next((o for o in view.record.operations if o.nonfinite), None):
+        name = found.name.strip("_")
+        cause = f"{name}(){place(found)} gives NaN or infinity at {counted(found.nonfinite, 'place')}"
+        return located(Explanation(cause=cause, remedy=REMEDIES.get(name, CLAMP)), found)
     cause = (
-        "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large"
+        "an operation left its domain or overflowed: log or sqrt of a negative number, division by 0, exp of a large "
+        "one, softmax over a row that is masked to -inf"
     )
-    return Explanation(
-        cause=cause, remedy="clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
-    )
+    return Explanation(cause=cause, remedy=CLAMP)
+
+
+def _steep(view: View) -> Explanation:
+    """The operation whose slope is infinite; or what such operations are."""
+    if found := next((o for o in view.record.operations if o.infinite_slope), None):
+        name = found.name.strip("_")
+        cause = f"{name}(){place(found)} is 0 at {counted(found.infinite_slope, 'place')}, where its slope is infinite"
+        remedy = "add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps"
+        return located(Explanation(cause=cause, remedy=remedy), found)
+    cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
+    return Explanation(cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)")

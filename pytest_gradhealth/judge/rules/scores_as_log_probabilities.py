@@ -16,15 +16,19 @@ RULE = Rule(
     code="GH507",
     slug="scores-as-log-probabilities",
     title="scores instead of log-probabilities",
-    summary="nll_loss gets raw scores or probabilities instead of log-probabilities.",
+    summary="nll_loss or kl_div gets raw scores or probabilities instead of log-probabilities.",
     family=OBJECTIVE,
     when_silenced=True,
     theory="""\
 `nll_loss` takes the negative of the number at the target and nothing else. On raw scores that falls without end as
 all scores grow; on probabilities it is bounded, but its slope does not grow with the error. The exponentials of
 log-probabilities add up to 1 ([PyTorch:
-NLLLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html)).""",
-    remedies=("Use `cross_entropy` on the raw scores, or put `log_softmax(dim=1)` behind them.",),
+NLLLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html)). `kl_div` expects them as well, as its
+first argument.""",
+    remedies=(
+        "Use `cross_entropy` on the raw scores, or put `log_softmax(dim=1)` behind them.",
+        "Give `kl_div` the result of `log_softmax` as its first argument.",
+    ),
     sick="""\
 model = lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
 batch = torch.randn(32, 8), torch.randint(4, (32,))
@@ -51,4 +55,11 @@ def find(view: View) -> Iterator[Finding]:
             value=graph.probability_sum,
             cause="it expects log-probabilities and gets raw scores or probabilities",
             remedy="use cross_entropy on the raw scores, or put log_softmax(dim=1) behind them",
+        )
+    if graph.divergence_of_probabilities:
+        yield RULE.finding(
+            [last],
+            "kl_div is given the output of a softmax",
+            cause="its first argument should hold log-probabilities, and holds probabilities",
+            remedy="use kl_div(log_softmax(scores, dim=1), target)",
         )

@@ -19,6 +19,7 @@ RULE = Rule(
     summary="Several labels may hold at once, but a softmax makes their probabilities add up to 1.",
     family=OBJECTIVE,
     when_silenced=True,
+    also_follows=frozenset({"single-class"}),
     theory="""\
 A softmax shares a probability of 1 among the classes. Where a sample has two labels, neither can reach more than 0.5;
 where it has none, the model must claim one all the same. Each label needs a sigmoid of its own.""",
@@ -42,7 +43,7 @@ def find(view: View) -> Iterator[Finding]:
     if seen.multilabel_softmax:
         yield RULE.finding(
             [last],
-            "a binary cross entropy asks for several labels at once of a softmax, whose outputs add up to 1",
+            "several labels, or none, are asked for at once of a softmax, whose outputs add up to 1",
             cause="of two labels that hold, neither can reach more than 0.5",
             remedy="remove the softmax and use binary_cross_entropy_with_logits",
         )

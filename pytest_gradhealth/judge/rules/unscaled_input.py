@@ -16,6 +16,10 @@ PIXELS, BRIGHT = 255, 128
 """Largest value of a pixel, and the largest in a batch from which whole numbers are raw pixels."""
 IMAGE, COLOURS = 4, (1, 3, 4)
 """Dimensions and channels of a batch of images."""
+FLAT, PICTURE = 2, 256
+"""Dimensions of a batch of images that are flattened, and the fewest pixels of one."""
+HALF = 0.5
+"""Share of an input's size from which it comes to the first module as it is."""
 LARGE = 1000
 """Size of the largest feature from which it is reported by itself."""
 
@@ -58,6 +62,8 @@ def find(view: View) -> Iterator[Finding]:
     if first is None or view.normalises_input or not view.limits.judges(first.name):
         return
     for given in view.record.inputs:
+        if first.input_peak < HALF * max(-given.low, given.high):
+            continue  # the model scales it by itself
         told = _pixels(given) or _feature(given)
         if told:
             message, cause, remedy = told
@@ -67,7 +73,8 @@ def find(view: View) -> Iterator[Finding]:
 
 def _pixels(given: ModelInput) -> tuple[str, str, str] | None:
     images = len(given.shape) == IMAGE and given.shape[1] in COLOURS
-    if not (images and given.whole and given.low >= 0 and BRIGHT < given.high <= PIXELS):
+    flattened = len(given.shape) == FLAT and given.shape[1] >= PICTURE
+    if not ((images or flattened) and given.whole and given.low >= 0 and BRIGHT < given.high <= PIXELS):
         return None
     message = f"input {given.name} holds whole numbers from {given.low:.0f} to {given.high:.0f}"
     return message, "raw pixels reach the first layer", "scale them: x / 255, or to mean 0 and deviation 1"

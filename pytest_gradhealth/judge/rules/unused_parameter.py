@@ -10,7 +10,7 @@ from pytest_gradhealth.judge.families import MISSING
 from pytest_gradhealth.judge.missing import unused_layers
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import View
-from pytest_gradhealth.judge.wording import Explanation, cut_by
+from pytest_gradhealth.judge.wording import Explanation, cut_by, named
 from pytest_gradhealth.record import Finding, LayerGradient
 
 __all__ = ["RULE", "find"]
@@ -68,7 +68,7 @@ def find(view: View) -> Iterator[Finding]:
 def _left_out(view: View, left_out: str, group: Sequence[LayerGradient]) -> Finding:
     first = group[0]
     single = len(group) == 1 and localise.is_alive(view, first)
-    what = f"parameter {first.missing[0]!r} of {first.name or 'the model'!r}" if single else repr(left_out)
+    what = f"parameter {first.missing[0]!r} of {named(first.name)}" if single else repr(left_out)
     more = f" ({counted(len(group), 'layer')} in all)" if len(group) > 1 else ""
     return RULE.finding(
         [layer.name for layer in group],
@@ -79,19 +79,20 @@ def _left_out(view: View, left_out: str, group: Sequence[LayerGradient]) -> Find
 
 def _explanation(view: View, layer: LayerGradient, whole: str) -> Explanation:
     """Never called, or called for nothing; ``whole`` is the module that was left out with the layer."""
-    name = layer.name or "the model"
+    name = named(layer.name)
     found = next((o for o in view.record.operations if o.detaches and layer.name in o.upstream), None)
     if found is not None:
         return cut_by(found)
     if layer.kind in HELD:
-        cause = f"nothing on the way to the loss uses the parameters in {name!r}"
+        cause = f"nothing on the way to the loss uses the parameters in {name}"
         return Explanation(cause=cause, remedy="use them in forward, remove them, or list the layer in ignore=[...]")
     if view.signal(layer.name) is None:
         left_out = whole if view.signal(whole) is None else layer.name
         cause = f"{left_out or 'the model'!r} is never called in the forward pass"
         return Explanation(cause=cause, remedy="call it, remove it from the model, or list it in ignore=[...]")
     if localise.is_alive(view, layer):
-        cause = f"{name!r} runs, but does not use its parameters {', '.join(layer.missing)}"
-        return Explanation(cause=cause, remedy="use them in forward, remove them, or list the layer in ignore=[...]")
-    cause = f"{name!r} is called, but nothing on the way to the loss uses its output"
+        cause = f"{name} runs, but does not use its parameters {', '.join(layer.missing)}, or detaches them"
+        remedy = "use them in forward without .data or no_grad, remove them, or list the layer in ignore=[...]"
+        return Explanation(cause=cause, remedy=remedy)
+    cause = f"{name} is called, but nothing on the way to the loss uses its output, or only by a choice (argmax)"
     return Explanation(cause=cause, remedy="use its output, do not compute it, or list it in ignore=[...]")

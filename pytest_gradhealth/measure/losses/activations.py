@@ -8,15 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, saved_dimension, shape_of
+from pytest_gradhealth.measure.losses.nodes import SHAPING, behind, children, name_of, shape_of
+from pytest_gradhealth.measure.torch_private import saved_dimension
 
-__all__ = ["activation_in_front", "clamped_share", "excess_of_labels", "is_multilabel_softmax", "smallest_softmax"]
+__all__ = [
+    "activation_in_front",
+    "clamped_share",
+    "excess_of_labels",
+    "is_divergence_of_probabilities",
+    "is_multilabel_softmax",
+    "smallest_softmax",
+]
 
 OWN = {"LogSoftmax": "cross_entropy", "BinaryCrossEntropyWithLogits": "binary_cross_entropy_with_logits"}
 """Losses that expect raw scores, as they apply a softmax or a sigmoid themselves."""
 ACTIVATIONS = frozenset({"Relu", "Sigmoid", "Softmax"})
 NORMALISED = SHAPING | {"Clamp", "ClampMin", "ClampMax", "Add", "Div"}
 """What may stand between an activation and a logarithm written by hand."""
+LABELLED = frozenset({"BinaryCrossEntropy", "MseLoss"})
+"""Losses that compare probabilities with labels, one by one."""
 ROUNDING = 0.1
 """How far the probabilities of one sample may add up to anything but 1."""
 
@@ -53,13 +63,29 @@ def excess_of_labels(terms: Iterable[Any]) -> float:
 
 
 def is_multilabel_softmax(terms: Iterable[Any]) -> bool:
-    """Whether a binary cross entropy asks for several labels, or none, of outputs that a softmax makes add up to 1."""
+    """Whether several labels, or none, are asked for at once of outputs that a softmax makes add up to 1."""
     for term in terms:
-        given = _given(term) if name_of(term) == "BinaryCrossEntropy" else None
-        if given is not None and name_of(given) == "Softmax":
+        given = _given(term) if name_of(term) in LABELLED else None
+        if given is not None and name_of(given) == "Softmax" and _are_labels(term._saved_target):
             labels = term._saved_target.float().sum(saved_dimension(given, term._saved_target.ndim))
             return bool((labels - 1).abs().mean() > ROUNDING)
     return False
+
+
+def is_divergence_of_probabilities(node: Any) -> bool:
+    """Whether it is the c - t * p of ``kl_div``, with probabilities p in the place of their logarithms."""
+    if name_of(node) != "Sub" or len(node.next_functions) != 2 or node.next_functions[0][0] is not None:
+        return False
+    product = node.next_functions[1][0]
+    targets = _factor(product) if product is not None and name_of(product) == "Mul" else None
+    if targets is None or not targets.numel() or bool(((targets < 0) | (targets > 1)).any()):
+        return False
+    given = _given(product)
+    return given is not None and name_of(given) == "Softmax"
+
+
+def _are_labels(targets: Tensor) -> bool:
+    return bool(((targets == 0) | (targets == 1)).all())
 
 
 def smallest_softmax(terms: Iterable[Any]) -> int | None:

@@ -17,6 +17,7 @@ from pytest_gradhealth.measure.losses.activations import (
     activation_in_front,
     clamped_share,
     excess_of_labels,
+    is_divergence_of_probabilities,
     is_multilabel_softmax,
     smallest_softmax,
 )
@@ -30,10 +31,10 @@ from pytest_gradhealth.measure.losses.nodes import (
     name_of,
     rms,
     rows_of,
-    saved_dimension,
     shape_of,
     walk,
 )
+from pytest_gradhealth.measure.torch_private import saved_dimension
 from pytest_gradhealth.record import LossGraph
 
 __all__ = ["read"]
@@ -119,6 +120,8 @@ def _read(loss: Tensor) -> LossGraph:
         clamped=clamped_share(terms),
         ignored_targets=max(map(_ignored, likelihoods), default=0.0),
         constant_targets=bool(targets) and all(map(_is_constant, targets)),
+        single_targets=max(map(_singles, targets), default=0),
+        divergence_of_probabilities=any(map(is_divergence_of_probabilities, terms)),
     )
 
 
@@ -197,6 +200,11 @@ def _ignored(term: Any) -> float:
 
 def _is_constant(target: Tensor) -> bool:
     return target.numel() > 1 and bool((target == target.flatten()[0]).all())
+
+
+def _singles(target: Tensor) -> int:
+    """How many targets there are, where each stands by itself: of shape (samples,) or (samples, 1)."""
+    return len(target) if target.ndim and target.numel() == len(target) else 0
 
 
 def _mass(term: Any) -> float:

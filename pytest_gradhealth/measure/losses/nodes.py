@@ -17,15 +17,12 @@ __all__ = [
     "name_of",
     "rms",
     "rows_of",
-    "saved_dimension",
     "shape_of",
     "walk",
 ]
 
 SHAPING = frozenset({"Clone", "Expand", "Reshape", "Squeeze", "Stack", "UnsafeView", "View"})
 """What changes a shape and no value."""
-WORD = 1 << 64
-"""Torch saves a dimension that was counted from the end as an unsigned number."""
 
 
 def walk(start: Any, further: Callable[[Any], bool]) -> Iterator[Any]:
@@ -80,8 +77,3 @@ def class_dimension(scores: Tensor) -> int:
 def rms(tensor: Tensor) -> float:
     """Root mean square of a tensor."""
     return float(tensor.float().square().mean().sqrt())
-
-
-def saved_dimension(node: Any, dimensions: int) -> int:
-    """The dimension that a softmax runs over, of a tensor with so many."""
-    return int(node._saved_dim % WORD % dimensions)

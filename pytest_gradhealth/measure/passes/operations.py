@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradhealth.measure.passes import statistics
+from pytest_gradhealth.measure.passes import singular, statistics
 from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
 from pytest_gradhealth.measure.passes.source import caller, frames
 from pytest_gradhealth.measure.torch_private import inside_transform, unseen, unwrapped
@@ -83,12 +83,15 @@ class OperationTrace(TorchFunctionMode):
         first = args[0] if args and isinstance(args[0], Tensor) else None
         detaches = _detaches(name, args, result)
         zero_slope = 0.0 if detaches or first is None else _zero_slope(name, first, result)
-        constant = None if detaches else _constant(name, args, result)
-        if not detaches and not zero_slope and constant is None and name.rstrip("_") not in SATURATING:
-            return
-        self._add(
-            name, self._behind(args) if detaches else (), detaches=detaches, zero_slope=zero_slope, constant=constant
-        )
+        facts = {
+            "zero_slope": zero_slope,
+            "constant": None if detaches else _constant(name, args, result),
+            "nonfinite": singular.count_made(name, args, result),
+            "infinite_slope": singular.count_steep(name, args, result),
+        }
+        if any(facts.values()) or facts["constant"] is not None or detaches or name.rstrip("_") in SATURATING:
+            traced = detaches or facts["nonfinite"]
+            self._add(name, self._behind(args) if traced else (), detaches=detaches, **facts)
 
     def _add(self, name: str, behind: Iterable[str], **facts: Any) -> None:
         """An operation at this place of the forward pass."""

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from pytest_gradhealth.measure.torch_private import saved_dimension
 from pytest_gradhealth.record import LayerGradient
 
 __all__ = ["PathTrace", "Upstream", "place_of", "predecessors", "reaches", "with_reach"]
@@ -31,6 +32,7 @@ PLAIN = (
 """What a smoke test does to an output before it sends it back, with numbers that are no targets."""
 BINARY = frozenset({"Div", "Mul"})
 STEP_NODES = {f"{name.title()}Backward0": name for name in ("round", "floor", "ceil", "trunc", "sign")}
+LONE_CHOICE = "softmax over a single element"
 UNNUMBERED = (1 << 64) - 1
 """What torch gives to nodes that do not stand in the order in which the graph was made."""
 
@@ -126,12 +128,20 @@ class PathTrace:
                 return {}
             else:
                 self.runs_python = self.runs_python or isinstance(node, BackwardCFunction)
-                self.step_function = STEP_NODES.get(node.name(), self.step_function)
+                self.step_function = STEP_NODES.get(node.name(), self.step_function) or _lone_choice(node)
                 if visit is not None:
                     visit(place, node)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]
                 waiting += [child for child in opened[place] if child[0] not in masks]
         return masks
+
+
+def _lone_choice(node: Any) -> str:
+    """A softmax that has a single element to choose: its result is always 1."""
+    if node.name() != "SoftmaxBackward0":
+        return ""
+    result = node._saved_result
+    return LONE_CHOICE if result.ndim and result.shape[saved_dimension(node, result.ndim)] == 1 else ""
 
 
 def _how_made(ends: list[Any], returned: set[int]) -> str:

@@ -228,6 +228,13 @@ class Probe:
         """Note one call of a module."""
         trace = self._traces.setdefault(name, ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
+        if (
+            getattr(module, "batch_first", True) is False
+            and args
+            and isinstance(args[0], Tensor)
+            and args[0].ndim == SEQUENCE
+        ):
+            trace.layout = args[0].shape[0], args[0].shape[1]
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
         attached = any(tensor.requires_grad for tensor in outputs)
@@ -454,6 +461,8 @@ class ModuleTrace:
     size: int = 0
     positions: int = 0
     dropped: float = 0.0
+    layout: tuple[int, int] = (0, 0)
+    """Lengths of what a module with ``batch_first=False`` takes for time and for the batch."""
     inputs: list[Seen] = field(default_factory=list)
     outputs: list[Seen] = field(default_factory=list)
     saturating: list[Seen] = field(default_factory=list)
@@ -463,6 +472,8 @@ class ModuleTrace:
         """All calls as numbers."""
         numbers = self._forward() | self._backward()
         numbers |= {"size": self.size, "positions": self.positions, "dropped": self.dropped}
+        if self.layout[0]:
+            numbers |= {"taken_for_time": self.layout[0], "taken_for_batch": self.layout[1]}
         return ModulePass(self.kind, self.order, self.calls, self.attached, self.fed, numbers)
 
     def _forward(self) -> dict[str, float]:
@@ -507,6 +518,8 @@ def _known(seen: Iterable[Seen]) -> list[float]:
     return [float(norm) for one in seen for norm in one.gradients]
 
 
+SEQUENCE = 3
+"""Dimensions of a sequence of features, with or without the samples in front."""
 INPUT = ("rms", "low", "high", "bad", "samples")
 """What is told of a module's input."""
 

@@ -59,6 +59,8 @@ def _signal(name: str, order: int, modules: Sequence[ModulePass]) -> Signal:
         peak=max(abs(low or 0.0), abs(high or 0.0)),
         sample_variation=_known(middle("samples")),
         token_variation=_known(middle("tokens")),
+        taken_for_time=most("taken_for_time"),
+        taken_for_batch=most("taken_for_batch"),
         positions=most("positions"),
         position_reach=_known(middle("late")),
         saturation=middle("flat"),

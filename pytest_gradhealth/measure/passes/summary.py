@@ -108,6 +108,8 @@ def whole_loss_graph(seen: Sequence[LossGraph]) -> LossGraph | None:
         clamped=min(one.clamped for one in seen),
         ignored_targets=max(one.ignored_targets for one in seen),
         constant_targets=all(one.constant_targets for one in seen),
+        single_targets=min(one.single_targets for one in seen),
+        divergence_of_probabilities=any(one.divergence_of_probabilities for one in seen),
     )
 
 

@@ -25,6 +25,8 @@ SIZES = (4, 3, 5, 2)
 """Samples that are sent through the model: few, as they are enough; a number that is no other dimension's."""
 NOTICEABLE = 1e-3
 """Difference over the outputs' root mean square from which it is no rounding."""
+SEQUENCE = 3
+"""Dimensions of (time, samples, features)."""
 SEQUENTIAL = (nn.RNNBase, nn.MultiheadAttention)
 
 Forward = Callable[[Any, int], Any]
@@ -66,8 +68,11 @@ def mixing(model: nn.Module, batch: Any, forward: Forward) -> Mixing | None:
             if _differ(outputs[""], seen.of(forward, few, 1)[""]):
                 return None
             permuted = {dim: seen.of(forward, _permuted(few, dim), 0) for dim in _dimensions(few)}
+            crossed = _dependence(seen, forward, batch, size) if seen.crossed else None
     except Exception:  # what runs on the whole batch need not run on a part of it
         return None
+    if crossed is not None:
+        return crossed
     if not _samples(outputs[""], size) or any(_agrees(outputs[""], made[""], size) for made in permuted.values()):
         return None
     mixed = (
@@ -81,7 +86,10 @@ class _Outputs:
     """Notes what every module returns, the model itself under the empty name, in the order in which they return."""
 
     def __init__(self, model: nn.Module) -> None:
+        self._size = 0
         self._model, self._seen, self._handles = model, {}, []  # type: ignore[var-annotated]
+        self.crossed = ""
+        """The first module that takes the samples for time."""
 
     def __enter__(self) -> _Outputs:
         for name, module in self._model.named_modules():
@@ -94,15 +102,45 @@ class _Outputs:
 
     def of(self, forward: Forward, batch: Any, seed: int) -> dict[str, list[Tensor]]:
         """The outputs of one pass."""
-        self._seen = {}
+        self._seen, self._size = {}, _count_singles(batch)
         forward(batch, seed)
         return self._seen
 
     def _noting(self, name: str) -> Callable[..., None]:
         def note(module: nn.Module, args: Any, output: Any) -> None:
+            if not self.crossed and _takes_for_time(module, args, self._size):
+                self.crossed = name
             self._seen.setdefault(name, [tensor.clone() for tensor in floating(output)])
 
         return note
+
+
+def _dependence(seen: _Outputs, forward: Forward, batch: Any, size: int) -> Mixing | None:
+    """How the first sample's output changes with other samples beside it; None: it does not.
+
+    Attention over the batch is the same whatever its order, so that a permutation does not show it.
+    """
+    name = seen.crossed
+    one, other = (
+        seen.of(forward, _mapped(batch, 0, taken), 0)[name]
+        for taken in (lambda x: x[:size], lambda x: torch.cat([x[:1], x[1 - size :]]))
+    )
+    pairs = [(a[:1], b[:1]) for a, b in zip(one, other, strict=False) if a.shape == b.shape and len(a) == size]
+    difference = max((_distance(a, b) for a, b in pairs), default=0.0)
+    return Mixing(name, difference) if difference > NOTICEABLE else None
+
+
+def _count_singles(batch: Any) -> int:
+    """Number of samples, where the batch holds one number for each, as a class; 0: it does not."""
+    alone = (len(x) for x in tensors(batch) if x.ndim and x.numel() == len(x))
+    return next(alone, 0)
+
+
+def _takes_for_time(module: nn.Module, args: Any, samples: int) -> bool:
+    if getattr(module, "batch_first", True) or not args or not isinstance(args[0], Tensor):
+        return False
+    shape = args[0].shape
+    return samples > 1 and len(shape) == SEQUENCE and shape[0] == samples and shape[1] % samples != 0
 
 
 def _counts_first(module: nn.Module) -> bool:
@@ -113,12 +151,14 @@ def _counts_first(module: nn.Module) -> bool:
 
 
 def _transposes(node: Any, size: int) -> bool:
-    """Whether a view swaps the batch with another dimension: numbers stay where they are, samples do not."""
+    """Whether a view moves the batch to another dimension: numbers stay where they are, samples do not."""
     before = getattr(node, "_saved_self_sym_sizes", None) if "View" in node.name() else None
     after = shape_of(node) if before else None
-    if not before or not after or before[0] != size:
+    if not before or not after or tuple(before) == after:
         return False
-    return tuple(before) != after and sorted(before) == sorted(after) and after[0] != size
+    if before[0] == size:
+        return sorted(before) == sorted(after) and after[0] != size
+    return before[0] > 1 and len(before) > 1 and before[1] == size == after[0]
 
 
 def _size(batch: Any) -> int | None:

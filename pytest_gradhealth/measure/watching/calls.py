@@ -7,9 +7,9 @@ gone, all that is left of a call is which modules took part in it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -19,11 +19,12 @@ from pytest_gradhealth.measure.passes.paths import place_of
 from pytest_gradhealth.measure.passes.probe import Seen
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
 from pytest_gradhealth.measure.torch_private import unwrapped
-
-if TYPE_CHECKING:
-    from pytest_gradhealth.measure.watching.quiet import QuietProbe
+from pytest_gradhealth.measure.watching.schedule import is_observed
 
 __all__ = ["Call", "Met", "Note", "floats"]
+
+Arrived = Callable[[], Callable[[Seen, Tensor | None], None] | None]
+"""Refers to who is told that a gradient came back; none once nobody listens any more."""
 
 
 def floats(value: Any) -> list[Tensor]:
@@ -37,8 +38,8 @@ def floats(value: Any) -> list[Tensor]:
 class Met(Seen):
     """A tensor on its way through the model, by its place in the graph until a backward begins."""
 
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, probe: weakref.ref[QuietProbe]) -> None:
-        self._probe, self._kind = probe, kind
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, arrived: Arrived) -> None:
+        self._arrived, self._kind = arrived, kind
         self.size, self.positions = tensor.numel(), statistics.count_positions(tensor) if tensor.ndim > 2 else 0
         self.place, self._number = 0, 0
         self._values: Tensor | None = None
@@ -92,9 +93,9 @@ class Met(Seen):
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         """A gradient came back; the probe decides whether it counts."""
-        probe = self._probe()
-        if probe is not None:
-            probe.signal_came(self, gradient)
+        arrived = self._arrived()
+        if arrived is not None:
+            arrived(self, gradient)
 
 
 @dataclass(slots=True)
@@ -128,12 +129,27 @@ class Call:
     met: list[Met] = field(default_factory=list)
     _latest: dict[int, Met] = field(default_factory=dict)
     signs: list[weakref.ref[_Sign]] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=dict)
+    _latest_notes: dict[str, Note] = field(default_factory=dict)
 
-    def meet(self, tensor: Tensor, kind: str, probe: weakref.ref[QuietProbe]) -> Met:
+    def is_counted_only(self, name: str) -> bool:
+        """Whether a module has been called so often that one more call is counted, and not looked at."""
+        number = self._counts[name] = self._counts.get(name, 0) + 1
+        if is_observed(number):
+            return False
+        self._latest_notes[name].calls += 1
+        return True
+
+    def add(self, note: Note) -> None:
+        """One call of a module."""
+        self.notes.append(note)
+        self._latest_notes[note.name] = note
+
+    def meet(self, tensor: Tensor, kind: str, arrived: Arrived) -> Met:
         """One entry per tensor and version, however many modules it passes through."""
         met = self._latest.get(id(tensor))
         if met is None or not met.is_of(tensor):
-            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, probe)
+            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, arrived)
             self.met.append(met)
         return met
 

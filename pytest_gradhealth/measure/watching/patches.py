@@ -33,7 +33,7 @@ from pytest_gradhealth.measure.watching.own_calls import OwnCalls
 from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "is_watching"]
 
 __tracebackhide__ = True
 
@@ -237,6 +237,11 @@ class Watch:
                 self._scales[loss] = self._scale
 
 
+def is_watching() -> bool:
+    """Whether a watch is open."""
+    return bool(_active)
+
+
 def _loss_of(outputs: tuple[Any, ...]) -> Tensor | None:
     """What a backward begins with, if it is a single number."""
     first = outputs[0] if len(outputs) == 1 else None
@@ -378,26 +383,9 @@ def _unpatch() -> None:
     _handles.clear()
 
 
-_WRAPPERS: tuple[Any, ...] = (
-    _called,
-    _called_by,
-    _called_from_outside,
-    _ran_backward,
-    _unheard,
-    _scaled,
-    _stepping,
-    _stepped,
-)
-_OURS: tuple[Any, ...] = (
-    _begun,
-    OuterCall.inner_returned,
-    OuterCall.returned,
-    Watch.backward_begins,
-    Watch.backward_done,
-    Watch.mute,
-    Watch.scaled,
-    Watch.step_begins,
-    Watch.step_ended,
-)
+_BEHIND = (_begun, OuterCall.inner_returned, OuterCall.returned, Watch.backward_begins, Watch.backward_done)
+_OURS: tuple[Any, ...] = (*_BEHIND, Watch.mute, Watch.scaled, Watch.step_begins, Watch.step_ended)
+_CALLS: tuple[Any, ...] = (_called, _called_by, _called_from_outside)
+_WRAPPERS: tuple[Any, ...] = (*_CALLS, _ran_backward, _unheard, _scaled, _stepping, _stepped)
 for _function in _WRAPPERS + _OURS:
     torch_private.hide_from_dynamo(_function.__code__, callees=_function in _OURS)

@@ -64,7 +64,7 @@ class QuietProbe(Probe):
         """Calls from outside, the latest last, of which no backward has come yet."""
         self._told: list[Samples] = []
         super().__init__(model, histograms=histograms)
-        self._self = weakref.ref(self)
+        self._arrived = weakref.WeakMethod(self.signal_came)
         self._names: dict[int, str] = {}
         self._may_rename = self.compiled = False
 
@@ -106,18 +106,20 @@ class QuietProbe(Probe):
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         call, kind = self._calls[-1], class_of(module).__name__
+        if call.is_counted_only(name):
+            return
         inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
         outputs = floats(output)
         given = inputs[:1] if inputs or name else [*islice(batched(args, kwargs), 1)]
         attached = any(map(_has_graph, outputs))
-        call.notes.append(
+        call.add(
             Note(
                 name,
                 kind,
                 float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0,
-                [call.meet(tensor, "", self._self) for tensor in given],
+                [call.meet(tensor, "", self._arrived) for tensor in given],
                 any(map(_has_graph, inputs)) if inputs else None,
-                [call.meet(tensor, kind, self._self) for tensor in outputs],
+                [call.meet(tensor, kind, self._arrived) for tensor in outputs],
                 attached,
                 [place_of(tensor) for tensor in inputs if tensor.requires_grad]
                 if attached and module._parameters

@@ -5,7 +5,8 @@ from __future__ import annotations
 __all__ = ["FORWARDS", "is_due", "is_observed", "is_power_of_two"]
 
 FORWARDS = 16
-"""Forward calls of one pass in which modules are observed; of more, as many again from 32, 64, ... on."""
+"""Forward calls of one pass in which modules are observed, and calls of one module in one of them; of more, as many
+again from 32, 64, ... on."""
 
 
 def is_due(number: int) -> bool:
@@ -20,6 +21,6 @@ def is_power_of_two(number: int) -> bool:
 
 
 def is_observed(forward: int) -> bool:
-    """Whether the modules of one forward call of a pass are observed."""
+    """Whether the modules of one forward call of a pass are observed, or one call of a module."""
     window = 1 << (forward.bit_length() - 1)
     return forward <= FORWARDS or (window > FORWARDS and forward - window < FORWARDS)
