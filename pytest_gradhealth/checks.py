@@ -195,7 +195,8 @@ class Checker(Examiner, OnRanks):
         checks = self.judged_passes(watch, settings, name)
         result.end(checks)
         if not checks:
-            raise MeasurementError(NOTHING_TRAINED)
+            problems = "; ".join(watch.problems())
+            raise MeasurementError(f"could not measure {problems}" if problems else NOTHING_TRAINED)
         for check in checks:
             self._raise_if_sick(check)
 
