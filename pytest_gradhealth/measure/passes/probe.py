@@ -33,7 +33,17 @@ from pytest_gradhealth.measure.passes.structure import modules_of, own_parameter
 from pytest_gradhealth.measure.torch_private import inside_backward, is_batched
 from pytest_gradhealth.record import LossGraph, parent_of, path_of
 
-__all__ = ["ModulePass", "ModuleTrace", "ParameterPass", "Pass", "Probe", "Seen", "batched", "unit_dimensions"]
+__all__ = [
+    "ModulePass",
+    "ModuleTrace",
+    "ParameterPass",
+    "Pass",
+    "Probe",
+    "Seen",
+    "batched",
+    "layout_of",
+    "unit_dimensions",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,13 +238,7 @@ class Probe:
         """Note one call of a module."""
         trace = self._traces.setdefault(name, ModuleTrace(class_of(module).__name__, order=len(self._traces)))
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
-        if (
-            getattr(module, "batch_first", True) is False
-            and args
-            and isinstance(args[0], Tensor)
-            and args[0].ndim == SEQUENCE
-        ):
-            trace.layout = args[0].shape[0], args[0].shape[1]
+        trace.layout = layout_of(module, args)
         inputs, outputs = list(floating((args, kwargs))), list(floating(output))
         trace.calls += 1
         attached = any(tensor.requires_grad for tensor in outputs)
@@ -300,6 +304,13 @@ class Probe:
 
 def _has_graph(tensor: Tensor) -> bool:
     return tensor.requires_grad
+
+
+def layout_of(module: nn.Module, args: tuple[Any, ...]) -> tuple[int, int]:
+    """Lengths of what a module with ``batch_first=False`` takes for time and for the batch; zeros: it takes none."""
+    if getattr(module, "batch_first", True) is not False or not args or not isinstance(args[0], Tensor):
+        return 0, 0
+    return (args[0].shape[0], args[0].shape[1]) if args[0].ndim == SEQUENCE else (0, 0)
 
 
 def batched(*given: Any) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.passes.parameters import parameter_gradient
 from pytest_gradhealth.measure.passes.paths import predecessors, reaches
 from pytest_gradhealth.measure.passes.probe import Pass, unit_dimensions
 from pytest_gradhealth.measure.passes.signals import median, signals_of
@@ -184,6 +185,7 @@ def _draft(
         parameters=sum(p.numel() for p in own.values()),
         trainable=sum(p.numel() for p in trainable.values()),
         shape=tuple(biggest.shape),
+        gradients=tuple(parameter_gradient(local, p.shape, gradients[local]) for local, p in trainable.items()),
         norm=norm,
         lowest=min(norms, default=None),
         highest=max(norms, default=None),

@@ -113,6 +113,8 @@ class Note:
     attached: bool
     places: list[int] | None
     """Where in the graph its inputs stand; None: it has no parameters, or made no graph."""
+    layout: tuple[int, int] = (0, 0)
+    """What a module with ``batch_first=False`` takes for time and for the batch."""
     calls: int = 1
 
 

@@ -20,7 +20,7 @@ from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.paths import place_of
-from pytest_gradhealth.measure.passes.probe import ModuleTrace, Probe, Seen, batched
+from pytest_gradhealth.measure.passes.probe import ModuleTrace, Probe, Seen, batched, layout_of
 from pytest_gradhealth.measure.passes.sampling import Samples
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
@@ -124,6 +124,7 @@ class QuietProbe(Probe):
                 [place_of(tensor) for tensor in inputs if tensor.requires_grad]
                 if attached and module._parameters
                 else None,
+                layout_of(module, args),
             )
         )
 
@@ -187,7 +188,7 @@ class QuietProbe(Probe):
 
     def _tell(self, note: Note) -> None:
         trace = self._traces.setdefault(note.name, ModuleTrace(note.kind, order=len(self._traces)))
-        trace.dropped, trace.calls = note.dropped, trace.calls + note.calls
+        trace.dropped, trace.calls, trace.layout = note.dropped, trace.calls + note.calls, note.layout
         trace.attached = trace.attached or note.attached
         if note.fed is not None:
             trace.fed = bool(trace.fed) or note.fed
