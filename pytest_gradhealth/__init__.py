@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Mutant as Mutant
     from pytest_gradhealth.record import Operation as Operation
     from pytest_gradhealth.record import OptimiserUse as OptimiserUse
+    from pytest_gradhealth.record import ParameterGradient as ParameterGradient
     from pytest_gradhealth.record import Projection as Projection
     from pytest_gradhealth.record import Signal as Signal
     from pytest_gradhealth.record import Underflow as Underflow
@@ -65,6 +66,7 @@ _HOMES = {
     "Mutant": "record",
     "Operation": "record",
     "OptimiserUse": "record",
+    "ParameterGradient": "record",
     "Projection": "record",
     "RankFailedError": "errors",
     "RankLostError": "errors",

@@ -41,7 +41,7 @@ NOT_AGAIN = (
 OTHER_SEEDS = (1, 2, 3)
 """Added to the seed where a gradient is missing: layers may be dropped, and tokens routed, at random."""
 LATER_STEPS = (1, 2, 4, 8)
-"""Optimiser steps after which the second look measures; it stops at the first that redeems the model."""
+"""Optimiser steps after which the second look measures; it stops at the first that shows nothing any more."""
 
 
 class Examiner:
@@ -147,7 +147,7 @@ class Examiner:
         return self._explore(check, rehearsal, settings, self._hook, self._progress)
 
     def _is_settled(self, record: GradientRecord, seen: GradientRecord, limits: Limits) -> bool:
-        """Whether the second look has redeemed the model."""
+        """Whether the second look shows nothing any more."""
         seen = replace(seen, operations=record.operations)
         return not is_open(seen, self._judged(seen, limits), limits)
 

@@ -40,7 +40,7 @@ class Settings:
     selftest_seconds: float = 60.0
     """Time spent on the self-test of one model, where it is asked for."""
     histograms: bool = False
-    """Whether to count the elements of every layer's gradient, for TensorBoard."""
+    """Whether to look at every element of every gradient, for histograms and norms of order inf."""
 
     dtypes: tuple[str, ...] = ()
     """Precisions that a check is made in, one after the other; empty: the model's own."""
@@ -56,6 +56,8 @@ class Settings:
         _require_int("max_batches", self.max_batches, low=1)
         _require_seconds("try_seconds", self.try_seconds)
         _require_seconds("selftest_seconds", self.selftest_seconds)
+        if not isinstance(self.histograms, bool):
+            raise ConfigurationError(f"histograms={self.histograms!r} must be True or False")
 
 
 def _names(field_name: str, given: object, known: Collection[str]) -> tuple[str, ...]:

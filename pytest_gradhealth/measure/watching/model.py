@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError, RankLostError
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
-from pytest_gradhealth.measure.passes.probe import Pass
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
@@ -140,9 +140,9 @@ class Watched:
         self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
+            self._team = team_of(called, model, histograms=self._histograms)
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
             self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
-            self._team = team_of(called, model, histograms=self._histograms)
             self._drawn = random_state()
 
     def step_made(self) -> None:
