@@ -15,21 +15,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from pytest_gradhealth import GradHealth
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.sharding.launch import run_ranks
 from pytest_gradhealth.record import GradientRecord
+from pytest_gradhealth.settings import DTYPES, Settings
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "sharding"))
-import networks  # type: ignore[import-not-found]  # noqa: E402
+import sharded_networks as networks  # type: ignore[import-not-found]  # noqa: E402
 
 PAGE = ROOT / "docs" / "hardware.md"
 BEGIN, END = "<!-- hardware:begin -->\n", "<!-- hardware:end -->\n"
 DEVICES = ("cpu", "cuda", "mps", "xpu")
-PRECISIONS = ("float32", "bfloat16", "float16", "autocast bfloat16")
+PRECISIONS = DTYPES
 SPREAD = {
     "DistributedDataParallel, 2 ranks": ("ddp", 2),
     "fully_shard, 2 ranks": ("fsdp", 2),
@@ -61,21 +61,14 @@ def rows() -> Iterator[Row]:
         yield "cpu (gloo)", record.precision, name, difference(record, whole)
     if not torch.cuda.is_available():
         yield "cuda (nccl)", "any", "any", "not available here: no CUDA device"
-    yield "any", "any", "FullyShardedDataParallel (FSDP1), pipeline stages", "not measured"
+    yield "any", "any", "FullyShardedDataParallel (FSDP1)", "refused: it flattens parameters"
+    yield "any", "any", "pipeline stages", "not measured here: each rank has a record of its own stage"
 
 
 def measured(device: str, precision: str) -> GradientRecord:
     """The record of the whole network in one process."""
-    kind = getattr(torch, precision) if hasattr(torch, precision) else torch.float32
-    x, y = networks.batch()
-
-    def step(model: nn.Module, batch: Any) -> Tensor:
-        inputs, targets = batch
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision.startswith("autocast")):
-            return F.cross_entropy(model(inputs).float(), targets)
-
-    model = networks.Network().to(kind)
-    return GradHealth().measure(model, (x.to(kind), y), step=step, device=device)
+    health = GradHealth(Settings(device=device, dtypes=(precision,)))
+    return health.measure(networks.Network(), networks.batch(), F.cross_entropy)
 
 
 def spread(count: int) -> dict[str, Any]:

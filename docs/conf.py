@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version as _version
 
 project = "pytest-gradhealth"
-author = "The pytest-gradhealth maintainers"
+author = copyright = "The pytest-gradhealth maintainers"
 release = version = _version("pytest-gradhealth")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]

@@ -15,6 +15,7 @@ from torch import nn
 from pytest_gradhealth import GradHealth, Settings
 
 PAGE = Path(__file__).with_name("explanation.md")
+MEASURED_BY = re.compile(r"^Measured by .*$", re.MULTILINE)
 TABLE = re.compile(r"(<!-- measured:begin -->\n).*(<!-- measured:end -->)", re.DOTALL)
 DEPTHS = (2, 4, 8, 16)
 WIDTH = 64
@@ -69,8 +70,8 @@ def main() -> int:
     """Write or compare; the exit code."""
     old = PAGE.read_text(encoding="utf-8")
     new = TABLE.sub(lambda match: match[1] + table() + match[2], old)
-    if "--check" in sys.argv:
-        return int(new != old)
+    if "--check" in sys.argv:  # the same numbers; another patch of Python or build of torch may have found them
+        return int(MEASURED_BY.sub("", new) != MEASURED_BY.sub("", old))
     PAGE.write_text(new, encoding="utf-8", newline="\n")
     return 0
 

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from pytest_gradhealth.record import Mutant as Mutant
     from pytest_gradhealth.record import Operation as Operation
     from pytest_gradhealth.record import OptimiserUse as OptimiserUse
+    from pytest_gradhealth.record import ParameterGradient as ParameterGradient
     from pytest_gradhealth.record import Projection as Projection
     from pytest_gradhealth.record import Signal as Signal
+    from pytest_gradhealth.record import Underflow as Underflow
     from pytest_gradhealth.record import UnregisteredParameter as UnregisteredParameter
     from pytest_gradhealth.results import Measurement as Measurement
     from pytest_gradhealth.results import WatchResult as WatchResult
@@ -64,12 +66,14 @@ _HOMES = {
     "Mutant": "record",
     "Operation": "record",
     "OptimiserUse": "record",
+    "ParameterGradient": "record",
     "Projection": "record",
     "RankFailedError": "errors",
     "RankLostError": "errors",
     "SelfTest": "experiment.laboratory",
     "Settings": "settings",
     "Signal": "record",
+    "Underflow": "record",
     "UnregisteredParameter": "record",
     "WatchResult": "results",
     "WatchingUnavailable": "errors",

@@ -77,6 +77,7 @@ class Checker(Examiner, OnRanks):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
+        histograms: bool | None = None,
         **limits: Unpack[LimitKeywords],
     ) -> Measurement:
         """Send batches through a model, judge every layer's gradient, and return the record.
@@ -90,17 +91,18 @@ class Checker(Examiner, OnRanks):
             device: overrides the configured device.
             seed: overrides the configured seed.
             max_batches: overrides how many batches are taken.
+            histograms: look at every element of every gradient: the record then has each layer's histogram, and norms
+                of order inf (``record["fc"]["weight"].vector_norm(math.inf)``).
             **limits: override single limits, as in ``max_ratio=1e4``.
 
         Raises:
             GradientHealthError: a limit is broken; the message is the verdict and the table.
             MeasurementError: there is nothing to measure with what was given.
         """
-        settings = self._with(device, seed, max_batches, limits)
-        checks = [
-            self.examined(rehearsal, settings, name)
-            for rehearsal in self._rehearsals(settings, model, batches, loss, step)
-        ]
+        settings = self._with(device, seed, max_batches, limits, histograms)
+        first, *others = self._rehearsals(settings, model, batches, loss, step)
+        checks = [self.examined(first, settings, name)]
+        checks += [self.examined(rehearsal, settings, name, first) for rehearsal in others]
         for check in checks:
             self._raise_if_sick(check)
         return as_measurement(checks[0].record)
@@ -116,9 +118,10 @@ class Checker(Examiner, OnRanks):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
+        histograms: bool | None = None,
     ) -> Measurement:
         """Like :meth:`check`, without a verdict."""
-        settings = self._with(device, seed, max_batches, {})
+        settings = self._with(device, seed, max_batches, {}, histograms)
         rehearsals = self._rehearsals(settings, model, batches, loss, step)
         records = [rehearsal.measure() for rehearsal in rehearsals]
         for record in records:
@@ -192,7 +195,8 @@ class Checker(Examiner, OnRanks):
         checks = self.judged_passes(watch, settings, name)
         result.end(checks)
         if not checks:
-            raise MeasurementError(NOTHING_TRAINED)
+            problems = "; ".join(watch.problems())
+            raise MeasurementError(f"could not measure {problems}" if problems else NOTHING_TRAINED)
         for check in checks:
             self._raise_if_sick(check)
 
@@ -200,10 +204,17 @@ class Checker(Examiner, OnRanks):
         """A watch that measures what the settings ask for, not yet open."""
         from pytest_gradhealth.measure.watching.patches import Watch
 
-        return Watch(model, histograms=self._settings.histograms)
+        return Watch(model, histograms=self._settings.histograms, formats=self._settings.formats)
 
-    def _with(self, device: str | None, seed: int | None, max_batches: int | None, limits: LimitKeywords) -> Settings:
-        given = {"device": device, "seed": seed, "max_batches": max_batches}
+    def _with(
+        self,
+        device: str | None,
+        seed: int | None,
+        max_batches: int | None,
+        limits: LimitKeywords,
+        histograms: bool | None = None,
+    ) -> Settings:
+        given = {"device": device, "seed": seed, "max_batches": max_batches, "histograms": histograms}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
             changes["device_from"] = "device"
@@ -218,6 +229,7 @@ class Checker(Examiner, OnRanks):
         step: Callable[..., Any] | None,
     ) -> list[Runner]:
         from pytest_gradhealth.measure.passes.interrupts import delivered
+        from pytest_gradhealth.measure.precisions.precision import precision_of
         from pytest_gradhealth.measure.runs.batches import as_batches, assumption, require_order
         from pytest_gradhealth.measure.runs.devices import resolve_devices
         from pytest_gradhealth.measure.runs.generators import held_by, isolated_rng
@@ -225,6 +237,7 @@ class Checker(Examiner, OnRanks):
 
         require_order(model, batches)
         devices = resolve_devices(settings.device, settings.device_from)
+        precisions = tuple(map(precision_of, settings.dtypes)) or (None,)
         with isolated_rng(settings.seed, *held_by(batches)):  # shuffling and augmentation draw numbers too
             taken = delivered(as_batches, batches, settings.max_batches, loss)
         note = assumption(batches, loss)
@@ -238,10 +251,13 @@ class Checker(Examiner, OnRanks):
                 device=device,
                 seed=settings.seed,
                 histograms=settings.histograms,
+                formats=settings.formats,
+                precision=precision,
                 progress=self._progress,
                 notes=(note,) if note else (),
             )
             for device in devices
+            for precision in precisions
         ]
 
     def _raise_if_sick(self, check: Check) -> None:

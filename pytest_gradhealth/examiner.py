@@ -10,12 +10,14 @@ import pluggy
 
 from pytest_gradhealth.hookspecs import plugins
 from pytest_gradhealth.judge.copies import told_once
+from pytest_gradhealth.judge.disagreement import disagreement
 from pytest_gradhealth.judge.families import MISSING
 from pytest_gradhealth.judge.judge import is_open, judge
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.random_depth import with_arrivals
 from pytest_gradhealth.judge.remarks import designed, remarks
+from pytest_gradhealth.judge.rules.disagreement import RULE
 from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.settings import Settings
@@ -39,7 +41,7 @@ NOT_AGAIN = (
 OTHER_SEEDS = (1, 2, 3)
 """Added to the seed where a gradient is missing: layers may be dropped, and tokens routed, at random."""
 LATER_STEPS = (1, 2, 4, 8)
-"""Optimiser steps after which the second look measures; it stops at the first that redeems the model."""
+"""Optimiser steps after which the second look measures; it stops at the first that shows nothing any more."""
 
 
 class Examiner:
@@ -90,8 +92,17 @@ class Examiner:
         """How many checks were made so far."""
         return sum(self._names.values())
 
-    def examined(self, rehearsal: Runner, settings: Settings, name: str | None = None) -> Check:
-        """The verdict on what a runner measures; a sick model raises nothing here."""
+    def examined(
+        self, rehearsal: Runner, settings: Settings, name: str | None = None, first: Runner | None = None
+    ) -> Check:
+        """The verdict on what a runner measures; a sick model raises nothing here.
+
+        Args:
+            rehearsal: what measures.
+            settings: how it is judged.
+            name: what the check is called.
+            first: the same model on another device or in another precision, to be compared with.
+        """
         limits, record = settings.limits, rehearsal.measure()
         findings = self._judged(record, limits)
         if findings or any(layer.missing or layer.norm == 0 for layer in record):  # by design, or not: the trace tells
@@ -107,11 +118,24 @@ class Examiner:
             later = rehearsal.look_again(LATER_STEPS, lambda seen: self._is_settled(record, seen, limits))
             record = replace(record, later=replace(later, operations=record.operations))
             findings = self._judged(record, limits)
+        findings += self._disagreements(record, first, settings)
         called = self._unique(name or record.model, record)
         opened, _ = self._sorted(called, record, findings)
         more = self._explored(record, opened, rehearsal, settings)
         self._progress("")
         return self.conclude(record, findings, limits, called, **more)
+
+    def _disagreements(self, record: GradientRecord, first: Runner | None, settings: Settings) -> tuple[Finding, ...]:
+        """Where it differs from the first measurement, and that does not differ as much from itself by chance."""
+        if first is None or not settings.limits.asks(RULE.code):
+            return ()
+        reference, limits = first.measure(), settings.limits.under(RULE.code)
+        found = disagreement(record, reference, limits)
+        if found is None:
+            return ()
+        drawn = (first.measure(settings.seed + other) for other in OTHER_SEEDS)
+        by_chance = any(disagreement(replace(x, precision=record.precision), reference, limits) for x in drawn)
+        return () if by_chance else (found,)
 
     def _explored(
         self, record: GradientRecord, findings: tuple[Finding, ...], rehearsal: Runner, settings: Settings
@@ -123,7 +147,7 @@ class Examiner:
         return self._explore(check, rehearsal, settings, self._hook, self._progress)
 
     def _is_settled(self, record: GradientRecord, seen: GradientRecord, limits: Limits) -> bool:
-        """Whether the second look has redeemed the model."""
+        """Whether the second look shows nothing any more."""
         seen = replace(seen, operations=record.operations)
         return not is_open(seen, self._judged(seen, limits), limits)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gradhealth.errors import GradientHealthError, MeasurementError, RankFailedError
 from pytest_gradhealth.record import Check, GradientRecord
-from pytest_gradhealth.report.table import render_failure
 from pytest_gradhealth.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,8 +103,7 @@ def _on_rank(
             found_at(*place)(health, *arguments)
         watched = [] if checks else health.judged_passes(watch)
         for check in watched:
-            if not check.healthy and not tolerant:
-                raise GradientHealthError(render_failure(check), check)
+            health._raise_if_sick(check)
     except GradientHealthError as error:
         problem, sick = str(error), None if error.check is None else error.check.to_dict()
     return [check.to_dict() for check in checks], problem, sick

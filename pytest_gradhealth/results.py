@@ -44,7 +44,7 @@ class WatchResult:
             MeasurementError: the block has not ended.
         """
         if self._checks is None:
-            raise MeasurementError("nothing is judged before the watched block has ended: read it behind the block")
+            raise MeasurementError("the watched block has not ended: read its checks and records after it")
         return self._checks
 
     @property

@@ -37,7 +37,7 @@ def test_every_example_is_listed():
     sys.platform != "linux" or version("torch").partition("+")[0] != PINNED["torch"],
     reason="another platform or torch may round the last digit differently",
 )
-@pytest.mark.parametrize("name", ["make_readme.py", "make_failures.py"])
+@pytest.mark.parametrize("name", ["make_readme.py", "make_failures.py", "make_explanation.py"])
 def test_sample_output_is_current(name):
     command = [sys.executable, str(ROOT / "docs" / name), "--check"]
     assert subprocess.run(command, check=False).returncode == 0, f"run python docs/{name}"

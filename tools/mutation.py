@@ -45,11 +45,12 @@ TESTS = (
     "tests/judge",
     "tests/test_record.py",
     "tests/report/test_drift.py",
+    "tests/report/test_drift_edges.py",
     "tests/watch/test_evidence.py",
     "tests/watch/test_passes.py",
 )
-LEFT_OUT = "tests/judge/test_any_record.py"
-"""Slow, and reaches every line: it asks only whether judging breaks down."""
+LEFT_OUT = ("tests/judge/test_any_record.py", "tests/judge/test_invariance.py")
+"""Slow, and about every line: they ask whether judging breaks down, and whether a verdict stays."""
 PRELOADED = ["hypothesis", "jsonschema", "numpy", "pytest", "tabulate", "torch", "torch._dynamo", "_pytest.pytester"]
 """Imported once, and shared by the processes of all mutants."""
 ENDLESS = 120
@@ -158,7 +159,8 @@ def _reach(folder: Path, tests: Sequence[str], result: Path) -> None:
     measured = coverage.Coverage(data_file=None, config_file=False, source_pkgs=["pytest_gradhealth"])
     watch = Watch(measured)
     measured.start()
-    status = pytest.main(["-q", "-p", "no:cacheprovider", f"--ignore={LEFT_OUT}", *tests], plugins=[watch])
+    ignored = [f"--ignore={path}" for path in LEFT_OUT]
+    status = pytest.main(["-q", "-p", "no:cacheprovider", *ignored, *tests], plugins=[watch])
     measured.stop()
     data = measured.get_data()
     lines = {str(Path(file).relative_to(folder)): data.contexts_by_lineno(file) for file in data.measured_files()}

@@ -17,11 +17,11 @@ DRAWN = 24
 
 KINDS = {
     "min_reach": "vanishing",
-    "min_variation": "collapse",
-    "min_token_variation": "collapse",
-    "min_amplitude": "faint",
-    "min_gradient_rms": "faint",
-    "min_elasticity": "faint",
+    "min_variation": "collapsed",
+    "min_token_variation": "collapsed",
+    "min_amplitude": "negligible",
+    "min_gradient_rms": "negligible",
+    "min_elasticity": "negligible",
     "max_elasticity": "exploding",
     "max_growth": "exploding",
     "max_initial_loss": "exploding",

@@ -63,8 +63,8 @@ def ladder(
         size = dict(zip(axes, values, strict=True))
         rungs.append((size, [checked(size, seed) for seed in range(SEEDS)]))
     seen = [check for _, checks in rungs for check in checks]
-    redeemed = {name for name in LIMITED if any(_is_redeemed(check, name, limits) for check in seen)}
-    quantities = tuple(_quantities(rungs, axes, target, limits, redeemed))
+    excused = {name for name in LIMITED if any(_is_excused(check, name, limits) for check in seen)}
+    quantities = tuple(_quantities(rungs, axes, target, limits, excused))
     return Forecast(
         model=rungs[0][1][0].record.model,
         target=dict(target),
@@ -79,7 +79,7 @@ def _require_ladder(axes: Mapping[str, Sequence[int]], target: Size) -> None:
         raise ConfigurationError("give a ladder of sizes, as in depth=[4, 8, 12]")
     for axis, values in axes.items():
         if axis not in target:
-            raise ConfigurationError(f"target={dict(target)!r} has no {axis!r}: say what size is meant")
+            raise ConfigurationError(f"target={dict(target)!r} has no {axis!r}: add the size to forecast")
         if len(set(values)) != len(values) or not all(isinstance(v, int) and v > 0 for v in values):
             raise ConfigurationError(f"{axis}={list(values)!r} must be different whole numbers above 0")
     for axis in target:
@@ -89,7 +89,7 @@ def _require_ladder(axes: Mapping[str, Sequence[int]], target: Size) -> None:
         raise ConfigurationError("a ladder needs two sizes at least, and three to tell one law from another")
 
 
-def _is_redeemed(check: Check, name: str, limits: Limits) -> bool:
+def _is_excused(check: Check, name: str, limits: Limits) -> bool:
     """Whether a limit is broken at first, and a second look has excused it: it does not decide for this model."""
     value, limit = value_of(check.record, name), getattr(limits, name)
     if value is None or limit is None:
@@ -103,7 +103,7 @@ def _quantities(
     axes: Mapping[str, Sequence[int]],
     target: Size,
     limits: Limits,
-    redeemed: set[str],
+    excused: set[str],
 ) -> Iterator[Quantity]:
     for name, fallback in LIMITED.items():
         reported = [(size, value_of(check.record, name), check) for size, checks in rungs for check in checks]
@@ -111,7 +111,7 @@ def _quantities(
         known = tuple((size, v) for size, v in values if v is not None and math.isfinite(v) and v >= 0)
         if len(known) < len(reported) or all(value is None for _, value, _ in reported):
             continue
-        limit = None if name in redeemed else _limit_at(name, rungs, target, limits)
+        limit = None if name in excused else _limit_at(name, rungs, target, limits)
         yield _fitted(name.partition("_")[2].replace("_", " "), name, limit, known, axes, target)
     for label, of in (("update", _update), ("loss", lambda record: record.loss)):
         numbers = [(size, of(check.record)) for size, checks in rungs for check in checks]

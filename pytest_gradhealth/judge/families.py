@@ -7,6 +7,7 @@ from pytest_gradhealth.judge.rule import Family
 __all__ = [
     "COLLAPSE",
     "DEAD",
+    "DISAGREEMENT",
     "DRIFT",
     "EXPLODING",
     "FADING",
@@ -20,6 +21,7 @@ __all__ = [
     "SATURATED",
     "STEEP",
     "SYMMETRIC",
+    "UNDERFLOW",
     "UNREGISTERED",
     "UNSCALED",
     "VANISHING",
@@ -45,7 +47,9 @@ SATURATED = Family("saturated", 75, STEEP, frozenset({"exploding", "unscaled-inp
 FAINT = Family("faint", 80, FADING, LEADING | {"symmetric", "dead", "vanishing", "collapse"})
 OBJECTIVE = Family("objective", 90)
 OWN = Family("own-limit", 95)
+DISAGREEMENT = Family("disagreement", 97)
 DRIFT = Family("drift", 98)
+UNDERFLOW = Family("underflow", 85)
 MIXED = Family("mixed", 27)
 WRONG_BACKWARD = Family("wrong-backward", 28)
 UNSCALED = Family("unscaled", 92)

@@ -51,6 +51,14 @@ LIMITS: dict[str, Limit] = {
             "Smallest root mean square of the largest layer gradient",
         ),
         Limit(
+            "max_underflow",
+            0.25,
+            0,
+            1,
+            "SHARE",
+            "Largest share of a layer's gradient that becomes zero in another format",
+        ),
+        Limit(
             "max_dead",
             0.9,
             0,
@@ -146,6 +154,14 @@ LIMITS: dict[str, Limit] = {
             "FACTOR",
             "Strongest over weakest layer's gradient norm",
         ),
+        Limit(
+            "max_disagreement",
+            100.0,
+            0,
+            None,
+            "FACTOR",
+            "Largest difference between devices or precisions, in roundings",
+        ),
     )
 }
 RULES: dict[str, str] = {
@@ -157,6 +173,7 @@ RULES: dict[str, str] = {
     "unused-parameter": "GH106",
     "insensitive-loss": "GH107",
     "negligible-gradients": "GH108",
+    "underflow": "GH109",
     "dead-layer": "GH201",
     "starved-layer": "GH202",
     "dead-units": "GH203",
@@ -199,5 +216,6 @@ RULES: dict[str, str] = {
     "large-norm": "GH702",
     "uneven-norms": "GH703",
     "drift": "GH801",
+    "disagreement": "GH802",
 }
 """Codes by slug."""

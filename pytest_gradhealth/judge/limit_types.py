@@ -19,6 +19,7 @@ class LimitValues(TypedDict, total=False):
     min_position_reach: Value
     min_elasticity: Value
     min_gradient_rms: Value
+    max_underflow: Value
     max_dead: Value
     max_saturation: Value
     max_elasticity: Value
@@ -31,6 +32,7 @@ class LimitValues(TypedDict, total=False):
     min_norm: Value
     max_norm: Value
     max_ratio: Value
+    max_disagreement: Value
 
 
 class LimitKeywords(LimitValues, total=False):
@@ -51,6 +53,7 @@ class LimitNumbers:
     min_position_reach: float | None
     min_elasticity: float | None
     min_gradient_rms: float | None
+    max_underflow: float | None
     max_dead: float | None
     max_saturation: float | None
     max_elasticity: float | None
@@ -63,3 +66,4 @@ class LimitNumbers:
     min_norm: float | None
     max_norm: float | None
     max_ratio: float | None
+    max_disagreement: float | None

@@ -25,7 +25,7 @@ CHAPTERS = {
     "5": "Loss and targets",
     "6": "Parameters and optimisers",
     "7": "Your own limits",
-    "8": "Changes since a baseline",
+    "8": "Changes since a baseline, and between devices and precisions",
 }
 """First digits of codes."""
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.passes.histogram import Tally, histogram_of
-from pytest_gradhealth.record import GradientRecord, LayerGradient
+from pytest_gradhealth.record import GradientRecord, LayerGradient, ParameterGradient
 
 __all__ = ["record_of"]
 
@@ -149,6 +149,7 @@ def _layer(
         parameters=elements,
         trainable=max(elements, 1),
         shape=max((array.shape for array in known), key=math.prod, default=()),
+        gradients=tuple(_gradient(path, name, gradients[path], histograms) for path in paths),
         norm=norm,
         lowest=norm,
         highest=norm,
@@ -163,6 +164,13 @@ def _layer(
         ),
         histogram=histogram_of(map(Tally.of, came.values())) if histograms else None,
     )
+
+
+def _gradient(path: str, layer: str, array: Array | None, histograms: bool) -> ParameterGradient:
+    if array is None:
+        return ParameterGradient(name=_own(path, layer), shape=(), norm=None)
+    largest = float(np.abs(array).max(initial=0.0)) if histograms else None
+    return ParameterGradient(name=_own(path, layer), shape=array.shape, norm=_norm(array), largest=largest)
 
 
 def _norm(array: Array) -> float:

@@ -11,7 +11,15 @@ from pytest_gradhealth.record.context import (
 from pytest_gradhealth.record.findings import Finding, docs_url
 from pytest_gradhealth.record.forecasts import Curve, Projection
 from pytest_gradhealth.record.gradients import GradientRecord
-from pytest_gradhealth.record.layers import STEPS, Histogram, LayerGradient, Operation, Signal
+from pytest_gradhealth.record.layers import (
+    STEPS,
+    Histogram,
+    LayerGradient,
+    Operation,
+    ParameterGradient,
+    Signal,
+    Underflow,
+)
 from pytest_gradhealth.record.paths import LayerSet, parent_of, path_of, short_place, upstream_of
 
 __all__ = [
@@ -30,8 +38,10 @@ __all__ = [
     "Mutant",
     "Operation",
     "OptimiserUse",
+    "ParameterGradient",
     "Projection",
     "Signal",
+    "Underflow",
     "UnregisteredParameter",
     "docs_url",
     "parent_of",

@@ -17,6 +17,8 @@ from pytest_gradhealth.record.context import (
 from pytest_gradhealth.record.layers import LayerGradient, Operation, Signal
 from pytest_gradhealth.record.plain import Plain
 
+__tracebackhide__ = True
+
 __all__ = ["GradientRecord"]
 
 

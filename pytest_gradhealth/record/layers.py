@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pytest_gradhealth.record.plain import Plain
 
-__all__ = ["STEPS", "Histogram", "LayerGradient", "Operation", "Signal"]
+__tracebackhide__ = True
+
+__all__ = ["STEPS", "Histogram", "LayerGradient", "Operation", "ParameterGradient", "Signal", "Underflow"]
 
 STEPS = frozenset(
     {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "frac", "floor_divide", "__floordiv__"}
@@ -33,6 +36,43 @@ class Histogram(Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterGradient(Plain):
+    """The gradient of one parameter. Numbers are medians over the batches."""
+
+    name: str
+    """Its name within the layer, as in ``weight``."""
+    shape: tuple[int, ...]
+    norm: float | None
+    """L2 norm; None: no gradient came."""
+    largest: float | None = None
+    """Largest absolute value of its elements, the norm of order inf; None: not asked for, or no gradient came."""
+
+    def vector_norm(self, ord: float = 2) -> float | None:
+        """As ``torch.linalg.vector_norm``, of order 2 or inf; None: no gradient came.
+
+        Raises:
+            ValueError: it was not measured; the message says how to ask for it.
+        """
+        return _vector_norm(ord, self.norm, self.largest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underflow(Plain):
+    """What of a gradient would be lost in a narrower format. Shares (0 to 1) are of its elements that are not zero."""
+
+    format: str
+    """Torch's name, as in ``float16`` or ``float8_e4m3fn``; a tensor in float8 is scaled by its largest element."""
+    zero: float = 0.0
+    """Share that would become zero."""
+    subnormal: float = 0.0
+    """Share that would keep only some of its digits."""
+    loss_scale: float | None = None
+    """The smallest power of two that, multiplied with the loss, keeps 99 % from zero; None: scaled already."""
+    max_loss_scale: float | None = None
+    """The largest power of two with which no element overflows; None: scaled already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerGradient(Plain):
     """The gradient of one layer: a module that directly owns parameters. Numbers are medians over the batches."""
 
@@ -48,6 +88,8 @@ class LayerGradient(Plain):
     """Number of those elements with ``requires_grad``."""
     shape: tuple[int, ...] = ()
     """Shape of its largest parameter."""
+    gradients: tuple[ParameterGradient, ...] = ()
+    """Those of its trainable parameters, one by one; ``layer["weight"]`` is one of them."""
     norm: float | None
     """L2 norm of dLoss/dW over its trainable parameters; None: no gradient came."""
     lowest: float | None = None
@@ -103,8 +145,32 @@ class LayerGradient(Plain):
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
     histogram: Histogram | None = None
     """Distribution of its gradient's elements; None: not asked for, or not one of them is finite."""
+    underflow: tuple[Underflow, ...] = ()
+    """What it would lose in other formats, where that was asked for."""
     installed: bool = False
     """Whether the class that should use its parameters comes with an installed library."""
+
+    def __getitem__(self, name: str) -> ParameterGradient:
+        """The gradient of one of its trainable parameters, as in ``record["fc"]["weight"]``.
+
+        Raises:
+            KeyError: it has no trainable parameter of that name; the message lists them.
+        """
+        for gradient in self.gradients:
+            if gradient.name == name:
+                return gradient
+        names = ", ".join(gradient.name for gradient in self.gradients) or "none"
+        raise KeyError(f"no trainable parameter {name!r} in {self.name or 'the model itself'!r}; it has {names}")
+
+    def vector_norm(self, ord: float = 2) -> float | None:
+        """Norm of its whole gradient, of order 2 or inf, as ``torch.linalg.vector_norm``; None: no gradient came.
+
+        Raises:
+            ValueError: it was not measured; the message says how to ask for it.
+        """
+        known = [gradient.largest for gradient in self.gradients if gradient.largest is not None]
+        largest = max(known, key=lambda size: (math.isnan(size), size), default=None)
+        return _vector_norm(ord, self.norm, largest)
 
     @property
     def frozen(self) -> bool:
@@ -244,3 +310,13 @@ class Operation(Plain):
     def is_step(self) -> bool:
         """Whether its slope is zero almost everywhere, whatever it is given."""
         return self.name in STEPS or self.name.rstrip("_") in STEPS
+
+
+def _vector_norm(ord: float, norm: float | None, largest: float | None) -> float | None:
+    if ord == 2 or norm is None:
+        return norm
+    if ord != math.inf:
+        raise ValueError(f"ord={ord!r} is not measured: a record has norms of order 2 and inf")
+    if largest is None:
+        raise ValueError("the norm of order inf is measured on request only: give histograms=True")
+    return largest

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_gradhealth.errors import counted
+from pytest_gradhealth.judge.registry import find_rule
 from pytest_gradhealth.record import Check, Finding
 from pytest_gradhealth.report.attempts import attempts
 from pytest_gradhealth.report.text import one_line
@@ -105,6 +106,10 @@ def _beyond(finding: Finding) -> str:
     digits, exponent = f"{value:.0e}".split("e")
     if finding.limit_name.startswith("min"):
         return f"1e{int(exponent)}" if value < limit else "None"
+    rule = find_rule(finding.code)
+    highest = next((one.high for one in rule.limits if one.name == finding.limit_name), None) if rule else None
+    if highest is not None and float(f"{int(digits) + 1}e{exponent}") > highest:
+        return f"{highest:g}"
     return f"{int(digits) + 1}e{int(exponent)}" if limit < value else "None"
 
 

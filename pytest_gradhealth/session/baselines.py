@@ -59,7 +59,7 @@ class Accepted:
 
 
 def _acceptable(finding: Finding) -> Finding:
-    return replace(finding, remedy=f"{finding.remedy}; if the change is meant, accept it with --gradhealth-update")
+    return replace(finding, remedy=f"{finding.remedy}; if the change is intended, accept it with --gradhealth-update")
 
 
 def accepted_of(config: pytest.Config) -> Accepted | None:

@@ -15,7 +15,7 @@ from pytest_gradhealth.settings import Settings
 __all__ = ["apply_markers"]
 
 LIMITS = frozenset(Limits.fields())
-SETTINGS = frozenset(f.name for f in fields(Settings)) - {"limits", "device_from", "histograms"}
+SETTINGS = frozenset(f.name for f in fields(Settings)) - {"limits", "device_from"}
 ALLOWED = LIMITS | SETTINGS | {"enabled"}
 
 

@@ -50,6 +50,8 @@ RULES = (
 )
 MEASURING = (
     Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),
+    Option("dtypes", "list", "Check in float32, bfloat16, float16, autocast-bfloat16, autocast-float16", "NAMES"),
+    Option("formats", "list", "Forecast what underflows: bfloat16, float16, float8_e4m3fn, float8_e5m2", "NAMES"),
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
     Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
     Option("try_seconds", "float", "Time to try cures on copies of a model that failed. Default: 5.", "SECONDS"),
@@ -214,6 +216,7 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     from pytest_gradhealth.errors import ConfigurationError
     from pytest_gradhealth.judge.limits import Limits, merged
+    from pytest_gradhealth.session import lists
     from pytest_gradhealth.settings import Settings
 
     limits: dict[str, Any] = {}
@@ -221,7 +224,7 @@ def read_settings(config: pytest.Config) -> Settings:
     for option, value, source in _told(config):
         try:
             if option in MEASURING:
-                settings[option.name] = value
+                settings[option.name] = tuple(lists.entries(value)) if option.type == "list" else value
             else:
                 limits = merged(limits, {option.name: _limit_of(option, value)})
             if option.name == "device":

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_gradhealth.errors import counted
 from pytest_gradhealth.report.baseline import Baseline, Fault, Key, read_baseline, write_baseline
 from pytest_gradhealth.report.escape import plain
 from pytest_gradhealth.report.store import StoredCheck, StoreError
@@ -47,8 +46,8 @@ def look(config: pytest.Config, run: Run) -> list[str]:
     named = [f"  {plain(key.test)}: {plain(key.label)}: no longer measured" for key in entries]
     named += [f"  {plain(key.test)}: {plain(key.label)}: {plain(fault)}: no longer found" for key, fault, _ in faults]
     more = [f"  and {len(named) - MOST} more"] if len(named) > MOST else []
-    what = counted(len(named), "thing")
-    head = f"{what} removed from {path}; commit it" if prunes else f"{what} stale in {path}; --gradhealth-prune removes"
+    what = f"{len(named)} stale {'entry' if len(named) == 1 else 'entries'}"
+    head = f"{what} removed from {path}; commit it" if prunes else f"{what} in {path}; --gradhealth-prune removes them"
     return [f"gradhealth: {head}", *named[:MOST], *more]
 
 

@@ -12,6 +12,8 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 STEP = re.compile(r"<!-- (file|run|replace): (.*?) -->\n```\w+\n(.*?)```", re.DOTALL)
+WORDS = {"check", "measure", "watch", "pytest_gradhealth"}
+"""Names in the architecture's table that are no files."""
 SHOWS = re.compile(r'shows="([^"]*)"')
 REPLACED = re.compile(r'(\S+) "(.*)" -> "(.*)"')
 
@@ -51,3 +53,16 @@ def test_every_step_does_what_the_page_says(page: str, tmp_path: Path) -> None:
 def test_every_page_is_in_the_table_of_contents() -> None:
     listed = (DOCS / "index.md").read_text(encoding="utf-8").split()
     assert [page.stem for page in sorted(DOCS.glob("*.md")) if page.stem not in {"index", *listed}] == []
+
+
+def test_the_architecture_page_names_every_room_and_no_other() -> None:
+    package = DOCS.parent / "pytest_gradhealth"
+    table = (DOCS / "architecture.md").read_text(encoding="utf-8").split("`measure/` never judges")[0]
+    rooms = {f"{path.name}/" for path in package.iterdir() if path.is_dir() and list(path.glob("*.py"))}
+    rooms |= {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    first_column = {
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    }
+    assert first_column == rooms
+    inner = set(re.findall(r"`(\w+)/?`", table))
+    assert {name for name in inner if not list(package.rglob(f"{name}*"))} - WORDS == set()

@@ -16,6 +16,7 @@ from records import found, layer, record, signal
 from test_rules import examined
 
 from pytest_gradhealth import Limits
+from pytest_gradhealth.judge.copies import told_once
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, Operation, OptimiserUse
@@ -193,6 +194,8 @@ CAUSES: list[tuple[str, dict[str, Any], str]] = [
     ("vanishing-over-time", {}, "each step multiplies the gradient by about .*use an LSTM or GRU"),
     ("unscaled-input", {}, "feature 3 of input 0 is 22130 times as large as the median feature, and reaches 1.99e[+]04"),
     ("unscaled-input", {"inputs": (PIXELS,)}, "input 0 holds whole numbers from 0 to 255"),
+    ("unreachable-targets", {}, "keeps 100% of a constant guess's loss out of reach"),
+    ("unreachable-targets", {"loss_graph.unreachable": 0.5}, "keeps 50% of a constant guess's loss out of reach"),
     ("exploding-gradient", {"layers[*].gain": None}, "'0' is too steep"),
     ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER}, "item.. at a.py:3 turns a tensor"),
     ("detached-layer", {"operations": (CUT,), "operations[0].order": ENCODER - 1}, "the graph ends right behind 'encoder'"),
@@ -291,3 +294,57 @@ def test_a_hundred_batch_normalisations_add_no_more_room_than_thirty(steepest: f
     layers = [layer(i, sensitivity=steepest) for i in range(100)]
     given = replace(grown([1e-9] * 100, 100, loss=1.0), layers=tuple(layers))
     assert (of_kind("exploding-gradient", given) is not None) is is_sick
+
+
+@pytest.mark.parametrize(
+    ("fields", "record_fields", "said"),
+    [
+        ({"foreign": 4}, {}, "the optimiser was made before layers were replaced"),
+        ({"foreign": 3}, {}, "the model's output is cut off"),
+        ({"frozen": 4}, {}, "requires_grad is False for all of them"),
+        ({"frozen": 3}, {}, "the model's output is cut off"),
+        ({"frozen": 3}, {"detached_loss": True}, "the loss has no graph"),
+        ({}, {}, "the model's output is cut off"),
+    ],
+)
+def test_why_an_optimiser_is_idle(fields: dict[str, Any], record_fields: dict[str, Any], said: str) -> None:
+    finding = of_kind("idle-optimiser", record(optimisers=(use(**fields),), **record_fields))
+    assert finding is not None
+    assert finding.cause.startswith(said)
+
+
+def test_the_ratio_to_a_gradient_of_zero_is_infinite() -> None:
+    layers = [layer(i, norm=0.0 if i == 1 else 0.1) for i in range(8)]
+    finding = of_kind("uneven-norms", record(layers), max_ratio=1e30)
+    assert finding is not None
+    assert finding.value == float("inf")
+    assert finding.layers[0] == "fc1"
+    assert of_kind("uneven-norms", record([layer(0)]), max_ratio=1.0) is None
+    assert of_kind("uneven-norms", record([layer(0), layer(1)]), max_ratio=1.0) is None
+
+
+@pytest.mark.parametrize(("module", "said"), [("rnn", "'rnn' takes another"), ("", "the model' takes another")])
+def test_where_samples_are_mixed(module: str, said: str) -> None:
+    finding = of_kind("mixed-samples", record(sample_mixing=0.5, mixed_at=module))
+    assert finding is not None
+    assert said in finding.cause
+
+
+def test_copies_of_a_model_are_told_once() -> None:
+    sick_one, other = record(model="A"), record(model="B")
+    finding = of_kind("uneven-norms", record([layer(0), layer(1, norm=9.0)]), max_ratio=2)
+    assert finding is not None
+    told = told_once(
+        [(sick_one, (finding,)), (other, (finding,)), (sick_one, (finding,)), (sick_one, ()), (sick_one, ())]
+    )
+    assert [(given.model, len(findings)) for given, findings in told] == [("A", 1), ("B", 1), ("A", 0), ("A", 0)]
+    assert [len(given.notes) for given, _ in told] == [1, 0, 0, 0]
+    assert told[0][0].notes[0].startswith("2 models of this make were trained")
+
+
+def test_of_dead_units_those_are_told_that_are_still_dead() -> None:
+    later = record([layer(i, dead=0.97 if i == 5 else 0.0) for i in range(8)], steps=4)
+    first = record([layer(i, dead=0.95 if i in (2, 5) else 0.0) for i in range(8)])
+    assert [finding.layer for finding in found(first)] == ["fc2", "fc5"]
+    assert [(finding.layer, finding.value) for finding in found(replace(first, later=later))] == [("fc5", 0.97)]
+    assert found(replace(first, later=record(steps=4))) == []

@@ -20,7 +20,7 @@ from pytest_gradhealth.record import Check
 
 ALL = [entry.rule for entry in entries()]
 SHOWN = [rule for rule in ALL if rule.sick]
-WITHOUT_A_NETWORK = {"GH603", "GH604", "GH605", "GH701", "GH702", "GH703", "GH801"}
+WITHOUT_A_NETWORK = {"GH109", "GH802", "GH603", "GH604", "GH605", "GH701", "GH702", "GH703", "GH801"}
 """Found in tests that train, by a limit of the user's own, or against a baseline: tested elsewhere."""
 
 
@@ -150,3 +150,17 @@ def test_an_unknown_rule_suggests_the_nearest() -> None:
     assert find_rule("vanishing-gradint") is None
     assert nearest("vanishing-gradint")[0] == "vanishing-gradient"
     assert nearest("GH1011")[0].startswith("GH10")
+
+
+def families(*names: str) -> list[Rule]:
+    return [rule for rule in ALL if rule.family.name in names]
+
+
+def test_what_fades_may_open_and_what_is_wired_wrong_does_not() -> None:
+    assert all(rule.provisional for rule in families("vanishing", "collapse", "faint", "saturated", "symmetric"))
+    assert not any(rule.provisional for rule in families("missing", "objective", "unregistered", "mixed", "own-limit"))
+
+
+def test_where_a_normalisation_cancels_every_gradient_their_sizes_say_nothing() -> None:
+    assert not any(rule.when_silenced for rule in families("vanishing", "exploding", "faint", "saturated"))
+    assert all(rule.when_silenced for rule in families("missing", "objective", "unregistered", "mixed", "own-limit"))

@@ -39,6 +39,44 @@ def test_gradient_norms(record: GradientRecord) -> None:
     assert record["1"].norm == pytest.approx(math.sqrt(9 + 49 + 1))
 
 
+def test_norms_of_single_parameters(record: GradientRecord) -> None:
+    assert [found.name for found in record["1"].gradients] == ["weight", "bias"]
+    assert record["1"]["weight"].norm == pytest.approx(math.sqrt(9 + 49))
+    assert record["1"]["weight"].shape == (1, 2)
+    assert record["1"]["bias"].vector_norm() == record["1"]["bias"].norm == pytest.approx(1.0)
+    with pytest.raises(KeyError, match="no trainable parameter 'wieght' in '1'; it has weight, bias"):
+        record["1"]["wieght"]
+
+
+def test_norms_of_order_inf_are_measured_on_request(measured: Measured, record: GradientRecord) -> None:
+    asked = measured(two_layers(), torch.ones(1, 2, requires_grad=True), loss=lambda out: -out.sum(), histograms=True)
+    assert asked["1"]["weight"].vector_norm(math.inf) == pytest.approx(7.0)
+    assert asked["1"]["bias"].vector_norm(math.inf) == pytest.approx(1.0)
+    assert asked["1"].vector_norm(math.inf) == pytest.approx(7.0)
+    assert asked["1"].vector_norm() == asked["1"].norm
+    with pytest.raises(ValueError, match="measured on request only: give histograms=True"):
+        record["1"].vector_norm(math.inf)
+    with pytest.raises(ValueError, match="ord=1 is not measured"):
+        record["1"]["weight"].vector_norm(1)
+
+
+@pytest.mark.parametrize(("value", "norm"), [(math.inf, math.inf), (math.nan, math.nan)])
+def test_a_norm_of_order_inf_hides_nothing(measured: Measured, value: float, norm: float) -> None:
+    record = measured(two_layers(), torch.ones(1, 2), loss=lambda out: (out * value).sum(), histograms=True)
+    assert record["1"].vector_norm(math.inf) == pytest.approx(norm, nan_ok=True)
+
+
+def test_parameters_without_a_gradient_are_listed(measured: Measured) -> None:
+    class Half(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.weight.T
+
+    record = measured(Half(2, 1), torch.ones(1, 2), loss=total)
+    assert record[""]["bias"].norm is None
+    again = GradientRecord.from_dict(record.to_dict())
+    assert [(found.name, found.shape) for found in again[""].gradients] == [("weight", (1, 2)), ("bias", (1,))]
+
+
 def test_weight_norms(record: GradientRecord) -> None:
     assert record["0"].weight_norm == pytest.approx(math.sqrt(1 + 4 + 9 + 16))
     assert record["1"].weight_norm == pytest.approx(math.sqrt(1 + 1 + 100**2))

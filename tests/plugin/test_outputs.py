@@ -228,7 +228,7 @@ class TestBaseline:
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["E*GradientHealthError: GH801 drift from the baseline in network: *around 3.0:*"])
         text = re.sub(r"\s+", " ", result.stdout.str().replace("\nE ", " "))
-        assert "if the change is meant, accept it with --gradhealth-update" in text
+        assert "if the change is intended, accept it with --gradhealth-update" in text
 
     def test_a_missing_entry_fails_with_the_command_that_accepts_it(
         self, pytester: pytest.Pytester, suite: Path
@@ -364,12 +364,14 @@ class TestAcceptedFindings:
         stale = ["  test_old.py::test_old: Cut, cpu, float32: detached-layer at body: no longer found"]
         if not workers:
             stale.insert(0, "  test_old.py::test_trains: Cut, cpu, float32: no longer measured")
-        result.stdout.fnmatch_lines([f"gradhealth: {len(stale)} thing* stale in *; --gradhealth-prune removes", *stale])
+        result.stdout.fnmatch_lines(
+            [f"gradhealth: {len(stale)} stale entr* in *; --gradhealth-prune removes them", *stale]
+        )
         before = (pytester.path / "base.json").read_text()
         result = pytester.runpytest_subprocess(*asked, "--gradhealth-prune")
-        result.stdout.fnmatch_lines([f"gradhealth: {len(stale)} thing* removed from *; commit it", *stale])
+        result.stdout.fnmatch_lines([f"gradhealth: {len(stale)} stale entr* removed from *; commit it", *stale])
         assert before != (pytester.path / "base.json").read_text()
-        pytester.runpytest_subprocess(*asked).stdout.no_fnmatch_line("gradhealth: * stale in *")
+        pytester.runpytest_subprocess(*asked).stdout.no_fnmatch_line("gradhealth: * stale *")
 
     def test_a_missing_entry_is_not_called_a_fault_of_the_model(self, pytester: pytest.Pytester) -> None:
         self.adopted(pytester)

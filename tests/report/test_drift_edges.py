@@ -9,6 +9,8 @@ import pytest
 
 from pytest_gradhealth.judge.drift import drift, measure_drift
 from pytest_gradhealth.judge.moves import Move, shown, size_of, told
+from pytest_gradhealth.judge.profile import Profile
+from pytest_gradhealth.record import GradientRecord
 
 
 @pytest.mark.parametrize(
@@ -168,3 +170,8 @@ def test_a_move_in_words(head, base, ratio, scale, words):
     move = Move("", "norm", base, head, ratio, scale)
     assert move.change == words
     assert str(move) == f"gradient norm of the model {words}"
+
+
+def test_what_a_report_leaves_out_of_a_record_is_its_default():
+    bare = GradientRecord(model="Net")
+    assert Profile.load(bare.to_dict()).facts == Profile.of(bare).facts

@@ -184,6 +184,24 @@ def disagreeing() -> dict[str, str]:
     return found
 
 
+def refused() -> list[str]:
+    """What is said of FSDP1."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    model, told = FullyShardedDataParallel(Network(), device_id=torch.device("cpu")), []
+    x, y = sharded_networks.batch()
+    try:
+        GradHealth().measure(model, (x, y), F.cross_entropy, device="cpu")
+    except MeasurementError as error:
+        told.append(str(error))
+    try:
+        with GradHealth().watch():
+            F.cross_entropy(model(x), y).backward()
+    except MeasurementError as error:
+        told.append(str(error))
+    return told
+
+
 def unchanged() -> list[str]:
     """Names of parameters that a check has left in another state."""
     left: list[str] = []
@@ -210,6 +228,7 @@ def on_two_ranks() -> dict[str, Any]:
         "sick": sick(["ddp", "fsdp", "tensor parallel"]),
         "disagreeing": disagreeing(),
         "unchanged": unchanged(),
+        "refused": refused(),
     }
 
 

@@ -153,5 +153,13 @@ def test_a_parameter_that_one_rank_does_not_use_is_named(two: list[Any]) -> None
     assert first["is allowed"]
 
 
+def test_parameters_that_fsdp1_flattens_are_refused(two: list[Any]) -> None:
+    for answers in two:
+        checked, watched = answers["refused"]
+        assert "FullyShardedDataParallel around the model is not supported" in checked
+        assert "could not measure FullyShardedDataParallel: " in watched
+        assert "torch.distributed.fsdp.fully_shard" in watched
+
+
 def test_a_check_leaves_no_trace_on_any_rank(two: list[Any]) -> None:
     assert [answers["unchanged"] for answers in two] == [[], []]

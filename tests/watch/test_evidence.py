@@ -308,3 +308,27 @@ def test_a_projection_that_attention_uses_itself_is_cut_off_with_it() -> None:
     (check,) = watched(lambda: F.cross_entropy(Detached()(x(8, 5, 8)).flatten(0, 1), torch.arange(40) % 3).backward())
     (finding,) = check.findings
     assert set(finding.layers) == {"attention", "attention.out_proj"}
+
+
+class Frames(nn.Module):
+    """A recurrence over frames that expects time first, or samples first."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.GRU(4, 8, batch_first=batch_first), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][:, -1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_samples_taken_for_time_are_seen_in_a_test_that_trains(batch_first: bool) -> None:
+    def train() -> None:
+        model, x, y = Frames(batch_first), torch.randn(8, 5, 4), torch.arange(8) % 3
+        optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+        for _ in range(6):
+            optimiser.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimiser.step()
+
+    assert kinds(train) == (set() if batch_first else {"mixed"})

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -15,27 +13,30 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses import graph
-from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.losses.function import RAISED_BY, Step, find_step, require_scalar
-from pytest_gradhealth.measure.losses.nodes import walk
 from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
-from pytest_gradhealth.measure.passes.pause import paused, without_collections
-from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.pause import collect_young, paused, without_collections
+from pytest_gradhealth.measure.passes.probe import Probe
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.sampling import SAMPLED
+from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
+from pytest_gradhealth.measure.precisions.precision import Precision
+from pytest_gradhealth.measure.precisions.scaling import unscaled
+from pytest_gradhealth.measure.precisions.underflow import with_underflow
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
+from pytest_gradhealth.measure.runs.placing import build, copied_model, placed
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
-from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
@@ -45,6 +46,8 @@ __tracebackhide__ = True
 __all__ = ["Runner"]
 
 LEARNING_RATE = 1e-3
+BACK_OFF = 4.0
+"""By what a loss scale with which gradients overflow becomes smaller."""
 NODES = 5000
 """Nodes of a graph that are looked through for what calls for an experiment."""
 
@@ -63,11 +66,17 @@ class Runner:
         device: torch.device | None = None,
         seed: int = 0,
         histograms: bool = False,
+        formats: Sequence[str] = (),
+        precision: Precision | None = None,
         progress: Callable[[str], None] = lambda text: None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self._notes = notes
-        self._seed, self._batches, self._histograms, self._progress = seed, batches, histograms, progress
+        self._notes, self._precision = notes, precision
+        self._scale = 1.0 if precision is None else precision.first_scale
+        batches = batches if precision is None else precision.batches(batches)
+        self._seed, self._batches, self._progress = seed, batches, progress
+        self._formats, histograms = formats, histograms or bool(formats)
+        self._histograms = histograms
         self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
         self._given, self._has_targets = model, loss is not None
         self._samples: int | None = None
@@ -76,28 +85,30 @@ class Runner:
         """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
         with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
-            self._called = _placed(_build(model), device)
+            self._called = placed(build(model), device, precision)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
-            self._step = find_step(self._called, loss, step, extension)
             self._device = device or _device_of(self._model)
+            found = find_step(self._called, loss, step, extension)
+            self._step = found if precision is None else precision.step(found, self._device)
             self._initialise()
 
     def measured_anew(self, seed: int) -> GradientRecord:
         """A measurement with another seed, of another model where the user's factory makes it."""
         if isinstance(self._given, nn.Module):
             return self.measure(seed)
-        return Runner(self._given, self._batches, step=self._step, device=self._device, seed=seed).measure()
+        given: dict[str, Any] = {"step": self._step, "device": self._device, "precision": self._precision}
+        return Runner(self._given, self._batches, seed=seed, **given).measure()
 
     def copy_of_model(self) -> nn.Module:
         """A model to experiment with: a copy; where torch cannot make one, what the user's factory makes."""
         with isolated_rng(self._seed):
             try:
-                return _copy(self._model)
+                return copied_model(self._model)
             except Exception:
                 if isinstance(self._given, nn.Module):
                     raise
-                return _placed(_build(self._given), self._device)
+                return placed(build(self._given), self._device, self._precision)
 
     @property
     def batches(self) -> Sequence[Any]:
@@ -118,11 +129,15 @@ class Runner:
         """One forward and backward per batch in training mode; another seed drops and routes otherwise.
 
         Forward statistics of large outputs come from a sample of their elements, unless it is to be ``thorough``.
-        Batches that do not fit into memory are halved until they do.
+        Batches that do not fit into memory are halved until they do, a loss scale that overflows becomes smaller.
         """
         while True:
             try:
-                return self._measured(seed, thorough)
+                record = self._measured(seed, thorough)
+                if self._scale == 1.0 or not any(layer.nan or layer.inf for layer in record):
+                    return record
+                self._scale /= BACK_OFF
+                continue
             except Exception as error:
                 smaller = halved(self._batches) if is_out_of_memory(error) and self._team is None else None
                 if smaller is None:
@@ -138,13 +153,14 @@ class Runner:
         self._notes = (*(old for old in self._notes if not old.startswith("out of memory")), note)
 
     def _measured(self, seed: int | None, thorough: bool) -> GradientRecord:
-        with self._session(seed), UnregisteredParameters(self._model) as unregistered:
-            with noted_inputs(self._model) as inputs:
-                passes = self._passes(unregistered.begin, thorough=thorough)
-            if self._anywhere(unregistered.is_open):
-                self._passes(unregistered.begin)
-            told = self._experiments()
-        record = replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
+        with without_collections():
+            with self._session(seed), UnregisteredParameters(self._model) as unregistered:
+                with noted_inputs(self._model) as inputs:
+                    passes = self._passes(unregistered.begin, thorough=thorough)
+                if self._anywhere(unregistered.is_open):
+                    self._passes(unregistered.begin)
+                told = self._experiments()
+            record = replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
         return with_plain_names(record if self._team is None else self._team.told(record))
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
@@ -214,6 +230,8 @@ class Runner:
         )
         with probe:
             for index in range(len(self._batches)):
+                if index:
+                    collect_young()  # the batch before may have left cycles that hold tensors
                 begin()
                 passes.append(self._one_pass(probe, index))
         self.left_out = self._anywhere(probe.left_out)
@@ -223,7 +241,7 @@ class Runner:
 
     def _initialise(self) -> None:
         """Run a lazy model once, so that it has the parameters that are to be observed."""
-        if not any(map(nn.parameter.is_lazy, self._model.parameters())):
+        if not any(map(nn.parameter.is_lazy, self._parameters())):
             return
         with self._explained(0), torch.no_grad():
             delivered(self._step, self._called, copied(self._batches[0], self._device))
@@ -234,7 +252,7 @@ class Runner:
     def _one_pass(self, probe: Probe, index: int) -> Pass:
         one_pass = partial(self._own_pass, probe, index)
         seen = one_pass() if self._team is None else self._team.run(one_pass)
-        for parameter in self._model.parameters():
+        for parameter in self._parameters():
             parameter.grad = None
         return seen
 
@@ -247,12 +265,15 @@ class Runner:
     def _seen(self, probe: Probe, index: int) -> Pass:
         loss = self._loss(index)
         told = self._with_targets(graph.read(loss), index)
-        probe.paths.follow([loss])
-        self._suspect(loss) if index == 0 and self._team is None else None
+        nodes: list[Any] = []
+        probe.paths.follow([loss], lambda place, node: nodes.append(node) if len(nodes) < NODES else None)
+        if index == 0 and self._team is None:
+            self._suspect(nodes)
+        nodes.clear()  # a backward frees the graph
         probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
         probe.frees_gradients = False
-        return replace(probe.take(loss), objective=told)
+        return unscaled(replace(probe.take(loss), objective=told), self._scale)
 
     def _with_targets(self, told: LossGraph | None, index: int) -> LossGraph | None:
         """Whether all targets are the same: a loss that is written by hand keeps none of them in its graph."""
@@ -263,9 +284,8 @@ class Runner:
         alike = isinstance(target, Tensor) and len(target) > 1 and bool((target == target[:1]).all())
         return replace(told, constant_targets=told.constant_targets or alike)
 
-    def _suspect(self, loss: Tensor) -> None:
+    def _suspect(self, nodes: Sequence[Any]) -> None:
         """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
-        nodes = list(islice(walk(loss.grad_fn, lambda node: True), NODES))
         self._may_mix = is_suspicious(self._model, nodes, self._batches[0])
         self._custom = custom_functions(nodes)
 
@@ -288,7 +308,7 @@ class Runner:
     def _send_back(self, loss: Tensor, index: int) -> None:
         if loss.requires_grad:
             with self._explained(index):
-                delivered(loss.backward)
+                delivered((loss if self._scale == 1.0 else loss * self._scale).backward)
 
     def _loss(self, index: int) -> Tensor:
         with self._explained(index):
@@ -322,8 +342,11 @@ class Runner:
         optimiser.step()
         optimiser.zero_grad()
 
+    def _parameters(self) -> Iterable[nn.Parameter]:
+        return parameters_of(modules_of(self._model)).values()
+
     def _trainable(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self._parameters() if parameter.requires_grad]
 
     def _record(self, passes: Sequence[Pass]) -> GradientRecord:
         with without_collections():
@@ -333,59 +356,11 @@ class Runner:
         counts = [count for batch in self._batches if (count := sample_count(batch)) is not None]
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
+        record = with_underflow(record, passes, self._formats)
+        if self._precision is not None:
+            record = replace(record, precision=self._precision.name)
         record = replace(record, notes=(*self._notes, *record.notes))
         return with_plain_names(record if self._team is None else self._team.ranks.first(record))
-
-
-def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        if not callable(model):
-            raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {describe(model)}")
-        made = delivered(model)
-        if not isinstance(made, nn.Module):
-            raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")
-        model = made
-    inner = getattr(model, "_orig_mod", None)  # torch.compile fuses hooks away: judge the eager module
-    model = inner if isinstance(inner, nn.Module) else model
-    if isinstance(model, torch.jit.ScriptModule):
-        raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
-    require_trainable(model)
-    return model
-
-
-def _placed(model: nn.Module, device: torch.device | None) -> nn.Module:
-    """The model itself where it can stay; a copy where measuring would have to move or initialise it."""
-    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
-    if not (lazy or (device is not None and _is_elsewhere(model, device))):
-        return model
-    placed = _copy(model)
-    return placed.to(device) if device is not None else placed
-
-
-def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
-    """A model spread over devices of the kind that was asked for stays as its owner placed it."""
-    homes = {parameter.device for parameter in model.parameters()}
-    if {home.type for home in homes} != {device.type}:
-        return True
-    return device.index is not None and device not in homes
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    """A deep copy, also of what torch refuses to copy: lazy buffers, and results of a computation kept by a module."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for buffer in module.buffers(recurse=False):
-            if nn.parameter.is_lazy(buffer):
-                memo[id(buffer)] = _lazy_buffer(buffer)
-        for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
-
-
-def _lazy_buffer(like: Tensor) -> Tensor:
-    made: Callable[..., Tensor] = nn.parameter.UninitializedBuffer
-    return made(dtype=like.dtype, device=like.device)
 
 
 def _types(found: Iterable[Tensor]) -> str:

@@ -6,6 +6,7 @@ is named instead of waited for.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cache
@@ -100,7 +101,12 @@ def _group(members: tuple[int, ...]) -> Any:
 
 
 def ranks_of(model: nn.Module) -> Ranks | None:
-    """Whoever trains this model together; None: this process alone."""
+    """Whoever trains this model together; None: this process alone.
+
+    Raises:
+        MeasurementError: they hold it in a way that cannot be measured.
+    """
+    _require_own_parameters(model)
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return None
     groups = {frozenset(members) for members in _groups(model)}
@@ -109,6 +115,18 @@ def ranks_of(model: nn.Module) -> Ranks | None:
     everyone = frozenset.union(*groups)
     whole = everyone if everyone in groups else frozenset(range(dist.get_world_size()))
     return Ranks(tuple(sorted(whole))) if len(whole) > 1 else None
+
+
+def _require_own_parameters(model: nn.Module) -> None:
+    """FSDP1 flattens the parameters of several layers into one, which has none of their names and shapes."""
+    kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", ())
+    flat = next((name for name, module in model.named_modules() if isinstance(module, kind)), None)
+    if flat is not None:
+        raise MeasurementError(
+            f"FullyShardedDataParallel around {flat or 'the model'} is not supported: it flattens parameters, "
+            "so that layers have no gradients of their own. Use its successor torch.distributed.fsdp.fully_shard, or "
+            "check the model before it is wrapped"
+        )
 
 
 def _groups(model: nn.Module) -> Iterator[list[int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError, RankLostError
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
-from pytest_gradhealth.measure.passes.probe import Pass
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names
+from pytest_gradhealth.measure.precisions.scaling import unscaled
+from pytest_gradhealth.measure.precisions.underflow import with_underflow
 from pytest_gradhealth.measure.sharding.team import Team, team_of
 from pytest_gradhealth.measure.torch_private import is_compiled, unseen, without_graph
 from pytest_gradhealth.measure.watching.chance import random_state
@@ -51,9 +53,9 @@ Records = dict[tuple[str, ...], GradientRecord]
 class Watched:
     """One model and the records of its measured passes; it does not keep the model alive."""
 
-    def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, histograms: bool = False, formats: Sequence[str] = ()) -> None:
         self.name, self.whole = class_of(model).__name__, False
-        self._histograms = histograms
+        self._histograms, self._formats = histograms or bool(formats), formats
         self._records: dict[tuple[str, ...], list[GradientRecord]] = {}
         self._latecomers = LateGradients()
         self._unmoved: Unmoved | None = None
@@ -138,9 +140,9 @@ class Watched:
         self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
+            self._team = team_of(called, model, histograms=self._histograms)
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
             self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
-            self._team = team_of(called, model, histograms=self._histograms)
             self._drawn = random_state()
 
     def step_made(self) -> None:
@@ -218,11 +220,11 @@ class Watched:
 
     def _record(self, model: nn.Module, read: Callable[[], Pass], scale: float) -> GradientRecord:
         """The record of the pass at hand; of a model that several ranks train, of all of them."""
-        if self._team is None:
-            return summarise(model, [_unscaled(read(), scale)], samples=self._samples, seed=None)
-        seen = _unscaled(self._team.read(read), scale)
-        record = summarise(model, [seen], samples=self._samples, seed=None, weights=self._team.weights)
-        return self._team.told(record)
+        seen = unscaled(read() if self._team is None else self._team.read(read), scale)
+        weights = None if self._team is None else self._team.weights
+        record = summarise(model, [seen], samples=self._samples, seed=None, weights=weights)
+        record = with_underflow(record, [seen], self._formats)
+        return record if self._team is None else self._team.told(record)
 
     def _look_for_unregistered(self, model: nn.Module) -> None:
         """From the second measured pass on: a test of a single step pays nothing for it."""
@@ -323,21 +325,3 @@ def _seen(probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -
     if probe.problem:
         raise MeasurementError(probe.problem)
     return replace(probe.read(loss), objective=objective)
-
-
-def _unscaled(measured: Pass, scale: float) -> Pass:
-    """What the loss alone produced, without the factor of a gradient scaler."""
-    if scale == 1.0:
-        return measured
-    parameters = {
-        name: replace(p, norm=p.norm / scale, tallies=tuple(tally.scaled(1 / scale) for tally in p.tallies))
-        for name, p in measured.parameters.items()
-    }
-    modules = {
-        name: replace(
-            m, numbers=m.numbers | {k: v / scale for k, v in m.numbers.items() if k in ("gradient", "returned")}
-        )
-        for name, m in measured.modules.items()
-    }
-    loss = None if measured.loss is None else measured.loss / scale
-    return replace(measured, modules=modules, parameters=parameters, loss=loss)

@@ -8,7 +8,7 @@ for them and warns of them. Nothing is hooked on a module: a test may copy, pick
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -56,10 +56,13 @@ class Watch:
     Args:
         model: watch this one only, whichever of its parts is called; by default whatever is called.
         histograms: count the elements of the parameters' gradients.
+        formats: forecast what gradients would lose in them.
     """
 
-    def __init__(self, model: nn.Module | None = None, *, histograms: bool = False) -> None:
-        self._histograms = histograms
+    def __init__(
+        self, model: nn.Module | None = None, *, histograms: bool = False, formats: Sequence[str] = ()
+    ) -> None:
+        self._histograms, self._formats = histograms, formats
         self._entries: list[Watched] = []
         self._by_module: MutableMapping[nn.Module, Watched] = _WeakIdKeys()
         self._only = model is not None
@@ -171,7 +174,7 @@ class Watch:
         return entry
 
     def _add(self, module: nn.Module) -> Watched:
-        self._entries.append(Watched(module, histograms=self._histograms))
+        self._entries.append(Watched(module, histograms=self._histograms, formats=self._formats))
         return self._entries[-1]
 
     def backward_begins(self, outputs: tuple[Any, ...]) -> None:

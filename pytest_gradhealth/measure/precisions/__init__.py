@@ -1,0 +1,1 @@
+"""Number formats: how a model is measured in one, and what a gradient would lose in one."""
