@@ -48,8 +48,14 @@ def examples() -> dict[str, str]:
     for page in PAGES:
         blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         for number, block in enumerate(blocks):
-            found[f"{page.stem.replace('-', '_')}_{number}"] = PRELUDE + annotated(block)
+            found[f"{page.stem.replace('-', '_')}_{number}"] = prelude_of(block) + annotated(block)
     return found
+
+
+def prelude_of(block: str) -> str:
+    """What stands around an excerpt, without the names that it makes itself."""
+    own = set(re.findall(r"^(?:def|class) (\w+)", block, re.MULTILINE))
+    return "\n".join(line for line in PRELUDE.splitlines() if line.partition(":")[0] not in own) + "\n"
 
 
 def annotated(code: str) -> str:
@@ -58,8 +64,10 @@ def annotated(code: str) -> str:
     def signature(match: re.Match[str]) -> str:
         types = {"gradhealth": "GradHealth"}
         names = [name.strip() for name in match[2].split(",") if name.strip()]
-        arguments = ", ".join(f"{name}: {types.get(name, 'Any')}" if name.isidentifier() else name for name in names)
-        return f"def {match[1]}({arguments}) -> {'None' if match[1].startswith('test') else 'Any'}:"
+        arguments = ", ".join(
+            re.sub(r"^(\**(\w+))(?=$|=)", lambda m: f"{m[1]}: {types.get(m[2], 'Any')}", name) for name in names
+        )
+        return f"def {match[1]}({arguments}) -> {'None' if match[1].startswith(('test', '__init__')) else 'Any'}:"
 
     return re.sub(r"def (\w+)\((.*?)\):", signature, code)
 

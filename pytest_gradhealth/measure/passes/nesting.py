@@ -17,7 +17,7 @@ __tracebackhide__ = True
 PLAIN = frozenset({bool, int, float, str, bytes, complex, type(None), type, range, slice, torch.dtype, torch.device})
 """Kinds of values that most often stand beside tensors and hold none."""
 
-__all__ = ["copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
+__all__ = ["PLAIN", "copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -57,7 +57,7 @@ def floating(value: Any) -> Iterator[Tensor]:
 
     Inside ``torch.vmap`` and other transforms of ``torch.func`` they are those that the transform works on.
     """
-    for tensor in map(unwrapped, tensors(value)):
+    for tensor in map(unwrapped, (value,) if isinstance(value, Tensor) else tensors(value)):
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
             yield tensor
 

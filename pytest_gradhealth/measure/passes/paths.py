@@ -99,7 +99,7 @@ class PathTrace:
         for layer, given in self._given.items():
             self._ahead[layer] = self._ahead.get(layer, 0)
             for place in given:
-                self._ahead[layer] |= masks.get(place, self._bit(place))
+                self._ahead[layer] |= masks[place] if place in masks else self._bit(place)
 
     def upstream(self) -> Upstream:
         """For each layer that was called, all whose parameters its input was computed from."""

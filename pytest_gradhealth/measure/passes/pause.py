@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-__all__ = ["aside", "is_paused", "paused", "without_collections"]
+__all__ = ["aside", "collect_young", "is_paused", "paused", "without_collections"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +50,12 @@ def without_collections() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def collect_young() -> None:
+    """Free the cycles that were made while Python did not look for any."""
+    if not gc.isenabled():
+        gc.collect(0)
 
 
 def is_paused() -> bool:

@@ -7,10 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pytest_gradhealth.measure.passes.probe import ModulePass, Pass
+from pytest_gradhealth.measure.passes.results import ModulePass, Pass
 from pytest_gradhealth.record import Signal, parent_of
 
 __all__ = ["median", "signals_of"]
+
+COUNTS = frozenset(
+    {
+        "bad",
+        "bad_gradient",
+        "bad_return",
+        "input_bad",
+        "positions",
+        "size",
+        "steps",
+        "taken_for_batch",
+        "taken_for_time",
+    }
+)
 
 
 def signals_of(passes: Sequence[Pass]) -> tuple[Signal, ...]:
@@ -36,47 +50,50 @@ def _starts(orders: Mapping[str, float]) -> dict[str, float]:
 
 
 def _signal(name: str, order: int, modules: Sequence[ModulePass]) -> Signal:
-    first = modules[0].numbers
-
-    def middle(key: str) -> float | None:
-        return first.get(key) if len(modules) == 1 else median(m.numbers.get(key) for m in modules)
-
-    def most(key: str) -> int:
-        return int(max(m.numbers.get(key, 0.0) for m in modules))
-
-    fed = [m.fed for m in modules if m.fed is not None]
-    low, high = middle("low"), middle("high")
+    known = _combined([module.numbers for module in modules]).get
+    fed = [module.fed for module in modules if module.fed is not None]
     return Signal(
         name=name,
         kind=modules[0].kind,
         order=order,
         calls=modules[0].calls,
-        gradient=middle("gradient"),
-        input_gradient=middle("returned"),
-        attached=any(m.attached for m in modules),
+        gradient=known("gradient"),
+        input_gradient=known("returned"),
+        attached=any(module.attached for module in modules),
         input_attached=any(fed) if fed else None,
-        rms=middle("rms") or 0.0,
-        peak=max(abs(low or 0.0), abs(high or 0.0)),
-        sample_variation=_known(middle("samples")),
-        token_variation=_known(middle("tokens")),
-        taken_for_time=most("taken_for_time"),
-        taken_for_batch=most("taken_for_batch"),
-        positions=most("positions"),
-        position_reach=_known(middle("late")),
-        saturation=middle("flat"),
-        dropout=middle("dropped") or 0.0,
-        zeros=middle("zeros") or 0.0,
-        input_min=middle("input_low"),
-        input_max=middle("input_high"),
-        input_variation=_known(middle("input_samples")),
-        steps=most("steps"),
-        time_reach=_carry(middle("first_steps"), middle("last_steps")),
-        size=most("size"),
-        nonfinite=most("bad"),
-        nonfinite_input=most("input_bad"),
-        nonfinite_gradient=most("bad_gradient"),
-        nonfinite_input_gradient=most("bad_return"),
+        rms=known("rms") or 0.0,
+        peak=max(abs(known("low") or 0.0), abs(known("high") or 0.0)),
+        sample_variation=_known(known("samples")),
+        token_variation=_known(known("tokens")),
+        taken_for_time=int(known("taken_for_time") or 0),
+        taken_for_batch=int(known("taken_for_batch") or 0),
+        positions=int(known("positions") or 0),
+        position_reach=_known(known("late")),
+        saturation=known("flat"),
+        dropout=known("dropped") or 0.0,
+        zeros=known("zeros") or 0.0,
+        input_min=known("input_low"),
+        input_max=known("input_high"),
+        input_variation=_known(known("input_samples")),
+        steps=int(known("steps") or 0),
+        time_reach=_carry(known("first_steps"), known("last_steps")),
+        size=int(known("size") or 0),
+        nonfinite=int(known("bad") or 0),
+        nonfinite_input=int(known("input_bad") or 0),
+        nonfinite_gradient=int(known("bad_gradient") or 0),
+        nonfinite_input_gradient=int(known("bad_return") or 0),
     )
+
+
+def _combined(passes: Sequence[Mapping[str, float]]) -> Mapping[str, float | None]:
+    """The median of each number over the passes; of what is counted, the most."""
+    if len(passes) == 1:
+        return passes[0]
+    found: dict[str, list[float]] = {}
+    for numbers in passes:
+        for name, number in numbers.items():
+            found.setdefault(name, []).append(number)
+    return {name: max(values) if name in COUNTS else median(values) for name, values in found.items()}
 
 
 def _carry(early: float | None, late: float | None) -> float | None:

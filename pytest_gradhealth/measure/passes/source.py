@@ -31,7 +31,10 @@ def source_of(thing: object) -> str:
 
 def class_of(thing: object) -> type:
     """The class as its author wrote it: ``fully_shard`` puts one of its own in front."""
-    return next((kind for kind in type(thing).__mro__ if not kind.__module__.startswith(SHARDING)), type(thing))
+    own = type(thing)
+    if not own.__module__.startswith(SHARDING):
+        return own
+    return next((kind for kind in own.__mro__ if not kind.__module__.startswith(SHARDING)), own)
 
 
 def source_file(kind: type) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,12 @@ __all__ = [
     "has_slope",
     "is_ragged",
     "norm",
-    "norms",
     "norms_by_step",
     "quarters",
     "real_values",
+    "row_norms",
     "saturation",
+    "stacked_units",
     "tally",
     "units_norm",
     "wide",
@@ -61,13 +62,6 @@ def norm(tensor: Tensor) -> Scalar:
         if SQUARES[0] < quick < SQUARES[1]:
             return quick
     return float(torch.linalg.vector_norm(values, dtype=torch.float64))
-
-
-def norms(tensors: Sequence[Tensor]) -> list[float]:
-    """L2 norms of several tensors, in one transfer from each device."""
-    sizes = [norm(tensor) for tensor in tensors]
-    fetch([sizes])
-    return [float(size) for size in sizes]
 
 
 def fetch(lists: Iterable[list[Scalar]]) -> None:
@@ -118,6 +112,21 @@ def units_norm(gradient: Tensor, dimension: int) -> tuple[Scalar, Tensor]:
     return size, alive if bool(alive.all()) else alive_units(gradient, dimension)
 
 
+def stacked_units(gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for several gradients of float32 on a CPU, (gradients, units, ...), with rows of at most ``ROW``.
+
+    Returns:
+        Norms of the shape (gradients,), and what is alive of the shape (gradients, units).
+    """
+    rows = gradients.flatten(2)
+    sizes = torch.linalg.vector_norm(rows, dim=2)
+    alive = sizes.ne(0)
+    norms = torch.linalg.vector_norm(sizes, dim=1, dtype=torch.float64)
+    if not bool(alive.all()) or not bool(((norms > SQUARES[0]) & (norms < SQUARES[1])).all()):
+        alive, norms = rows.any(dim=2), row_norms(gradients.flatten(1))
+    return norms, alive
+
+
 def _parts(length: int) -> int:
     """Into how many equal parts of at most ``ROW`` a row can be cut; 0: into none."""
     least = max(-(-length // ROW), 1)
@@ -158,7 +167,7 @@ def describe(tensors: Tensor, *, kind: str = "", sequence: bool = False) -> dict
     values = tensors if tensors.dtype == torch.float64 else tensors.float()
     flat = values.reshape(len(values), -1)
     low, high = flat.amin(dim=1), flat.amax(dim=1)  # torch.aminmax along a dimension is ten times as slow
-    sizes = _norms(flat)
+    sizes = row_norms(flat)
     described = {
         "rms": sizes / flat.shape[1] ** 0.5,
         "low": low,
@@ -184,16 +193,16 @@ def _count_bad(flat: Tensor, spread: Tensor) -> Tensor:
     return flat.isfinite().logical_not_().sum(dim=1)
 
 
-def _norms(rows: Tensor) -> Tensor:
+def row_norms(rows: Tensor) -> Tensor:
     """L2 norm of each row to six digits, shape (rows,)."""
     if rows.dtype == torch.float32 and rows.device.type == "cpu":
-        sizes: Tensor = _row_norms(rows)
+        sizes: Tensor = __quick_norms(rows)
         if bool(((sizes > SQUARES[0]) & (sizes < SQUARES[1])).all()):
             return sizes
     return torch.linalg.vector_norm(rows, dim=1, dtype=wide(rows))  # type: ignore[no-any-return]
 
 
-def _row_norms(rows: Tensor) -> Tensor:
+def __quick_norms(rows: Tensor) -> Tensor:
     parts = _parts(rows.shape[1]) if rows.is_contiguous() else 0
     if not parts:
         return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)  # type: ignore[no-any-return]
@@ -215,7 +224,7 @@ def quarters(sequences: Tensor) -> tuple[Tensor, Tensor]:
     """L2 norms at the first and the last quarter of the positions, for each of (sequences, samples, positions, ...)."""
     quarter = sequences.shape[2] // 4
     first, last = sequences[:, :, :quarter], sequences[:, :, -quarter:]
-    return _norms(first.flatten(1)), _norms(last.flatten(1))
+    return row_norms(first.flatten(1)), row_norms(last.flatten(1))
 
 
 def norms_by_step(gradient: Tensor, dimension: int) -> Tensor:
@@ -236,7 +245,10 @@ def has_slope(kind: str) -> bool:
 
 def saturation(kind: str, outputs: Tensor) -> Tensor:
     """That share of each of several tensors, (tensors, ...)."""
-    return _SLOPES[kind](outputs).lt(SLOPE).reshape(len(outputs), -1).mean(dim=1, dtype=torch.float32)
+    slopes = _SLOPES[kind](outputs).reshape(len(outputs), -1)
+    if slopes.device.type == "cpu" and slopes.numel() and bool(slopes.amin() >= SLOPE):
+        return slopes.new_zeros(len(slopes), dtype=torch.float32)  # most often, and counting takes longer
+    return slopes.lt(SLOPE).mean(dim=1, dtype=torch.float32)
 
 
 def flat_share(kind: str, output: Tensor) -> float | None:
@@ -294,7 +306,7 @@ def _share_of_zeros(rows: Tensor) -> Tensor:
 def _variation(values: Tensor, dimension: int, sizes: Tensor) -> Tensor:
     """Root mean square distance from the mean along a dimension, over the root mean square, of each tensor."""
     distances = (values - values.mean(dim=dimension, keepdim=True)).flatten(1)
-    return _norms(distances) / sizes
+    return row_norms(distances) / sizes
 
 
 def real_values(tensor: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from torch import nn
 
+from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.record import path_of
 
-__all__ = ["modules_of", "names_of", "own_parameters", "parameters_of"]
+__all__ = ["modules_of", "names_of", "own_parameters", "parameters_of", "unit_dimensions"]
 
 
 def modules_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -18,9 +19,11 @@ def modules_of(model: nn.Module) -> dict[str, nn.Module]:
     waiting = [("", model)]
     while waiting:
         name, module = waiting.pop()
-        if id(module) not in seen:
-            seen.add(id(module))
-            found[name] = module
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        found[name] = module
+        if module._modules:
             prefix = f"{name}." if name else ""
             children = [(prefix + child, part) for child, part in module._modules.items() if part is not None]
             waiting += reversed(children)
@@ -54,3 +57,20 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
                 seen.add(id(parameter))
                 found[path_of(prefix, name)] = parameter
     return found
+
+
+def unit_dimensions(modules: Mapping[str, nn.Module]) -> dict[str, int]:
+    """For each weight of at least two dimensions, the one that counts its layer's units (output features).
+
+    The rows of an embedding are no units: most of them are not in any one batch.
+    """
+    dimensions: dict[str, int] = {}
+    for prefix, module in modules.items():
+        kind = class_of(module).__name__
+        if "Embedding" in kind:
+            continue
+        transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
+        for name, parameter in own_parameters(module):
+            if "weight" in name and not nn.parameter.is_lazy(parameter) and parameter.ndim > 1:
+                dimensions[path_of(prefix, name)] = int(transposed)
+    return dimensions

@@ -11,15 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import histogram_of
 from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.parameters import parameter_gradient
 from pytest_gradhealth.measure.passes.paths import predecessors, reaches
-from pytest_gradhealth.measure.passes.probe import Pass, unit_dimensions
+from pytest_gradhealth.measure.passes.reductions import Reductions
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.signals import median, signals_of
 from pytest_gradhealth.measure.passes.source import class_of, is_installed, source_of
-from pytest_gradhealth.measure.passes.structure import modules_of, names_of, own_parameters, parameters_of
+from pytest_gradhealth.measure.passes.structure import (
+    modules_of,
+    names_of,
+    own_parameters,
+    parameters_of,
+    unit_dimensions,
+)
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, parent_of, path_of
 
 __all__ = ["Weight", "summarise", "whole_loss_graph"]
@@ -136,10 +142,12 @@ def _drafts(
 def _weights(modules: Mapping[str, nn.Module], dimensions: Mapping[str, int]) -> dict[str, Weight]:
     """Of every trainable parameter."""
     trainable = {name: p for name, p in parameters_of(modules).items() if p.requires_grad and p.numel()}
-    sizes = statistics.norms(list(trainable.values()))
+    reductions = Reductions()
+    came = {name: reductions.add(p.detach(), owned=True) for name, p in trainable.items()}
+    reductions.collect()
     return {
-        name: Weight(size, name in dimensions and _is_alike(p, dimensions[name]))
-        for (name, p), size in zip(trainable.items(), sizes, strict=True)
+        name: Weight(float(came[name].norm), name in dimensions and _is_alike(p, dimensions[name]))
+        for name, p in trainable.items()
     }
 
 
@@ -154,7 +162,8 @@ def _owners(model: nn.Module) -> dict[int, list[str]]:
 
 def _tied(name: str, own: Iterable[nn.Parameter], owners: dict[int, list[str]]) -> tuple[str, ...]:
     """Other layers that hold one of a layer's parameters."""
-    return tuple(dict.fromkeys(other for p in own for other in owners[id(p)] if other != name))
+    shared = (owners[id(p)] for p in own)
+    return tuple(dict.fromkeys(other for names in shared if len(names) > 1 for other in names if other != name))
 
 
 def _draft(
@@ -211,12 +220,19 @@ def _dead(alive: dict[str, list[np.ndarray]], dimensions: dict[str, int]) -> tup
     Weights with as many units feed the same ones (the input and the recurrent weight of an RNN); where they differ,
     those of the weight with the most units are taken.
     """
-    masks = [np.logical_or.reduce(found) for name, found in alive.items() if found and name in dimensions]
+    masks = [_any_of(found) for name, found in alive.items() if found and name in dimensions]
     if not masks:
         return 0.0, 0, ()
     count = max(map(len, masks))
-    mask = np.logical_or.reduce([mask for mask in masks if len(mask) == count])
+    mask = _any_of([mask for mask in masks if len(mask) == count])
+    if mask.all():
+        return 0.0, count, ()
     return float(1 - mask.mean()), count, next(filter(None, (_silent_share(mask, shares) for shares in SHARES)), ())
+
+
+def _any_of(masks: list[np.ndarray]) -> np.ndarray:
+    joined: np.ndarray = np.logical_or.reduce(masks) if len(masks) > 1 else masks[0]
+    return joined
 
 
 def _silent_share(alive: np.ndarray, shares: int) -> tuple[int, ...]:

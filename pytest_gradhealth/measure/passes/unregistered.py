@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.passes.nesting import PLAIN, shard_of
 from pytest_gradhealth.measure.passes.source import caller, frames
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.record import UnregisteredParameter
@@ -162,7 +162,7 @@ def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
     """Modules and tensors in plain attributes, alone or in containers."""
     for path, module in modules_of(model).items():
         for name, value in vars(module).items():
-            if name not in OWN and _may_hold(value):
+            if type(value) not in PLAIN and name not in OWN and _may_hold(value):
                 for found in _unpacked(value):
                     yield _Place(path, name), found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_gradhealth.measure.passes.probe import Pass
+from pytest_gradhealth.measure.passes.results import Pass
 
 __all__ = ["unscaled"]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_gradhealth.measure.passes.histogram import BINS, SHIFT, Tally
-from pytest_gradhealth.measure.passes.probe import ParameterPass, Pass
+from pytest_gradhealth.measure.passes.results import ParameterPass, Pass
 from pytest_gradhealth.record import GradientRecord, Underflow, parent_of
 
 __all__ = ["Format", "format_of", "with_underflow"]

@@ -9,6 +9,8 @@ from types import MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from pytest_gradhealth.measure.passes.nesting import PLAIN
+
 __all__ = ["Attributes"]
 
 CONTAINERS = frozenset({dict, OrderedDict, defaultdict, Counter, list, set, deque})
@@ -26,8 +28,6 @@ class _Container(NamedTuple):
     def restore(self) -> None:
         """Fill it again with what it held before."""
         original, content = self
-        if not original and not content:
-            return
         original.clear()
         if isinstance(original, list | deque):
             original.extend(content)
@@ -39,14 +39,19 @@ class Attributes:
     """Class, ``__dict__`` and ``__slots__`` of an object, and the containers in them, also inside containers."""
 
     def __init__(self, owner: Any) -> None:
-        self._owner, self._class, self._bound = owner, type(owner), dict(vars(owner))
+        self._owner, self._class, self._bound = owner, type(owner), vars(owner).copy()
         self._slots = [(slot, value) for slot in _slots(type(owner)) for value in _set_in(slot, owner)]
-        self._containers = [_Container(found, found.copy()) for found in _containers(self.values())]
+        self._empty: list[Any] = []
+        """Containers that hold nothing: of those that every module has for hooks, almost all."""
+        self._containers: list[_Container] = []
+        nested = [value for value in self._bound.values() if type(value) in NESTING]
+        for found in _containers([*nested, *(value for _, value in self._slots)] if self._slots else nested):
+            self._containers.append(_Container(found, found.copy())) if found else self._empty.append(found)
 
     def values(self, besides: frozenset[str] = frozenset()) -> list[Any]:
-        """What they are bound to, without some names."""
-        bound = [value for name, value in self._bound.items() if name not in besides]
-        return bound + [value for _, value in self._slots]
+        """What they are bound to, without some names, and without numbers and texts."""
+        bound = [value for name, value in self._bound.items() if type(value) not in PLAIN and name not in besides]
+        return [*bound, *(value for _, value in self._slots)] if self._slots else bound
 
     def restore(self) -> None:
         """Bind them again, and fill the containers with what they held."""
@@ -58,18 +63,23 @@ class Attributes:
         attributes.update(self._bound)
         for slot, value in self._slots:
             slot.__set__(self._owner, value)
-        for container in self._containers:
-            container.restore()
+        for container in self._empty:
+            if container:
+                container.clear()
+        for filled in self._containers:
+            filled.restore()
 
 
 _known: WeakKeyDictionary[type, tuple[MemberDescriptorType, ...]] = WeakKeyDictionary()
 
 
 def _slots(kind: type) -> tuple[MemberDescriptorType, ...]:
-    if kind not in _known:
+    found = _known.get(kind)
+    if found is None:
         slotted = (vars(base) for base in kind.__mro__ if "__slots__" in vars(base))
-        _known[kind] = tuple(x for names in slotted for x in names.values() if isinstance(x, MemberDescriptorType))
-    return _known[kind]
+        found = tuple(x for names in slotted for x in names.values() if isinstance(x, MemberDescriptorType))
+        _known[kind] = found
+    return found
 
 
 def _set_in(slot: MemberDescriptorType, owner: Any) -> Iterable[Any]:
@@ -86,6 +96,8 @@ def _containers(values: Iterable[Any]) -> Iterator[Any]:
     for found in waiting:  # which grows
         if type(found) in CONTAINERS:
             yield found
+        if not found:
+            continue
         items = found.values() if isinstance(found, dict) else found
         for item in islice(items, MOST):
             if type(item) in NESTING and id(item) not in seen:

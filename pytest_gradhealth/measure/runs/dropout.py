@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from pytest_gradhealth.measure.passes.probe import ModulePass, Pass, Probe
+from pytest_gradhealth.measure.passes.probe import Probe
+from pytest_gradhealth.measure.passes.results import ModulePass, Pass
 from pytest_gradhealth.measure.torch_private import is_compiled
 
 __all__ = ["without_noise"]

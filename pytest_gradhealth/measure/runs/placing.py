@@ -9,9 +9,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_gradhealth.errors import MeasurementError
+from pytest_gradhealth.measure.losses.describe import describe
+from pytest_gradhealth.measure.passes.interrupts import delivered
 from pytest_gradhealth.measure.precisions.precision import Precision
+from pytest_gradhealth.measure.runs.trainable import require_trainable
 
-__all__ = ["copied_model", "placed"]
+__tracebackhide__ = True
+
+__all__ = ["build", "copied_model", "placed"]
+
+
+def build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """The model itself, or what the user's factory makes.
+
+    Raises:
+        MeasurementError: it is no model, or nothing of it can be measured.
+    """
+    if not isinstance(model, nn.Module):
+        if not callable(model):
+            raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {describe(model)}")
+        made = delivered(model)
+        if not isinstance(made, nn.Module):
+            raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")
+        model = made
+    inner = getattr(model, "_orig_mod", None)  # torch.compile fuses hooks away: judge the eager module
+    model = inner if isinstance(inner, nn.Module) else model
+    if isinstance(model, torch.jit.ScriptModule):
+        raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
+    require_trainable(model)
+    return model
 
 
 def placed(model: nn.Module, device: torch.device | None, precision: Precision | None = None) -> nn.Module:

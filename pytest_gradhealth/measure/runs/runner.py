@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -14,16 +13,16 @@ from torch import Tensor, nn
 
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses import graph
-from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.losses.function import RAISED_BY, Step, find_step, require_scalar
-from pytest_gradhealth.measure.losses.nodes import walk
 from pytest_gradhealth.measure.passes.inputs import noted_inputs
 from pytest_gradhealth.measure.passes.interrupts import delivered, uninterrupted
 from pytest_gradhealth.measure.passes.nesting import copied, sample_count, tensors
 from pytest_gradhealth.measure.passes.operations import OperationTrace
-from pytest_gradhealth.measure.passes.pause import paused, without_collections
-from pytest_gradhealth.measure.passes.probe import Pass, Probe
+from pytest_gradhealth.measure.passes.pause import collect_young, paused, without_collections
+from pytest_gradhealth.measure.passes.probe import Probe
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.sampling import SAMPLED
+from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import UnregisteredParameters
 from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_plain_places
@@ -36,9 +35,8 @@ from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
-from pytest_gradhealth.measure.runs.placing import copied_model, placed
+from pytest_gradhealth.measure.runs.placing import build, copied_model, placed
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
-from pytest_gradhealth.measure.runs.trainable import require_trainable
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
@@ -87,7 +85,7 @@ class Runner:
         """Whether the last measurement looked at a sample of the elements of any output."""
         self._drawing = tuple(held_by(loss, step))
         with torch.inference_mode(False), torch.enable_grad(), isolated_rng(seed, *self._drawing):
-            self._called = placed(_build(model), device, precision)
+            self._called = placed(build(model), device, precision)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
             self._device = device or _device_of(self._model)
@@ -110,7 +108,7 @@ class Runner:
             except Exception:
                 if isinstance(self._given, nn.Module):
                     raise
-                return placed(_build(self._given), self._device, self._precision)
+                return placed(build(self._given), self._device, self._precision)
 
     @property
     def batches(self) -> Sequence[Any]:
@@ -155,13 +153,14 @@ class Runner:
         self._notes = (*(old for old in self._notes if not old.startswith("out of memory")), note)
 
     def _measured(self, seed: int | None, thorough: bool) -> GradientRecord:
-        with self._session(seed), UnregisteredParameters(self._model) as unregistered:
-            with noted_inputs(self._model) as inputs:
-                passes = self._passes(unregistered.begin, thorough=thorough)
-            if self._anywhere(unregistered.is_open):
-                self._passes(unregistered.begin)
-            told = self._experiments()
-        record = replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
+        with without_collections():
+            with self._session(seed), UnregisteredParameters(self._model) as unregistered:
+                with noted_inputs(self._model) as inputs:
+                    passes = self._passes(unregistered.begin, thorough=thorough)
+                if self._anywhere(unregistered.is_open):
+                    self._passes(unregistered.begin)
+                told = self._experiments()
+            record = replace(self._record(passes), inputs=tuple(inputs), unregistered=unregistered.found(), **told)
         return with_plain_names(record if self._team is None else self._team.told(record))
 
     def look_again(self, steps: Sequence[int], done: Callable[[GradientRecord], bool]) -> GradientRecord:
@@ -231,6 +230,8 @@ class Runner:
         )
         with probe:
             for index in range(len(self._batches)):
+                if index:
+                    collect_young()  # the batch before may have left cycles that hold tensors
                 begin()
                 passes.append(self._one_pass(probe, index))
         self.left_out = self._anywhere(probe.left_out)
@@ -240,7 +241,7 @@ class Runner:
 
     def _initialise(self) -> None:
         """Run a lazy model once, so that it has the parameters that are to be observed."""
-        if not any(map(nn.parameter.is_lazy, self._model.parameters())):
+        if not any(map(nn.parameter.is_lazy, self._parameters())):
             return
         with self._explained(0), torch.no_grad():
             delivered(self._step, self._called, copied(self._batches[0], self._device))
@@ -251,7 +252,7 @@ class Runner:
     def _one_pass(self, probe: Probe, index: int) -> Pass:
         one_pass = partial(self._own_pass, probe, index)
         seen = one_pass() if self._team is None else self._team.run(one_pass)
-        for parameter in self._model.parameters():
+        for parameter in self._parameters():
             parameter.grad = None
         return seen
 
@@ -264,8 +265,11 @@ class Runner:
     def _seen(self, probe: Probe, index: int) -> Pass:
         loss = self._loss(index)
         told = self._with_targets(graph.read(loss), index)
-        probe.paths.follow([loss])
-        self._suspect(loss) if index == 0 and self._team is None else None
+        nodes: list[Any] = []
+        probe.paths.follow([loss], lambda place, node: nodes.append(node) if len(nodes) < NODES else None)
+        if index == 0 and self._team is None:
+            self._suspect(nodes)
+        nodes.clear()  # a backward frees the graph
         probe.frees_gradients = self._team is None and not probe.paths.runs_python  # nothing adds to one that came
         self._send_back(loss, index)
         probe.frees_gradients = False
@@ -280,9 +284,8 @@ class Runner:
         alike = isinstance(target, Tensor) and len(target) > 1 and bool((target == target[:1]).all())
         return replace(told, constant_targets=told.constant_targets or alike)
 
-    def _suspect(self, loss: Tensor) -> None:
+    def _suspect(self, nodes: Sequence[Any]) -> None:
         """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
-        nodes = list(islice(walk(loss.grad_fn, lambda node: True), NODES))
         self._may_mix = is_suspicious(self._model, nodes, self._batches[0])
         self._custom = custom_functions(nodes)
 
@@ -339,8 +342,11 @@ class Runner:
         optimiser.step()
         optimiser.zero_grad()
 
+    def _parameters(self) -> Iterable[nn.Parameter]:
+        return parameters_of(modules_of(self._model)).values()
+
     def _trainable(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self._parameters() if parameter.requires_grad]
 
     def _record(self, passes: Sequence[Pass]) -> GradientRecord:
         with without_collections():
@@ -355,22 +361,6 @@ class Runner:
             record = replace(record, precision=self._precision.name)
         record = replace(record, notes=(*self._notes, *record.notes))
         return with_plain_names(record if self._team is None else self._team.ranks.first(record))
-
-
-def _build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        if not callable(model):
-            raise MeasurementError(f"model must be an nn.Module or a function that makes one, got {describe(model)}")
-        made = delivered(model)
-        if not isinstance(made, nn.Module):
-            raise MeasurementError(f"the model factory must return an nn.Module, got {type(made).__name__}")
-        model = made
-    inner = getattr(model, "_orig_mod", None)  # torch.compile fuses hooks away: judge the eager module
-    model = inner if isinstance(inner, nn.Module) else model
-    if isinstance(model, torch.jit.ScriptModule):
-        raise MeasurementError("a scripted model hides its layers: give the nn.Module it was made from")
-    require_trainable(model)
-    return model
 
 
 def _types(found: Iterable[Tensor]) -> str:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
-from pytest_gradhealth.measure.passes.nesting import shard_of, tensors
+from pytest_gradhealth.measure.passes.nesting import PLAIN, shard_of, tensors
+from pytest_gradhealth.measure.passes.pause import without_collections
 from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.structure import modules_of
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
@@ -50,7 +51,8 @@ def preserved(model: nn.Module, *others: Any) -> Iterator[None]:
     drawing = [*others, *held_by(*(value for owner in owners.values() for value in _may_draw(owner)))]
     with uninterrupted(), ExitStack() as undo:
         undo.enter_context(kept(drawing))
-        _restore_later(owners.values(), undo)
+        with without_collections():
+            _restore_later(owners.values(), undo)
         undo.enter_context(_optimisers_preserved())
         yield
 
@@ -66,7 +68,7 @@ def _parts(owner: Any) -> Iterator[nn.Module | Optimizer]:
 def _may_draw(module: nn.Module | Optimizer) -> Iterator[Any]:
     """Attributes that are no tensor and no number: one may be a generator, or hold one."""
     for name, value in vars(module).items():
-        if name not in EMPTY and not isinstance(value, LEAVES):
+        if type(value) not in PLAIN and name not in EMPTY and not isinstance(value, LEAVES):
             yield value
 
 
@@ -86,7 +88,7 @@ def _restore_later(owners: Iterable[Any], undo: ExitStack) -> None:
 def _restore(*saved: Iterable[Attributes | _Values | _Gradient]) -> None:
     """All of it, even where something cannot be restored."""
     problem = None
-    with torch.no_grad():
+    with torch.no_grad(), without_collections():
         for one in chain(*saved):
             try:
                 one.restore()
@@ -101,7 +103,8 @@ class _Gradient:
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor, self._gradient, self._asks = tensor, tensor.grad, tensor.requires_grad
-        self._hooks = [(name, hooks, dict(hooks or ())) for name in HOOKS for hooks in [getattr(tensor, name)]]
+        found = ((name, getattr(tensor, name)) for name in HOOKS)
+        self._hooks = [(name, hooks, dict(hooks) if hooks else {}) for name, hooks in found]
 
     def set_aside(self) -> None:
         """Begin without a gradient; no hook runs on what is accumulated meanwhile."""
@@ -111,7 +114,8 @@ class _Gradient:
 
     def restore(self) -> None:
         """As it was."""
-        self._tensor.requires_grad_(self._asks)
+        if self._tensor.requires_grad != self._asks:
+            self._tensor.requires_grad_(self._asks)
         self._tensor.grad = self._gradient
         for name, hooks, held in self._hooks:
             present = getattr(self._tensor, name)
@@ -152,15 +156,10 @@ class _Values:
     """A tensor and what it held: in the same memory until something writes to it, where torch can do that."""
 
     def __init__(self, given: Tensor) -> None:
-        is_shard = placed(given) is not None  # to compare whole ones would be to wait for others
-        tensor = shard_of(given.detach()) if is_shard else given
+        # to compare whole ones would be to wait for others
+        tensor = given if placed(given) is None else shard_of(given.detach())
         self._tensor, self._version = tensor, _version(tensor)
-        plain = (
-            not is_shard
-            and type(tensor) in (Tensor, nn.Parameter)
-            and not is_ragged(tensor)
-            and not tensor.is_inference()
-        )
+        plain = type(given) in (Tensor, nn.Parameter) and not is_ragged(given) and not given.is_inference()
         shared = copy_on_write(tensor) if plain else None
         self._storage = None if shared is None else tensor.untyped_storage()._cdata
         self._saved = tensor.detach().clone() if shared is None else shared

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.histogram import Tally
 from pytest_gradhealth.measure.passes.nesting import shard_of
-from pytest_gradhealth.measure.passes.probe import ParameterPass, unit_dimensions
-from pytest_gradhealth.measure.passes.structure import modules_of
+from pytest_gradhealth.measure.passes.results import ParameterPass
+from pytest_gradhealth.measure.passes.structure import modules_of, unit_dimensions
 from pytest_gradhealth.measure.passes.summary import Weight
 from pytest_gradhealth.measure.sharding.ranks import placed
 from pytest_gradhealth.measure.torch_private import place_of_shard

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from pytest_gradhealth.measure.passes.probe import ModulePass, Pass
+from pytest_gradhealth.measure.passes.results import ModulePass, Pass
 
 __all__ = ["by_data", "whole_loss", "whole_modules"]
 

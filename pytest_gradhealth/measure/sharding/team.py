@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.paths import Upstream
-from pytest_gradhealth.measure.passes.probe import Pass
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.summary import Weight, whole_loss_graph
 from pytest_gradhealth.measure.sharding.ranks import Ranks, ranks_of, wrapper_of
 from pytest_gradhealth.measure.sharding.shares import averaged, shares, whole_gradients, whole_weights

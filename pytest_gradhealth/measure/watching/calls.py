@@ -16,8 +16,9 @@ from torch import Tensor
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.paths import place_of
-from pytest_gradhealth.measure.passes.probe import Seen
+from pytest_gradhealth.measure.passes.reductions import Reductions
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
+from pytest_gradhealth.measure.passes.seen import Seen
 from pytest_gradhealth.measure.torch_private import unwrapped
 from pytest_gradhealth.measure.watching.schedule import is_observed
 
@@ -38,12 +39,12 @@ def floats(value: Any) -> list[Tensor]:
 class Met(Seen):
     """A tensor on its way through the model, by its place in the graph until a backward begins."""
 
-    def __init__(self, tensor: Tensor, kind: str, samples: Samples, arrived: Arrived) -> None:
+    def __init__(self, tensor: Tensor, kind: str, samples: Samples, reductions: Reductions, arrived: Arrived) -> None:
         self._arrived, self._kind = arrived, kind
         self.size, self.positions = tensor.numel(), statistics.count_positions(tensor) if tensor.ndim > 2 else 0
         self.place, self._number = 0, 0
         self._values: Tensor | None = None
-        super().__init__(tensor, kind, samples)
+        super().__init__(tensor, kind, samples, reductions)
 
     def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
         """Small tensors are described later, many at a time; of large ones a sample is taken."""
@@ -127,6 +128,7 @@ class Call:
     """One call from outside: what was noted inside, and whether what it returned can still be sent back."""
 
     samples: Samples
+    reductions: Reductions
     notes: list[Note] = field(default_factory=list)
     met: list[Met] = field(default_factory=list)
     _latest: dict[int, Met] = field(default_factory=dict)
@@ -151,7 +153,7 @@ class Call:
         """One entry per tensor and version, however many modules it passes through."""
         met = self._latest.get(id(tensor))
         if met is None or not met.is_of(tensor):
-            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, arrived)
+            met = self._latest[id(tensor)] = Met(tensor, kind, self.samples, self.reductions, arrived)
             self.met.append(met)
         return met
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError, RankLostError
 from pytest_gradhealth.measure.passes.nesting import floating, sample_count
 from pytest_gradhealth.measure.passes.paths import with_reach
-from pytest_gradhealth.measure.passes.probe import Pass
+from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.summary import summarise
 from pytest_gradhealth.measure.passes.unregistered import Unmoved

@@ -20,10 +20,12 @@ from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.paths import place_of
-from pytest_gradhealth.measure.passes.probe import ModuleTrace, Probe, Seen, batched, layout_of
+from pytest_gradhealth.measure.passes.probe import Probe, batched, layout_of
 from pytest_gradhealth.measure.passes.sampling import Samples
+from pytest_gradhealth.measure.passes.seen import Seen
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
+from pytest_gradhealth.measure.passes.traces import ModuleTrace
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
 from pytest_gradhealth.measure.watching.calls import Call, Met, Note, floats
 from pytest_gradhealth.measure.watching.keras import leaves
@@ -96,7 +98,7 @@ class QuietProbe(Probe):
         """What earlier calls have made may have been thrown away by now."""
         for call in self._calls:
             call.strip()
-        self._calls.append(Call(Samples(self._sampled)))
+        self._calls.append(Call(Samples(self._sampled), self._reductions))
 
     def note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """One call of a module has returned."""
@@ -187,7 +189,7 @@ class QuietProbe(Probe):
         self._calls.clear()
 
     def _tell(self, note: Note) -> None:
-        trace = self._traces.setdefault(note.name, ModuleTrace(note.kind, order=len(self._traces)))
+        trace = self._traces.setdefault(note.name, ModuleTrace(note.kind, len(self._traces)))
         trace.dropped, trace.calls, trace.layout = note.dropped, trace.calls + note.calls, note.layout
         trace.attached = trace.attached or note.attached
         if note.fed is not None:
@@ -228,7 +230,7 @@ class QuietProbe(Probe):
     def offers_more(self, roots: dict[str, bool]) -> bool:
         """Whether the model returned values of which this backward used some only."""
         traces = [self._traces[root] for root in roots if root in self._traces]
-        offered = [bool(seen.gradients) for trace in traces for seen in trace.outputs if seen.hooked]
+        offered = [bool(seen.came) for trace in traces for seen in trace.outputs if seen.hooked]
         return any(offered) and not all(offered)
 
     def close(self) -> None:
