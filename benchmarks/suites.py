@@ -43,6 +43,10 @@ def run(checkout: Path, options: argparse.Namespace, extra: list[str]) -> Run:
         process = subprocess.Popen([*command, *options.tests], cwd=checkout, env=environment, stdout=subprocess.DEVNULL)
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = 0
+        if not report.exists():
+            raise SystemExit(
+                f"{' '.join([*command, *options.tests])} in {checkout} wrote no report; what it printed says why"
+            )
         outcomes, reasons = outcomes_of(report)
     return Run(outcomes, reasons, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / MEGABYTE)
 
@@ -70,9 +74,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("tests", nargs="*", help="paths and options for pytest, after --")
-    parser.add_argument("--path", nargs="*", default=["."], help="folders of the checkout to import from")
+    parser.add_argument("--path", action="append", help="a folder of the checkout to import from; by default the root")
     parser.add_argument("--python", default=sys.executable, help="interpreter with the project's requirements")
     options = parser.parse_args()
+    options.path = options.path or ["."]
     off, on = (run(options.checkout, options, extra) for extra in ([], ["--gradhealth"]))
     changed = sorted(name for name in off.outcomes | on.outcomes if off.outcomes.get(name) != on.outcomes.get(name))
     print(

@@ -127,6 +127,11 @@ def test_no_room_below_knows_the_pytest_side(module: str) -> None:
     assert not own(module, typing_too=True) & PYTEST_SIDE
 
 
+def test_no_file_has_more_than_400_lines() -> None:
+    lengths = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
+    assert {module: length for module, length in lengths.items() if length > 400} == {}
+
+
 def test_the_package_itself_imports_nothing() -> None:
     assert list(imports("pytest_gradhealth")) == ["importlib"]  # within __getattr__
 
