@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -229,6 +231,23 @@ class Cell(nn.Module):
 def test_thousands_of_steps_and_layers_need_no_recursion(measured: Measured) -> None:
     assert len(measured(Cell(2000), torch.randn(2, 4), loss=total).signals) == 2
     assert len(measured(chain(2000, width=2), torch.randn(2, 2), loss=total)) == 2000
+
+
+DEEP = """
+import torch
+from pytest_gradhealth.measure.passes.paths import PathTrace
+y = torch.ones(1, requires_grad=True)
+for _ in range(90_000):
+    y = y.tanh()
+PathTrace().follow([y])
+del y
+print("freed")
+"""
+
+
+def test_a_graph_of_any_depth_is_freed_without_overflowing_the_stack() -> None:
+    done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "freed")
 
 
 def test_deeply_nested_modules_are_walked_without_recursion() -> None:

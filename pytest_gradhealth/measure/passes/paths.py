@@ -19,8 +19,9 @@ from pytest_gradhealth.record import LayerGradient
 
 __all__ = ["PathTrace", "Upstream", "place_of", "predecessors", "reaches", "with_reach"]
 
-MOST = 100_000
-"""Nodes of a graph that are walked, about a fifth of a second; of a larger one nothing is known."""
+MOST = 30_000
+"""Nodes of a graph that are walked; of a larger one nothing is known. Torch frees nodes that Python has seen by
+recursion: a chain of 60,000 overflows the stack, and ends the process."""
 CHOOSING = frozenset({"Gather", "Index", "MaskedSelect", "Narrow", "Select", "Slice", "Split", "Unbind"})
 ADDING = frozenset({"Add", "Mean", "Sum"})
 PLAIN = (
