@@ -50,8 +50,18 @@ RULES = (
 )
 MEASURING = (
     Option("device", "string", "auto, cpu, cuda, cuda:N, mps, xpu or all. Default: auto.", "DEVICE"),
-    Option("dtypes", "list", "Check in float32, bfloat16, float16, autocast-bfloat16, autocast-float16", "NAMES"),
-    Option("formats", "list", "Forecast what underflows: bfloat16, float16, float8_e4m3fn, float8_e5m2", "NAMES"),
+    Option(
+        "dtypes",
+        "list",
+        "Check in float32, bfloat16, float16, autocast-bfloat16, autocast-float16. Default: the model's own.",
+        "NAMES",
+    ),
+    Option(
+        "formats",
+        "list",
+        "Forecast what underflows in bfloat16, float16, float8_e4m3fn, float8_e5m2. Default: none.",
+        "NAMES",
+    ),
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
     Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
     Option("try_seconds", "float", "Time to try cures on copies of a model that failed. Default: 5.", "SECONDS"),

@@ -403,7 +403,7 @@ def test_a_scripted_child_is_measured_by_its_parameters(agree: Agree) -> None:
     assert record["1"].order is None
 
 
-def test_a_thousand_modules_cost_as_many_operations_each_as_a_hundred(measured: Measured) -> None:
+def test_a_thousand_modules_cost_no_more_operations_each_than_a_hundred(measured: Measured) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counter(TorchDispatchMode):
@@ -419,4 +419,4 @@ def test_a_thousand_modules_cost_as_many_operations_each_as_a_hundred(measured: 
             measured(model, torch.ones(1, 2), loss=total)
         return counter.count
 
-    assert operations(1000) / 1000 == pytest.approx(operations(100) / 100, rel=0.05)
+    assert operations(1000) / 1000 <= operations(100) / 100

@@ -182,7 +182,7 @@ def test_enabled_false_opts_one_test_out(project: pytest.Pytester) -> None:
 
 
 BAD = {
-    "max_raito=1": "*has no field 'max_raito'; did you mean 'max_ratio'? allowed: device, enabled, histograms, ignore, layers, *",
+    "max_raito=1": "*has no field 'max_raito'; did you mean 'max_ratio'? allowed: device, dtypes, enabled, formats, histograms, ignore, layers, *",
     "nonsense=1": "*has no field 'nonsense'; allowed: *",
     "100": "*takes keyword arguments only, got 100; allowed: device, *",
     "max_ratio='big'": "*: max_ratio='big' must be a number of at least 1, or None to switch it off",

@@ -320,7 +320,7 @@ def test_healthy(gradhealth):
     model = net()
     with gradhealth.watch(model) as watched:
         train(model)
-        with pytest.raises(MeasurementError, match="before the watched block has ended"):
+        with pytest.raises(MeasurementError, match="the watched block has not ended"):
             watched.records
     (record,) = watched.records
     assert isinstance(record, Measurement) and record["0"].norm > 0
