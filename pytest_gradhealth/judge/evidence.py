@@ -14,7 +14,6 @@ from pytest_gradhealth.judge.families import (
     COLLAPSE,
     DEAD,
     EXPLODING,
-    FAINT,
     MISSING,
     NON_FINITE,
     OBJECTIVE,
@@ -22,6 +21,7 @@ from pytest_gradhealth.judge.families import (
     SYMMETRIC,
     UNREGISTERED,
     VANISHING,
+    WEAK,
 )
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.view import View, numbers, pattern
@@ -29,9 +29,9 @@ from pytest_gradhealth.record import Finding, GradientRecord, LayerGradient
 
 __all__ = ["SIZES", "Circumstance", "circumstances", "is_set"]
 
-SIZES = frozenset(family.name for family in (DEAD, VANISHING, COLLAPSE, EXPLODING, SATURATED, FAINT, SYMMETRIC))
+SIZES = frozenset(family.name for family in (DEAD, VANISHING, COLLAPSE, EXPLODING, SATURATED, WEAK, SYMMETRIC))
 """Families that ask how large something is."""
-COMPARED = frozenset(family.name for family in (VANISHING, COLLAPSE, EXPLODING, FAINT))
+COMPARED = frozenset(family.name for family in (VANISHING, COLLAPSE, EXPLODING, WEAK))
 """Those of them that compare gradients, and none that looks for what is exactly zero."""
 ALL_BUT_NAN = SIZES | {MISSING.name, UNREGISTERED.name, OBJECTIVE.name, "uneven-norms"}
 ALL = ALL_BUT_NAN | {NON_FINITE.name}

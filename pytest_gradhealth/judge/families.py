@@ -11,7 +11,6 @@ __all__ = [
     "DRIFT",
     "EXPLODING",
     "FADING",
-    "FAINT",
     "MISSING",
     "MIXED",
     "NON_FINITE",
@@ -25,6 +24,7 @@ __all__ = [
     "UNREGISTERED",
     "UNSCALED",
     "VANISHING",
+    "WEAK",
     "WRONG_BACKWARD",
 ]
 
@@ -44,7 +44,7 @@ VANISHING = Family("vanishing", 50, FADING, LEADING | {"symmetric", "dead"})
 COLLAPSE = Family("collapse", 60, FADING, LEADING | {"symmetric", "dead", "vanishing"})
 EXPLODING = Family("exploding", 70, STEEP, frozenset({"unscaled-input"}))
 SATURATED = Family("saturated", 75, STEEP, frozenset({"exploding", "unscaled-input"}))
-FAINT = Family("faint", 80, FADING, LEADING | {"symmetric", "dead", "vanishing", "collapse"})
+WEAK = Family("weak", 80, FADING, LEADING | {"symmetric", "dead", "vanishing", "collapse"})
 OBJECTIVE = Family("objective", 90)
 OWN = Family("own-limit", 95)
 DISAGREEMENT = Family("disagreement", 97)

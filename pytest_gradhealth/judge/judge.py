@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 
-from pytest_gradhealth.judge.families import COLLAPSE, DEAD, FAINT, NON_FINITE, VANISHING
+from pytest_gradhealth.judge.families import COLLAPSE, DEAD, NON_FINITE, VANISHING, WEAK
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.registry import entries, group_of
 from pytest_gradhealth.judge.rule import Rule
@@ -14,7 +14,7 @@ from pytest_gradhealth.record import Finding, GradientRecord
 
 __all__ = ["is_open", "judge"]
 
-ONLY_OF_SAMPLES = (VANISHING, COLLAPSE, FAINT)
+ONLY_OF_SAMPLES = (VANISHING, COLLAPSE, WEAK)
 """Families that say nothing where there is nothing to tell samples apart by."""
 
 

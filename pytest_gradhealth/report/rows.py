@@ -105,7 +105,7 @@ LIMITS = {
     "min_position_reach": "position reach",
     "min_gradient_rms": "grad rms",
 }
-KINDS = {"collapse": "variation", "faint": "rms", "symmetric": "units"}
+KINDS = {"collapse": "variation", "weak": "rms", "symmetric": "units"}
 """Columns of findings that break no limit of the user's."""
 
 

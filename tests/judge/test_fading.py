@@ -179,42 +179,42 @@ def test_a_map_of_attention_weights_holds_no_tokens() -> None:
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm])
 @pytest.mark.parametrize(("eps", "alarm"), [(1e-5, False), (1e-2, False), (1e6, True)])
-def test_faint_behind_normalisations_that_do_not_normalise(norm: Any, eps: float, alarm: bool) -> None:
+def test_weak_behind_normalisations_that_do_not_normalise(norm: Any, eps: float, alarm: bool) -> None:
     branch = lambda: Residual(norm(WIDTH, eps=eps), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))  # noqa: E731
     check = examined(blocks(branch, 4), [rows(16, seed=1), rows(16, seed=2)])
-    assert kinds(check) == (["faint"] if alarm else [])
+    assert kinds(check) == (["weak"] if alarm else [])
     if alarm:
         assert check.findings[0].layer == "1.branch.0"
         assert "eps" in check.findings[0].cause
 
 
 @pytest.mark.parametrize(("factor", "alarm"), [(1e-6, False), (1e-12, True)])
-def test_faint_gradients_that_the_optimiser_drowns(factor: float, alarm: bool) -> None:
+def test_weak_gradients_that_the_optimiser_drowns(factor: float, alarm: bool) -> None:
     check = examined(relu_mlp, BATCHES, loss=lambda output, target: factor * F.cross_entropy(output, target))
-    assert kinds(check) == (["faint"] if alarm else [])
+    assert kinds(check) == (["weak"] if alarm else [])
     if alarm:
         assert check.findings[0].limit_name == "min_gradient_rms"
 
 
-def test_faint_a_saturated_read_out() -> None:
+def test_weak_a_saturated_read_out() -> None:
     build = lambda: nn.Sequential(relu_mlp(), Apply(lambda x: torch.softmax(x * 1e4, -1)))  # noqa: E731
     assert kinds(examined(build, BATCHES))
 
 
-def test_faint_rounding_noise_that_comes_and_goes_redeems_nothing() -> None:
+def test_weak_rounding_noise_that_comes_and_goes_redeems_nothing() -> None:
     """A single output over its own size is 1 or -1, whatever the weights."""
     draw = torch.Generator().manual_seed(0)
     batches = [(torch.randn(8, WIDTH, generator=draw), torch.randn(8, 1, generator=draw)) for _ in range(2)]
     build = lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))  # noqa: E731
     step = lambda model, batch: F.mse_loss(F.normalize(model(batch[0]), dim=-1), batch[1])  # noqa: E731
     for seed in range(5):
-        assert kinds(examined(build, batches, seed=seed, step=step)) == ["faint"]
+        assert kinds(examined(build, batches, seed=seed, step=step)) == ["weak"]
 
 
-def test_faint_cold_logits_stay_cold() -> None:
+def test_weak_cold_logits_stay_cold() -> None:
     build = lambda: nn.Sequential(relu_mlp(), Apply(lambda x: x * 1e-9))  # noqa: E731
     check = examined(build, BATCHES)
-    assert set(kinds(check)) & {"faint", "collapse", "vanishing", "dim"}, kinds(check)
+    assert set(kinds(check)) & {"weak", "collapse", "vanishing", "dim"}, kinds(check)
 
 
 def test_symmetric_constant_initialisation() -> None:

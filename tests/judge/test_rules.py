@@ -157,10 +157,10 @@ def families(*names: str) -> list[Rule]:
 
 
 def test_what_fades_may_open_and_what_is_wired_wrong_does_not() -> None:
-    assert all(rule.provisional for rule in families("vanishing", "collapse", "faint", "saturated", "symmetric"))
+    assert all(rule.provisional for rule in families("vanishing", "collapse", "weak", "saturated", "symmetric"))
     assert not any(rule.provisional for rule in families("missing", "objective", "unregistered", "mixed", "own-limit"))
 
 
 def test_where_a_normalisation_cancels_every_gradient_their_sizes_say_nothing() -> None:
-    assert not any(rule.when_silenced for rule in families("vanishing", "exploding", "faint", "saturated"))
+    assert not any(rule.when_silenced for rule in families("vanishing", "exploding", "weak", "saturated"))
     assert all(rule.when_silenced for rule in families("missing", "objective", "unregistered", "mixed", "own-limit"))

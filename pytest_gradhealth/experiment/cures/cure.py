@@ -11,7 +11,7 @@ from pytest_gradhealth.experiment.subject import Change
 
 __all__ = ["FADING", "NORMS", "SIZES", "STEEP", "WEIGHTED", "Cure", "norms", "weighted"]
 
-FADING = frozenset({"vanishing", "collapse", "faint", "dead", "symmetric"})
+FADING = frozenset({"vanishing", "collapse", "weak", "dead", "symmetric"})
 STEEP = frozenset({"exploding", "saturated", "non-finite"})
 SIZES = FADING | STEEP
 """Kinds of findings that ask how large something is."""

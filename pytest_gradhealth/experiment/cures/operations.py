@@ -28,7 +28,7 @@ LARGEST = 20.0
 """What an exponential is given at most."""
 CONSTANT = 100.0
 """A constant factor beyond it, or below its inverse, may be a mistake."""
-REACH_FOR_NOTHING = frozenset({"missing", "dead", "faint", "vanishing"})
+REACH_FOR_NOTHING = frozenset({"missing", "dead", "weak", "vanishing"})
 
 
 # --- cuts ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_gradhealth.judge import localise
-from pytest_gradhealth.judge.families import FAINT
+from pytest_gradhealth.judge.families import WEAK
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import View, highest
 from pytest_gradhealth.judge.wording import INITIALISE, SKIP, Explanation, unnormalised
@@ -21,7 +21,7 @@ RULE = Rule(
     slug="fading-signal",
     title="fading signal",
     summary="The signal shrinks on its way forward until hardly anything of it is left at the output.",
-    family=FAINT,
+    family=WEAK,
     limits=(MIN_AMPLITUDE,),
     provisional=True,
     theory="""\

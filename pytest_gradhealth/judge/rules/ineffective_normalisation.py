@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from pytest_gradhealth.judge.families import FAINT
+from pytest_gradhealth.judge.families import WEAK
 from pytest_gradhealth.judge.rule import Rule
 from pytest_gradhealth.judge.view import NORMAL, View
 from pytest_gradhealth.record import Finding
@@ -17,7 +17,7 @@ RULE = Rule(
     slug="ineffective-normalisation",
     title="ineffective normalisation",
     summary="Normalisation layers only scale down, because their eps outweighs their input.",
-    family=FAINT,
+    family=WEAK,
     provisional=True,
     theory="""\
 A normalisation returns a root mean square of 1 times its weight by definition ([Ioffe & Szegedy,

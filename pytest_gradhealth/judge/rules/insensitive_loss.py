@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_gradhealth.judge.families import FAINT
+from pytest_gradhealth.judge.families import WEAK
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.judge.wording import Explanation, named, saturated_modules, unscaled
@@ -20,7 +20,7 @@ RULE = Rule(
     slug="insensitive-loss",
     title="insensitive loss",
     summary="The loss hardly depends on the weights of any layer, so that no step changes it.",
-    family=FAINT,
+    family=WEAK,
     limits=(MIN_ELASTICITY,),
     provisional=True,
     theory="""\

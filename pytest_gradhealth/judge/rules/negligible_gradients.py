@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_gradhealth.judge.families import FAINT
+from pytest_gradhealth.judge.families import WEAK
 from pytest_gradhealth.judge.rule import Limit, Rule
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import Finding
@@ -19,7 +19,7 @@ RULE = Rule(
     slug="negligible-gradients",
     title="negligible gradients",
     summary="Every gradient is so small that the optimiser's own constants drown it.",
-    family=FAINT,
+    family=WEAK,
     limits=(MIN_GRADIENT_RMS,),
     provisional=True,
     also_follows=frozenset({"insensitive-loss"}),
