@@ -140,7 +140,8 @@ def moments() -> Iterator[Callable[..., int]]:
 @pytest.mark.parametrize("name", ["counting", "batch norm"])
 def test_a_signal_at_any_moment(moments: Callable[..., int], name: str) -> None:
     check(made(name))
-    last, reached = moments(lambda: check(made(name))), 0
+    whole = made(name)
+    last, reached = moments(lambda: check(whole)), 0
     for at in np.random.default_rng(0).integers(1, last, 60).tolist():
         case = made(name)
         model, process = snapshot.of_model(case.model), snapshot.of_process()
@@ -161,7 +162,8 @@ def test_a_watch_is_not_left_open_by_a_signal(moments: Callable[..., int]) -> No
                 case.step(case.model, case.batch).backward()
 
     watched(made("batch norm"))
-    last = moments(lambda: watched(made("batch norm")))
+    whole = made("batch norm")
+    last = moments(lambda: watched(whole))
     for at in np.random.default_rng(0).integers(1, last, 60).tolist():
         case, process = made("batch norm"), snapshot.of_process()
         hooks = [(dict(p._backward_hooks or ()), dict(m._forward_hooks)) for m in case.model.modules() for p in m.parameters()]  # fmt: skip

@@ -11,6 +11,7 @@ plain assignments. That is why flags are set in line, and not by a function.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -38,7 +39,8 @@ class _Here(threading.local):
 _here = _Here()
 _handlers: dict[int, Handler] = {}
 """The user's handlers, in whose place ours stands."""
-_waiting: list[tuple[Handler, int, FrameType | None]] = []
+_waiting: list[tuple[Handler, int]] = []
+"""Without the frame in which it came: that would keep alive what the frame holds, a copy of a tensor for one."""
 _raised: list[BaseException] = []
 """By a handler, in the user's code that is running."""
 _escaped: list[BaseException] = []
@@ -96,7 +98,7 @@ def _came(number: int, frame: FrameType | None) -> None:
     """Stands in for the user's handler."""
     handler = _handlers.get(number, signal.default_int_handler)  # the user's code may keep ours, and set it again
     if _here.waits:
-        _waiting.append((handler, number, frame))
+        _waiting.append((handler, number))
     else:
         _handle(handler, number, frame)
 
@@ -130,6 +132,6 @@ def _deliver() -> None:
     """Each handler is called, even where one before it raises."""
     if _waiting:
         try:
-            _handle(*_waiting.pop(0))
+            _handle(*_waiting.pop(0), sys._getframe())
         finally:
             _deliver()
