@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_gradhealth.measure.passes.histogram import BINS, SHIFT, Tally
+from pytest_gradhealth.measure.passes.parameters import largest_of
 from pytest_gradhealth.measure.passes.results import ParameterPass, Pass
 from pytest_gradhealth.record import GradientRecord, Underflow, parent_of
 
@@ -101,9 +102,8 @@ def _tensors(parameter: ParameterPass) -> Iterator[_Tensor]:
     if held:
         counts = sum((tally.counts.reshape(2, -1).sum(axis=0) for tally in held), np.zeros(BINS // 2, np.int64))
         counts[0] = 0
-        largest = max(max(abs(tally.lowest), abs(tally.highest)) for tally in held)
         if counts.any():
-            yield _Tensor(counts, largest, held[0].unit)
+            yield _Tensor(counts, largest_of(held), held[0].unit)
 
 
 def _forecast(tensors: Sequence[_Tensor], form: Format) -> Underflow:

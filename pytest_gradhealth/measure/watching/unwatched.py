@@ -35,10 +35,9 @@ class Unwatched:
     def _count(self, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         assert self._run is not None
-        if not (is_watching() or is_paused() or torch_private.inside_backward()):
-            self.backwards += bool(
-                kwargs.get("accumulate_grad")
-            )  # what autograd.grad asks for trains nothing by itself
+        trains = kwargs.get("accumulate_grad")  # what autograd.grad asks for trains nothing by itself
+        if trains and not (is_watching() or is_paused() or torch_private.inside_backward()):
+            self.backwards += 1
         return self._run(*args, **kwargs)
 
 

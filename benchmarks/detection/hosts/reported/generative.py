@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.detection.hosts.reported.report import Report
+from benchmarks.detection.hosts.reported.report import GITHUB, Report
 from benchmarks.detection.vocabulary.tasks import Task, TaskBatch
 
-GITHUB = "https://github.com/"
 CODES, WIDTH = 8, 4
 Variational = tuple[Tensor, Tensor, Tensor]
 Quantised = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.detection.hosts.reported.report import Report
+from benchmarks.detection.hosts.reported.report import GITHUB, Report
 from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, accuracy_gain, classify, randint
 
-GITHUB = "https://github.com/"
 TOKENS, LENGTH, PAD = 12, 8, 0
 
 

@@ -12,6 +12,7 @@ from benchmarks.detection.hosts.host import Host, case
 from benchmarks.detection.vocabulary.tasks import Task
 
 ROUND = 5
+GITHUB = "https://github.com/"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.detection.hosts.reported.report import Report
+from benchmarks.detection.hosts.reported.report import GITHUB, Report
 from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, classify, explained, randint, regress
 
-GITHUB = "https://github.com/"
 FRAMES, BANDS = 24, 8
 
 

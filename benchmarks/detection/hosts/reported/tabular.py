@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.detection.hosts.reported.report import Report
+from benchmarks.detection.hosts.reported.report import GITHUB, Report
 from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, accuracy_gain, angles, classify, regress
 
-GITHUB = "https://github.com/"
 NODES, RELATIONS = 6, 3
 
 

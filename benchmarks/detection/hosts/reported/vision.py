@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.detection.hosts.reported.report import Report
+from benchmarks.detection.hosts.reported.report import GITHUB, Report
 from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, classify, randint, regress, stripes
 
-GITHUB = "https://github.com/"
 SIDE, KINDS = 12, 4
 
 
