@@ -7,6 +7,7 @@ a backward. What cannot be measured is not measured: no error of ours may end a 
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -74,6 +75,8 @@ class Watched:
         self._samples: int | None = None
         self._untouched: GradientRecord | None = None
         self._drawn: bytes = b""
+        self.caller = threading.get_ident()
+        """The thread that called it last."""
         self.has_own_call = False
         """Whether its modules are called past the ``__call__`` of ``nn.Module``, with things that are no tensors."""
 
@@ -109,6 +112,7 @@ class Watched:
 
         ``called`` is the root itself or what wraps it.
         """
+        self.caller = threading.get_ident()
         if self._finished:
             self._begin_pass(called)
         self._forwards += 1

@@ -39,13 +39,13 @@ __tracebackhide__ = True
 
 
 class _Here(threading.local):
-    inside = False
-    """Whether a module is being called in this thread."""
     outer: OuterCall | None = None
     """The outermost call, where it is measured."""
 
 
 _here = _Here()
+_inside: set[int] = set()
+"""Threads in which a module is being called."""
 _active: list[Watch] = []
 """Watches may be nested: what the inner one sees is not the outer one's."""
 
@@ -68,7 +68,10 @@ class Watch:
         self._only = model is not None
         self._scales: MutableMapping[Tensor, float] = _WeakIdKeys()
         self._scale = 1.0
-        self._objective: LossGraph | None = None
+        self._senders: set[int] = set()
+        """Threads that have run a backward pass."""
+        self._bookkeeping = threading.RLock()
+        """Held while what a backward brought is told apart, never while the engine runs."""
         self.backwards = 0
         """Backward passes that ran, whatever they went through."""
         self.unjudged: list[str] = []
@@ -177,28 +180,40 @@ class Watch:
         self._entries.append(Watched(module, histograms=self._histograms, formats=self._formats))
         return self._entries[-1]
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
+    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
         """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
-        for entry in list(self._entries):
-            if entry.armed:
-                entry.backward_begins(outputs)
-        loss = _loss_of(outputs)
-        if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
-            self._detached_loss = True
-        if loss is not None and any(entry.armed for entry in self._entries) and not counts_operations():
-            with suppress(Exception):  # a test's graph may hold anything
-                self._objective = aside(graph.read, loss)
+        with self._bookkeeping:
+            self._senders.add(threading.get_ident())
+            for entry in self._sent_here():
+                if entry.armed:
+                    entry.backward_begins(outputs)
+            loss = _loss_of(outputs)
+            if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
+                self._detached_loss = True
+            if loss is not None and any(entry.armed for entry in self._sent_here()) and not counts_operations():
+                with suppress(Exception):  # a test's graph may hold anything
+                    return aside(graph.read, loss)
+            return None
 
-    def backward_done(self, outputs: tuple[Any, ...]) -> None:
-        """Measure the passes that a backward went through."""
-        self.backwards += 1
-        loss, told = _loss_of(outputs), self._objective
-        self._objective = None
-        scale = self._scale if loss is None else self._scales.get(loss, self._scale)
-        self._scale = 1.0
-        alone = sum(entry.was_reached for entry in self._entries) == 1  # else one may be played against another
-        for entry in list(self._entries):
-            entry.backward_done(loss, scale, told if alone else None)
+    def backward_done(self, outputs: tuple[Any, ...], objective: LossGraph | None) -> None:
+        """Measure the passes that a backward went through; ``objective`` is what it read of the loss as it began."""
+        with self._bookkeeping:
+            self.backwards += 1
+            loss = _loss_of(outputs)
+            scale = self._scale if loss is None else self._scales.get(loss, self._scale)
+            self._scale = 1.0
+            entries = self._sent_here()
+            alone = sum(entry.was_reached for entry in entries) == 1  # else one may be played against another
+            for entry in entries:
+                entry.backward_done(loss, scale, objective if alone else None)
+
+    def _sent_here(self) -> list[Watched]:
+        """The models that a backward in this thread may go through: not those that another thread trains."""
+        here, entries = threading.get_ident(), list(self._entries)  # before anything is called that is not in it
+        if all(entry.caller != here for entry in entries):  # it may send back what another thread has called
+            return entries
+        others = (self._senders | _inside) - {here}
+        return [entry for entry in entries if entry.caller not in others]
 
     def step_begins(self, optimiser: Optimizer) -> None:
         """An optimiser is about to make a step."""
@@ -226,7 +241,7 @@ class Watch:
 
     def mute(self, muted: bool) -> None:
         """Whether gradients that come are none of a loss."""
-        for entry in self._entries:
+        for entry in self._sent_here():
             entry.mute(muted)
 
     def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
@@ -258,7 +273,7 @@ def _called_by(call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...
     __tracebackhide__ = True
     if torch.compiler.is_compiling():
         return call(module, *args, **kwargs)
-    if not _here.inside:
+    if threading.get_ident() not in _inside:
         return _called_from_outside(call, module, args, kwargs)
     output = call(module, *args, **kwargs)
     if _here.outer is not None:
@@ -270,15 +285,17 @@ def _called_from_outside(
     call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     __tracebackhide__ = True
-    outer = _begun(module, args, kwargs)
-    _here.inside, _here.outer = True, outer
+    here = threading.get_ident()
     try:
+        _inside.add(here)
+        _here.outer = outer = _begun(module, args, kwargs)
         output = call(module, *args, **kwargs)
+        if outer is not None:
+            outer.returned(module, args, kwargs, output)
+        return output
     finally:
-        _here.inside, _here.outer = False, None
-    if outer is not None:
-        outer.returned(module, args, kwargs, output)
-    return output
+        _here.outer = None
+        _inside.discard(here)
 
 
 def _begun(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
@@ -297,16 +314,17 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     if nested or is_paused() or torch.compiler.is_compiling() or not _active:
         return _engine_run(outputs, *args, **kwargs)
     watches = list(_active)
-    if not kwargs.get("accumulate_grad") and (_here.inside or runs_forward()):  # a model's own derivative
+    if not kwargs.get("accumulate_grad") and (
+        threading.get_ident() in _inside or runs_forward()
+    ):  # a model's own derivative
         return _unheard(watches, outputs, args, kwargs)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     with unseen():
-        for watch in watches:
-            watch.backward_begins(given)
+        objectives = [watch.backward_begins(given) for watch in watches]
     result = _engine_run(outputs, *args, **kwargs)
     with unseen():
-        for watch in watches:
-            watch.backward_done(given)
+        for watch, objective in zip(watches, objectives, strict=True):
+            watch.backward_done(given, objective)
     return result
 
 
