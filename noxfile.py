@@ -19,7 +19,7 @@ MATRIX = [
 OLDEST = ["pytest==8.4.*", "torch==2.6.*"]
 NEIGHBOURS = [
     *("pytest-timeout", "pytest-randomly", "pytest-cov", "pytest-asyncio", "anyio", "pytest-repeat"),
-    *("pytest-sugar", "pytest-html", "pytest-benchmark"),
+    *("pytest-sugar", "pytest-html", "pytest-benchmark", "pytest-memray"),
 ]
 
 nox.options.default_venv_backend = "venv"

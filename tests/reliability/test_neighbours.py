@@ -64,18 +64,19 @@ MATRIX = (
     Neighbour("html", "pytest_html", ("--html=report.html",)),
     Neighbour("benchmark", "pytest_benchmark", ("--benchmark-disable",)),
     Neighbour("hypothesis", "hypothesis", ("--hypothesis-seed=1",)),
+    Neighbour("memray", "pytest_memray", ("--memray",)),
     Neighbour("-x", None, ("-x",), {"passed": 3, "failed": 1}, CHECKS - {"test_trained"}),
     Neighbour("--sw", None, ("--sw",), {"passed": 3, "failed": 1}, CHECKS - {"test_trained"}),
     Neighbour("--lf without a last run", None, ("--lf",)),
     Neighbour("--setup-only", None, ("--setup-only",), {}, set()),
     Neighbour("--setup-plan", None, ("--setup-plan",), {}, set()),
-    Neighbour("-W error", None, ("-W", "error")),
+    Neighbour("-W error", None, ("-W", "error", "-p", "no:asyncio")),  # which warns by itself
     Neighbour("-p no:logging", None, ("-p", "no:logging")),
     Neighbour("--capture=no", None, ("-s",)),
 )
 
 
-ALONE = ("xdist", "pytest_cov", "pytest_sugar")
+ALONE = ("xdist", "pytest_cov", "pytest_sugar", "pytest_memray")
 """They start processes, or change the process that they are in."""
 
 
@@ -138,6 +139,53 @@ def test_tests_that_are_coroutines(module: str, marker: str, pytester: pytest.Py
     assert recorded(pytester) == {"test_trained", "test_checked"}
 
 
+CRASH = f"""{TESTS}
+import os
+
+def test_crash(gradhealth):
+    gradhealth.check(net(), X, lambda output: os._exit(1))
+"""
+
+
+def test_a_worker_that_crashes_loses_its_own_check_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(CRASH)
+    result = pytester.runpytest_subprocess("-n2", "--gradhealth-json=report.json")
+    assert outcomes(result) == {"passed": 5, "failed": 2}
+    assert recorded(pytester) == CHECKS
+    result.stdout.fnmatch_lines(["*worker 'gw*' crashed while running '*::test_crash'*"])
+
+
+OTHER_KINDS = f'''{TESTS}
+import unittest
+
+class TestCase(unittest.TestCase):
+    @pytest.mark.gradhealth
+    def test_trained(self):
+        square(net()(X)).backward()
+
+    @pytest.fixture(autouse=True)
+    def health(self, gradhealth):
+        self.gradhealth = gradhealth
+
+    def test_checked(self):
+        self.gradhealth.check(net(), X, square)
+
+def documented():
+    """
+    >>> getfixture("gradhealth").check(net(), X, square).loss > 0
+    True
+    """
+'''
+
+
+def test_unittest_and_doctest(pytester: pytest.Pytester) -> None:
+    path = pytester.makepyfile(OTHER_KINDS)
+    result = pytester.runpytest_inprocess("--doctest-modules", "--gradhealth-json=report.json")
+    assert outcomes(result) == {"passed": 8, "failed": 1}
+    others = {"TestCase::test_trained", "TestCase::test_checked", f"{path.stem}.documented"}
+    assert recorded(pytester) == CHECKS | others
+
+
 SLOW = """
 import time, torch
 from torch import nn
@@ -172,3 +220,15 @@ def test_a_timeout_ends_a_check_and_leaves_nothing(pytester: pytest.Pytester) ->
     pytester.makepyfile(SLOW)
     result = pytester.runpytest_subprocess("--timeout=2", "--timeout-method=signal")
     assert outcomes(result) == {"passed": 1, "failed": 1}
+
+
+def test_a_timeout_that_ends_the_process_leaves_the_old_report_whole(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_timeout")
+    pytester.makepyfile(SLOW)
+    old = pytester.path / "report.json"
+    old.write_text("old")
+    result = pytester.runpytest_subprocess("--timeout=2", "--timeout-method=thread", "--gradhealth-json=report.json")
+    assert result.ret == 1
+    assert "+ Timeout +" in result.stdout.str() + result.stderr.str()
+    assert old.read_text() == "old"
+    assert not [path for path in pytester.path.iterdir() if path.suffix == ".tmp"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import sys
@@ -104,6 +105,44 @@ def test_every_end_with_every_error(end: Callable[..., Any], error: type[BaseExc
         check(case, step)
     assert snapshot.differences(snapshot.of_model(case.model), model) == []
     assert snapshot.differences(snapshot.of_process(), process) == []
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_in_the_loss(error: type[BaseException]) -> None:
+    case = made("counting")
+    model, process = snapshot.of_model(case.model), snapshot.of_process()
+    with pytest.raises(error, match="on purpose"):
+        HEALTH.check(case.model, [case.batch, case.batch], loss=raising(error))
+    assert snapshot.differences(snapshot.of_model(case.model), model) == []
+    assert snapshot.differences(snapshot.of_process(), process) == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_inside_a_coroutine(times: int) -> None:
+    """The loop's own handler cancels the task at its next await; at a second signal it raises at once."""
+    case, reached, signals = made("counting"), list[str](), iter([signal.SIGINT] * times)
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        for number in signals:
+            signal.raise_signal(number)
+        return case.step(model, batch)
+
+    async def test() -> None:
+        check(case, step)
+        reached.append("the end of the check")
+        await asyncio.sleep(0)
+        reached.append("the end of the test")
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        model, process = snapshot.of_model(case.model), snapshot.of_process()
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(test())
+        assert reached == (["the end of the check"] if times == 1 else [])
+        assert snapshot.differences(snapshot.of_model(case.model), model) == []
+        assert snapshot.differences(snapshot.of_process(), process) == []
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture
@@ -302,18 +341,20 @@ def test_no_model_is_kept_alive() -> None:
         gc.enable()
 
 
-def test_memory_does_not_grow() -> None:
-    def checks(number: int) -> None:
+def test_memory_does_not_grow_over_a_thousand_checks() -> None:
+    def checks(case: Case, number: int) -> None:
         for _ in range(number):
             check(case)
-            check(sick)
 
-    case = Case(nn.Linear(4, 3), (torch.randn(6, 4), torch.arange(6) % 3), classified)
-    sick = Case(nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 4)), (torch.randn(6, 4), torch.arange(6) % 3), lambda m, b: classified(m[0], b))  # fmt: skip
-    checks(5)
+    batch = (torch.randn(6, 4), torch.arange(6) % 3)
+    case = Case(nn.Linear(4, 3), batch, classified)
+    sick = Case(nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 4)), batch, lambda m, b: classified(m[0], b))
+    checks(case, 5)
+    checks(sick, 5)
     gc.collect()
     objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
-    checks(40)
+    checks(case, 960)
+    checks(sick, 40)
     gc.collect()
     assert len(gc.get_objects()) - objects < 50
     assert sys.getallocatedblocks() - blocks < 500

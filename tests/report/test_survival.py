@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -137,6 +138,30 @@ def test_a_folder_that_goes_read_only_during_the_run_is_an_error_that_names_the_
     result.stdout.fnmatch_lines(["ERROR: --gradhealth-json: could not write *report.json: *report.json is a folder"])
     result.assert_outcomes(passed=2)
     assert "INTERNALERROR" not in result.stdout.str()
+
+
+@linux
+@pytest.mark.parametrize("path", ["/proc/report.json", "/dev/full"])
+@pytest.mark.parametrize("option", ["json", "markdown", "sarif"])
+def test_a_folder_or_disk_that_takes_nothing_is_an_error_that_names_the_file(
+    pytester: pytest.Pytester, option: str, path: str
+) -> None:
+    """Nobody can make a file there, not even root, and the folder does not say so beforehand."""
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest(f"--gradhealth-{option}={path}")
+    text = result.stdout.str() + result.stderr.str()
+    assert result.ret in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
+    assert re.search(rf"ERROR: --gradhealth-{option}: .*{path}", text)
+    assert "INTERNALERROR" not in text
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.json", "NUL.json", "con", "COM1.json", "a\\b.json", "trailing. "])
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere some of these are no file names")
+def test_a_file_may_have_any_name_that_the_system_allows(pytester: pytest.Pytester, name: str) -> None:
+    """Bytes that are no UTF-8, and names that mean something else on Windows."""
+    pytester.makepyfile("def test_it(): pass")
+    assert pytester.runpytest(f"--gradhealth-json={name}").ret == 0
+    assert json.loads(Path(pytester.path, name).read_text(encoding="utf-8"))["checks"] == []
 
 
 @unix
