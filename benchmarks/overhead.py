@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.watching import model as watching
-from pytest_gradhealth.measure.watching.patches import Watch
+from pytest_gradhealth.measure.watching.watch import Watch
 
 Step = Callable[[], Tensor]
 

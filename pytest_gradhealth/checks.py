@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pytest_gradhealth.measure.runs.runner import Runner
-    from pytest_gradhealth.measure.watching.patches import Watch
+    from pytest_gradhealth.measure.watching.watch import Watch
 
 __tracebackhide__ = True
 
@@ -202,7 +202,7 @@ class Checker(Examiner, OnRanks):
 
     def new_watch(self, model: nn.Module | None = None) -> Watch:
         """A watch that measures what the settings ask for, not yet open."""
-        from pytest_gradhealth.measure.watching.patches import Watch
+        from pytest_gradhealth.measure.watching.watch import Watch
 
         return Watch(model, histograms=self._settings.histograms, formats=self._settings.formats)
 

@@ -24,7 +24,7 @@ from pytest_gradhealth.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_gradhealth.measure.runs.runner import Runner
-    from pytest_gradhealth.measure.watching.patches import Watch
+    from pytest_gradhealth.measure.watching.watch import Watch
 
 __tracebackhide__ = True
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.models import Case
 from pytest_gradhealth import GradHealth, Settings
-from pytest_gradhealth.measure.watching.patches import Watch
+from pytest_gradhealth.measure.watching.watch import Watch
 
 __all__ = ["ROWS", "measured", "ratios"]
 

@@ -19,7 +19,7 @@ from pytest_gradhealth.session.rendering import shown
 from pytest_gradhealth.session.reporting import complain, only_reports
 
 if TYPE_CHECKING:
-    from pytest_gradhealth.measure.watching.patches import Watch
+    from pytest_gradhealth.measure.watching.watch import Watch
 
 __all__ = ["noting_training", "watched", "why_nothing_can_be_watched"]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure.watching.patches import Watch
+from pytest_gradhealth.measure.watching.watch import Watch
 from pytest_gradhealth.record import GradientRecord
 
 

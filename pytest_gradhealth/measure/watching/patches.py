@@ -8,34 +8,53 @@ for them and warns of them. Nothing is hooked on a module: a test may copy, pick
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
-from torch.utils.weak import WeakIdKeyDictionary as _WeakIdKeys
 
-from pytest_gradhealth.errors import WatchingUnavailable
 from pytest_gradhealth.measure import torch_private
-from pytest_gradhealth.measure.losses import graph
-from pytest_gradhealth.measure.passes.interrupts import uninterrupted
-from pytest_gradhealth.measure.passes.pause import aside, is_paused
-from pytest_gradhealth.measure.torch_private import counts_operations, unseen, without_graph
-from pytest_gradhealth.measure.watching.callers import is_trained, owner_of, runs_forward, unwrapped
-from pytest_gradhealth.measure.watching.model import Watched
-from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
+from pytest_gradhealth.measure.passes.pause import is_paused
+from pytest_gradhealth.measure.torch_private import unseen
+from pytest_gradhealth.measure.watching.callers import runs_forward
 from pytest_gradhealth.measure.watching.own_calls import OwnCalls
-from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
-from pytest_gradhealth.record import GradientRecord, LossGraph
+from pytest_gradhealth.measure.watching.quiet import OuterCall
+from pytest_gradhealth.record import LossGraph
 
-__all__ = ["Watch", "is_watching"]
+__all__ = ["Listener", "add", "has_own_call", "is_watching", "remove", "threads_in_calls"]
 
 __tracebackhide__ = True
+
+
+class Listener(Protocol):
+    """Who is told while models train."""
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
+        """A module is called from outside any other. None: nothing of this call is measured."""
+
+    def could_not_begin(self, module: nn.Module, error: Exception) -> None:
+        """A call that was not measured through a fault of ours."""
+
+    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
+        """The engine is about to run; what is read of the loss comes back with :meth:`backward_done`."""
+
+    def backward_done(self, outputs: tuple[Any, ...], objective: LossGraph | None) -> None:
+        """It has run."""
+
+    def mute(self, muted: bool) -> None:
+        """Whether gradients that come are none of a loss."""
+
+    def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
+        """A gradient scaler has made a loss larger."""
+
+    def step_begins(self, optimiser: Optimizer) -> None:
+        """An optimiser is about to make a step."""
+
+    def step_ended(self, optimiser: Optimizer) -> None:
+        """An optimiser has made a step."""
 
 
 class _Here(threading.local):
@@ -46,210 +65,23 @@ class _Here(threading.local):
 _here = _Here()
 _inside: set[int] = set()
 """Threads in which a module is being called."""
-_active: list[Watch] = []
-"""Watches may be nested: what the inner one sees is not the outer one's."""
+_active: list[Listener] = []
+"""They may be nested: what the inner one sees is not the outer one's."""
 
 
-class Watch:
-    """A context in which every model that a backward pass goes through is measured.
+def add(listener: Listener) -> None:
+    """Tell a listener of every call and every backward from now on."""
+    if not _active:
+        _patch()
+    _active.append(listener)
 
-    Args:
-        model: watch this one only, whichever of its parts is called; by default whatever is called.
-        histograms: count the elements of the parameters' gradients.
-        formats: forecast what gradients would lose in them.
-    """
 
-    def __init__(
-        self, model: nn.Module | None = None, *, histograms: bool = False, formats: Sequence[str] = ()
-    ) -> None:
-        self._histograms, self._formats = histograms, formats
-        self._entries: list[Watched] = []
-        self._by_module: MutableMapping[nn.Module, Watched] = _WeakIdKeys()
-        self._only = model is not None
-        self._scales: MutableMapping[Tensor, float] = _WeakIdKeys()
-        self._scale = 1.0
-        self._senders: set[int] = set()
-        """Threads that have run a backward pass."""
-        self._bookkeeping = threading.RLock()
-        """Held while what a backward brought is told apart, never while the engine runs."""
-        self.backwards = 0
-        """Backward passes that ran, whatever they went through."""
-        self.unjudged: list[str] = []
-        """Models of which nothing is known through a fault of ours."""
-        self._unseen: dict[str, None] = {}
-        self._optimisers = OptimiserTrace()
-        self._detached_loss = False
-        if model is not None:
-            entry = self._add(unwrapped(model))
-            for part in model.modules():
-                self._by_module[part] = entry
-
-    def __enter__(self) -> Self:
-        """Begin to watch.
-
-        Raises:
-            WatchingUnavailable: this version of torch has no place for it.
-        """
-        problem = torch_private.why_nothing_can_be_watched()
-        if problem:
-            raise WatchingUnavailable(problem)
-        try:
-            with uninterrupted():
-                if not _active:
-                    _patch()
-                _active.append(self)
-        except BaseException:  # a signal that waited
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self._close()
-        finally:
-            self._close()  # a signal may raise before the first has begun
-
-    def _close(self) -> None:
-        with uninterrupted():
-            if self in _active:
-                _active.remove(self)
-            if not _active:
-                _unpatch()
-            for entry in self._entries:
-                entry.close()
-
-    def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
-        """For each model that received gradients, in order of first use, the records of its measured passes."""
-        for number, entry in enumerate(self._entries):
-            optimisers = self._optimisers.uses_of(number)
-            for records in entry.passes(any(not use.reached and use.steps for use in optimisers)):
-                told = (replace(x, optimisers=optimisers, detached_loss=self._detached_loss) for x in records)
-                yield self._optimisers.told(number, tuple(told))
-
-    def problems(self) -> Iterator[str]:
-        """Why models that were called could not be measured."""
-        yield from self._unseen
-        for entry in self._entries:
-            if entry.problem:
-                yield f"{entry.name}: {entry.problem}"
-
-    def why_unmeasured(self) -> str:
-        """Why nothing was measured although a backward ran; empty: no model was called that could have been."""
-        if self._detached_loss:
-            return (
-                "nothing was measured: the loss that backward began with has no graph, as after requires_grad_(True), "
-                "so that no parameter receives a gradient"
-            )
-        if self._entries:
-            return (
-                "nothing was measured: no parameter of the models that were called received a gradient; inputs alone "
-                "were differentiated, or the loss does not depend on what they return"
-            )
-        return ""
-
-    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
-        """A module is called from outside any other. None: nothing of this call is measured."""
-        if not is_trained(module):
-            return None
-        model = unwrapped(module)
-        entry = self._by_module.get(model) or self._found(model)
-        if entry is not None and _own_calls.covers(model):
-            entry.has_own_call = True
-        return entry.forward_begins(module, model, args, kwargs) if entry else None
-
-    def could_not_begin(self, module: nn.Module, error: Exception) -> None:
-        """A call that was not measured through a fault of ours."""
-        self._unseen[f"{type(module).__name__}: {describe_error(error)}"] = None
-
-    def could_not_judge(self, model: str, error: Exception) -> None:
-        """A model that was measured, and not judged through a fault of ours."""
-        self.unjudged.append(f"{model} could not be judged ({describe_error(error)}); please report this")
-
-    def _found(self, model: nn.Module) -> Watched | None:
-        if self._only:
-            return None
-        owner, whole = owner_of(model)  # a forward method called from outside is as good as a call
-        entry = self._by_module.get(owner) or self._add(owner)
-        entry.whole = entry.whole or whole
-        self._by_module[owner] = self._by_module[model] = entry
-        return entry
-
-    def _add(self, module: nn.Module) -> Watched:
-        self._entries.append(Watched(module, histograms=self._histograms, formats=self._formats))
-        return self._entries[-1]
-
-    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
-        """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
-        with self._bookkeeping:
-            self._senders.add(threading.get_ident())
-            for entry in self._sent_here():
-                if entry.armed:
-                    entry.backward_begins(outputs)
-            loss = _loss_of(outputs)
-            if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
-                self._detached_loss = True
-            if loss is not None and any(entry.armed for entry in self._sent_here()) and not counts_operations():
-                with suppress(Exception):  # a test's graph may hold anything
-                    return aside(graph.read, loss)
-            return None
-
-    def backward_done(self, outputs: tuple[Any, ...], objective: LossGraph | None) -> None:
-        """Measure the passes that a backward went through; ``objective`` is what it read of the loss as it began."""
-        with self._bookkeeping:
-            self.backwards += 1
-            loss = _loss_of(outputs)
-            scale = self._scale if loss is None else self._scales.get(loss, self._scale)
-            self._scale = 1.0
-            entries = self._sent_here()
-            alone = sum(entry.was_reached for entry in entries) == 1  # else one may be played against another
-            for entry in entries:
-                entry.backward_done(loss, scale, objective if alone else None)
-
-    def _sent_here(self) -> list[Watched]:
-        """The models that a backward in this thread may go through: not those that another thread trains."""
-        here, entries = threading.get_ident(), list(self._entries)  # before anything is called that is not in it
-        if all(entry.caller != here for entry in entries):  # it may send back what another thread has called
-            return entries
-        others = (self._senders | _inside) - {here}
-        return [entry for entry in entries if entry.caller not in others]
-
-    def step_begins(self, optimiser: Optimizer) -> None:
-        """An optimiser is about to make a step."""
-        self._quietly(optimiser, lambda: self._optimisers.begins(optimiser))
-
-    def step_ended(self, optimiser: Optimizer) -> None:
-        """An optimiser has made a step."""
-        self._quietly(optimiser, lambda: self._optimisers.ended(optimiser, self._models, self.backwards))
-        for entry in self._entries:
-            entry.step_made()
-
-    def _models(self) -> dict[int, nn.Module]:
-        """Those that were called so far and are still there, by their numbers."""
-        return {number: model for number, entry in enumerate(self._entries) if (model := entry.model) is not None}
-
-    def _quietly(self, optimiser: Optimizer, action: Callable[[], None]) -> None:
-        """Nothing of ours may end a test, or be seen by one that looks at every operation."""
-        if counts_operations():
-            return
-        try:
-            with unseen():
-                without_graph(action)
-        except Exception as error:
-            self._unseen[f"{type(optimiser).__name__}: {describe_error(error)}"] = None
-
-    def mute(self, muted: bool) -> None:
-        """Whether gradients that come are none of a loss."""
-        for entry in self._sent_here():
-            entry.mute(muted)
-
-    def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
-        """A gradient scaler has made a loss larger."""
-        if any(entry.armed for entry in self._entries):
-            self._scale = float(scaler.get_scale())
-            if isinstance(loss, Tensor):
-                self._scales[loss] = self._scale
+def remove(listener: Listener) -> None:
+    """Tell it no more; it may have been removed before."""
+    if listener in _active:
+        _active.remove(listener)
+    if not _active:
+        _unpatch()
 
 
 def is_watching() -> bool:
@@ -257,10 +89,14 @@ def is_watching() -> bool:
     return bool(_active)
 
 
-def _loss_of(outputs: tuple[Any, ...]) -> Tensor | None:
-    """What a backward begins with, if it is a single number."""
-    first = outputs[0] if len(outputs) == 1 else None
-    return first if isinstance(first, Tensor) and first.numel() == 1 else None
+def threads_in_calls() -> frozenset[int]:
+    """Threads in which a module is being called."""
+    return frozenset(_inside)
+
+
+def has_own_call(model: nn.Module) -> bool:
+    """Whether the modules of a model are called past the ``__call__`` of ``nn.Module``."""
+    return _own_calls.covers(model)
 
 
 def _called(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
@@ -313,45 +149,45 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
     nested = torch_private.inside_backward()  # reentrant checkpoints run one inside another
     if nested or is_paused() or torch.compiler.is_compiling() or not _active:
         return _engine_run(outputs, *args, **kwargs)
-    watches = list(_active)
+    listeners = list(_active)
     if not kwargs.get("accumulate_grad") and (
         threading.get_ident() in _inside or runs_forward()
     ):  # a model's own derivative
-        return _unheard(watches, outputs, args, kwargs)
+        return _unheard(listeners, outputs, args, kwargs)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     with unseen():
-        objectives = [watch.backward_begins(given) for watch in watches]
+        objectives = [listener.backward_begins(given) for listener in listeners]
     result = _engine_run(outputs, *args, **kwargs)
     with unseen():
-        for watch, objective in zip(watches, objectives, strict=True):
-            watch.backward_done(given, objective)
+        for listener, objective in zip(listeners, objectives, strict=True):
+            listener.backward_done(given, objective)
     return result
 
 
-def _unheard(watches: list[Watch], outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _unheard(listeners: list[Listener], outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the engine while no gradient that comes is noted."""
     __tracebackhide__ = True
-    for watch in watches:
-        watch.mute(True)
+    for listener in listeners:
+        listener.mute(True)
     try:
         return _engine_run(outputs, *args, **kwargs)
     finally:
-        for watch in watches:
-            watch.mute(False)
+        for listener in listeners:
+            listener.mute(False)
 
 
 def _stepping(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
     """Called in front of every optimiser's step."""
     if not torch.compiler.is_compiling() and not is_paused():
-        for watch in _active:
-            watch.step_begins(optimiser)
+        for listener in _active:
+            listener.step_begins(optimiser)
 
 
 def _stepped(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
     """Called behind every optimiser's step."""
     if not torch.compiler.is_compiling() and not is_paused():
-        for watch in _active:
-            watch.step_ended(optimiser)
+        for listener in _active:
+            listener.step_ended(optimiser)
 
 
 def _scaled(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
@@ -401,9 +237,8 @@ def _unpatch() -> None:
     _handles.clear()
 
 
-_BEHIND = (_begun, OuterCall.inner_returned, OuterCall.returned, Watch.backward_begins, Watch.backward_done)
-_OURS: tuple[Any, ...] = (*_BEHIND, Watch.mute, Watch.scaled, Watch.step_begins, Watch.step_ended)
+_BEHIND: tuple[Any, ...] = (_begun, OuterCall.inner_returned, OuterCall.returned)
 _CALLS: tuple[Any, ...] = (_called, _called_by, _called_from_outside)
 _WRAPPERS: tuple[Any, ...] = (*_CALLS, _ran_backward, _unheard, _scaled, _stepping, _stepped)
-for _function in _WRAPPERS + _OURS:
-    torch_private.hide_from_dynamo(_function.__code__, callees=_function in _OURS)
+for _function in _WRAPPERS + _BEHIND:
+    torch_private.hide_from_dynamo(_function.__code__, callees=_function in _BEHIND)
