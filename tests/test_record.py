@@ -152,7 +152,8 @@ def test_functions_without_a_slope(name: str, is_step: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "backward", "difference"), [(1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (1.0, -1.0, 2.0), (0.0, 0.0, 0.0)]
+    ("forward", "backward", "difference"),
+    [(4.0, 2.0, 0.5), (2.0, 4.0, 0.5), (1.0, -1.0, 2.0), (0.0, 0.0, 0.0), (0.0, 1e-200, 1.0)],
 )
 def test_how_far_two_derivatives_are_apart(forward: float, backward: float, difference: float) -> None:
     assert CustomFunction(name="f", forward=forward, backward=backward).difference == difference
@@ -310,3 +311,22 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = pytest_gradhealth.Nothing
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("models/net.py:12", ("models/net.py", 12)),
+        ("net.py:1", ("net.py", 1)),
+        ("", None),
+        ("net.py", None),
+        (":3", None),
+        ("net.py:x", None),
+        ("/etc/passwd:3", None),
+        ("../net.py:3", None),
+        ("a/../../net.py:3", None),
+        ("C:\\net.py:3", None),
+    ],
+)
+def test_the_place_of_a_fault_is_inside_the_project(where: str, place: tuple[str, int] | None) -> None:
+    assert Finding(kind="detached-layer", layers=(), message="", where=where).place == place

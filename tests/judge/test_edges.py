@@ -124,6 +124,8 @@ EDGES: list[tuple[str, dict[str, Any], str, Sequence[Any], Sequence[Any]]] = [
     ("unscaled-input", {}, "signals[3].kind", [], ["BatchNorm1d"]),
     ("wrong-backward", {"custom_functions": (SWISH,)}, "custom_functions[0].backward", [0.9992, 1.0], [0.998, -1.0]),
     ("wrong-backward", {"custom_functions": (replace(SWISH, precision="float32"),)}, "custom_functions[0].backward", [0.91], [0.89]),
+    ("wrong-backward", {"custom_functions": (replace(SWISH, forward=1000.0),)}, "custom_functions[0].backward", [999.0], [998.9]),
+    ("wrong-backward", {"custom_functions": (replace(SWISH, forward=10.0, precision="float32"),)}, "custom_functions[0].backward", [9.0], [8.9]),
 ]  # fmt: skip
 
 
@@ -234,6 +236,34 @@ def test_a_layer_is_in_no_optimiser_beside_one_that_holds_others(fields: dict[st
     assert (of_kind("unoptimised-layer", given) is not None) is is_sick
 
 
+def test_those_layers_alone_are_in_no_optimiser() -> None:
+    held = {2: False, 3: None, 5: False}  # None: not known
+    stale = use(reached=2, foreign=2)
+    finding = of_kind(
+        "unoptimised-layer", record([layer(i, optimised=held.get(i, True)) for i in range(8)], optimisers=(stale,))
+    )
+    assert finding is not None
+    assert finding.layers == ("fc2", "fc5")
+    assert finding.message.startswith("'fc2' and 1 other layer received")
+
+
+@pytest.mark.parametrize(("number", "more"), [(1, ""), (2, " of 1 other layer"), (3, " of 2 other layers")])
+def test_layers_of_identical_units_are_counted(number: int, more: str) -> None:
+    finding = of_kind("identical-units", record([layer(i, identical_units=i < number) for i in range(8)]))
+    assert finding is not None
+    assert finding.message == "all 24 units of 'fc0' hold the same weights" + (
+        f", and so do those{more}" if more else ""
+    )
+
+
+@pytest.mark.parametrize("norm", [0.0, 0.5])
+def test_the_norm_is_told_as_it_is(norm: float) -> None:
+    finding = of_kind("small-norm", record([layer(i, norm=norm if i == 4 else 2.0) for i in range(8)]), min_norm=1.0)
+    assert finding is not None
+    assert (finding.layers, finding.value) == (("fc4",), norm)
+    assert of_kind("small-norm", record([layer(i, norm=1.0) for i in range(8)]), min_norm=1.0) is None
+
+
 @pytest.mark.parametrize(
     ("shares", "rate", "is_sick"),
     [
@@ -280,13 +310,21 @@ def test_how_far_a_signal_may_grow(sizes: Sequence[float], is_sick: bool) -> Non
 
 @pytest.mark.parametrize(
     ("norms", "steepest", "is_sick"),
-    [(0, 999, False), (0, 1001, True), (1, 1210, False), (1, 1212, True), (8, 4600, False), (8, 4660, True)],
+    [
+        (0, 999, False),
+        (0, 1000, False),
+        (0, 1001, True),
+        (1, 1210, False),
+        (1, 1212, True),
+        (8, 4600, False),
+        (8, 4660, True),
+    ],
 )
 def test_each_batch_normalisation_adds_room(norms: int, steepest: float, is_sick: bool) -> None:
     layers = [layer(i, sensitivity=steepest if i == 7 else 1.0) for i in range(8)]
     given = replace(grown([1e-9] * 8, norms, loss=1.0), layers=tuple(layers))
     assert (of_kind("exploding-gradient", given) is not None) is is_sick
-    assert of_kind("exploding-gradient", given, max_elasticity=1000.5) is not None or steepest < 1000
+    assert of_kind("exploding-gradient", given, max_elasticity=1000.5) is not None or steepest <= 1000
 
 
 @pytest.mark.parametrize(("steepest", "is_sick"), [(0.99e5, False), (1.01e5, True)])
