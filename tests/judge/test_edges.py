@@ -237,10 +237,13 @@ def test_a_layer_is_in_no_optimiser_beside_one_that_holds_others(fields: dict[st
 
 
 def test_those_layers_alone_are_in_no_optimiser() -> None:
-    held = {2: False, 3: None, 5: False}  # None: not known
+    held = {2: False, 3: None, 5: False, 6: False}  # None: not known
     stale = use(reached=2, foreign=2)
     finding = of_kind(
-        "unoptimised-layer", record([layer(i, optimised=held.get(i, True)) for i in range(8)], optimisers=(stale,))
+        "unoptimised-layer",
+        record(
+            [layer(i, optimised=held.get(i, True), norm=0.0 if i == 6 else 0.1) for i in range(8)], optimisers=(stale,)
+        ),
     )
     assert finding is not None
     assert finding.layers == ("fc2", "fc5")
@@ -254,6 +257,22 @@ def test_layers_of_identical_units_are_counted(number: int, more: str) -> None:
     assert finding.message == "all 24 units of 'fc0' hold the same weights" + (
         f", and so do those{more}" if more else ""
     )
+
+
+@pytest.mark.parametrize(("saturation", "is_sick"), [(0.0, False), (0.0002, True)])
+def test_nothing_saturated_is_below_any_limit(saturation: float, is_sick: bool) -> None:
+    flat = [replace(signal(i, saturation=saturation), kind="Tanh") for i in range(4)]
+    assert (of_kind("saturated-activations", record(signals=tuple(flat)), max_saturation=1e-4) is not None) is is_sick
+    assert of_kind("saturated-activations", record(signals=tuple(flat[:2])), max_saturation=1e-4) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"), [("log", "a logarithm is given the output of a"), ("cross_entropy", "cross_entropy is given the")]
+)
+def test_what_is_given_an_activation(loss: str, said: str) -> None:
+    finding = of_kind("activation-before-loss", put(sick("activation-before-loss"), "loss_graph.activated_loss", loss))
+    assert finding is not None
+    assert finding.message.startswith(said)
 
 
 @pytest.mark.parametrize("norm", [0.0, 0.5])

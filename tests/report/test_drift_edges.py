@@ -56,6 +56,7 @@ def test_three_moves_are_named(make_record, scale, number, rest):
     before = make_record()
     layers = tuple(replace(x, norm=x.norm / 10) if i < number else x for i, x in enumerate(before))
     (found,) = drift(make_record(*layers), before)
+    assert found.message.startswith("moved by more than 3x from the baseline: gradient norm of fc0 ")
     assert found.message.endswith(rest)
     assert found.message.count("gradient norm of") == 3
 
@@ -216,6 +217,7 @@ def test_other_layers_whose_weights_moved_are_counted(make_record, number, more)
     ]
     (found,) = drift(make_record(*layers), before)
     assert found.layers[0] == "fc0"
+    assert found.message.startswith("moved by more than 3x from the baseline around fc0: gradient norm of fc0 ")
     assert found.cause.endswith(f"(9x less){more}")
 
 
