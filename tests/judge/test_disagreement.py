@@ -116,7 +116,7 @@ def test_a_gradient_that_never_arrives_is_zero() -> None:
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_the_size_of_all_gradients_does_not_matter(scale: float) -> None:
     finding = judged(
-        measured({0: 0.5 * scale, **{n: scale for n in (1, 2, 3)}}), measured(dict.fromkeys(range(4), scale))
+        measured({0: 0.5 * scale, **dict.fromkeys((1, 2, 3), scale)}), measured(dict.fromkeys(range(4), scale))
     )
     assert finding is not None
     assert finding.value == pytest.approx(2**17)
