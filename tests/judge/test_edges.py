@@ -19,7 +19,15 @@ from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.copies import told_once
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, Operation, OptimiserUse
+from pytest_gradhealth.record import (
+    CustomFunction,
+    Finding,
+    GradientRecord,
+    LossGraph,
+    ModelInput,
+    Operation,
+    OptimiserUse,
+)
 
 RULES = {entry.rule.slug: entry.rule for entry in entries()}
 MEASURED = [rule for rule in RULES.values() if rule.sick and rule.limits]
@@ -317,6 +325,7 @@ def grown(sizes: Sequence[float], norms: int = 0, **fields: Any) -> GradientReco
         ([0.1, 0.1, 1, 10, 99, 1], False),  # what begins below one has room
         ([0.1, 0.1, 1, 10, 101, 1], True),
         ([1, 1, 1, 1, 999, 1], False),  # one layer alone
+        ([1, 1, 1, 1, 1000, 1], False),
         ([1, 1, 1, 1, 1001, 1], True),
         ([1, 1, 1, 1, 1, 1001], False),  # the last may be the unit of the target
         ([1, 1001], False),
@@ -385,6 +394,24 @@ def test_where_samples_are_mixed(module: str, said: str) -> None:
     finding = of_kind("mixed-samples", record(sample_mixing=0.5, mixed_at=module))
     assert finding is not None
     assert said in finding.cause
+
+
+@pytest.mark.parametrize(("samples", "is_sick"), [(1, False), (2, True), (3, True)])
+def test_two_samples_can_be_taken_for_time(samples: int, is_sick: bool) -> None:
+    given = record(
+        samples=samples,
+        loss_graph=LossGraph(single_targets=samples),
+        signals=(signal(0), replace(signal(1), kind="GRU", taken_for_time=samples, taken_for_batch=2 * samples + 1)),
+    )
+    assert (of_kind("mixed-samples", given) is not None) is is_sick
+
+
+@pytest.mark.parametrize(("size", "is_sick"), [(0.03, False), (0.0299, True)])
+@pytest.mark.parametrize("number", [2, 3])
+def test_the_median_of_three_normalisations(size: float, is_sick: bool, number: int) -> None:
+    signals = [replace(signal(i, rms=size), name=f"norm{i}", kind="LayerNorm") for i in range(number)]
+    finding = of_kind("ineffective-normalisation", record(signals=tuple(signals)))
+    assert (finding is not None) is (is_sick and number == 3)
 
 
 def test_copies_of_a_model_are_told_once() -> None:
