@@ -142,6 +142,7 @@ def test_a_number_that_is_none_is_as_far_as_can_be(make_record, make_layer, befo
         (100.0, "100x more"),
         (999999.0, "999999x more"),
         (1.5e6, "1.5e+06x more"),
+        (1.0, "1x more"),
         (0.0, "lost"),
         (math.inf, "new"),
     ],
