@@ -111,6 +111,25 @@ def test_one_check_walks_the_graph_once(measured: Measured, monkeypatch: pytest.
     assert len(walked) < 50
 
 
+@pytest.mark.parametrize("shape", [(4, 128, 384), (8192, 16, 4), (40, 33, 50), (2, 3, 9000), (1, 20_000, 2)])
+def test_a_sample_of_sequences_tells_of_its_samples_and_positions(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    sequences = torch.randn(shape) + torch.randn(shape[:2])[..., None]
+    few, all_of_it = Samples(), Samples(None)
+    sampled, exact = few.add(sequences), all_of_it.add(sequences)
+    few.collect(), all_of_it.collect()
+    assert few.left_out
+    assert sampled.keys() == exact.keys()
+    for name in {"rms", "samples", "tokens"} & exact.keys():
+        assert sampled[name] == pytest.approx(exact[name], rel=0.2)
+
+
+def test_a_batch_of_thousands_of_sequences_is_measured(measured: Measured) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+    record = measured(model, torch.randn(8192, 16, 2), loss=total)
+    assert all(signal.position_reach for signal in record.signals if signal.name)
+
+
 def test_every_gradient_is_freed_as_soon_as_its_norm_is_known(measured: Measured) -> None:
     model, held = chain(6), []
     parameters = list(model.parameters())
