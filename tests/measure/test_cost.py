@@ -82,6 +82,18 @@ def test_small_gradients_of_one_shape_share_their_operations() -> None:
     assert [np.asarray(one.alive).tolist() for one in mixed[2:6]] == [[True] * 4, [True] * 4, [True] * 4, [False] * 4]
 
 
+def test_a_gradient_that_an_addition_or_a_view_passes_on_is_read_once() -> None:
+    reductions, gradient = Reductions(), torch.randn(200, 200)
+    came = [reductions.passed_on(given) for given in (gradient, gradient, gradient.view(-1))]
+    part, other = reductions.passed_on(gradient[:100]), reductions.passed_on(gradient.clone())
+    again = reductions.passed_on(gradient)
+    changed = reductions.passed_on(gradient.mul_(2))
+    reductions.collect()
+    assert came[0] is came[1] is came[2]
+    assert len({id(one) for one in (came[0], part, other, again, changed)}) == 5
+    assert float(changed.norm) == pytest.approx(2 * float(came[0].norm))
+
+
 def test_a_gradient_that_a_later_hook_changes_in_place_counts_as_it_came(measured: Measured) -> None:
     class Clipped(nn.Module):
         def __init__(self) -> None:
