@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import pickle
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pytest_gradhealth.record import (
     Histogram,
     LayerGradient,
     Operation,
+    ParameterGradient,
     Signal,
     upstream_of,
 )
@@ -152,7 +153,8 @@ def test_functions_without_a_slope(name: str, is_step: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "backward", "difference"), [(1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (1.0, -1.0, 2.0), (0.0, 0.0, 0.0)]
+    ("forward", "backward", "difference"),
+    [(4.0, 2.0, 0.5), (2.0, 4.0, 0.5), (1.0, -1.0, 2.0), (0.0, 0.0, 0.0), (0.0, 1e-200, 1.0)],
 )
 def test_how_far_two_derivatives_are_apart(forward: float, backward: float, difference: float) -> None:
     assert CustomFunction(name="f", forward=forward, backward=backward).difference == difference
@@ -310,3 +312,62 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = pytest_gradhealth.Nothing
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("models/net.py:12", ("models/net.py", 12)),
+        ("net.py:1", ("net.py", 1)),
+        ("", None),
+        ("net.py", None),
+        (":3", None),
+        ("net.py:x", None),
+        ("/etc/passwd:3", None),
+        ("../net.py:3", None),
+        ("a/../../net.py:3", None),
+        ("C:\\net.py:3", None),
+    ],
+)
+def test_the_place_of_a_fault_is_inside_the_project(where: str, place: tuple[str, int] | None) -> None:
+    assert Finding(kind="detached-layer", layers=(), message="", where=where).place == place
+
+
+def parameter(name: str, largest: float | None = None) -> ParameterGradient:
+    return ParameterGradient(name=name, shape=(2, 3), norm=1.0, largest=largest)
+
+
+def test_the_gradient_of_a_parameter_by_name() -> None:
+    found = layer(gradients=(parameter("weight"), parameter("bias")))
+    assert [found[name].name for name in ("weight", "bias")] == ["weight", "bias"]
+    with pytest.raises(KeyError, match="no trainable parameter 'wieght' in 'fc'; it has weight, bias"):
+        found["wieght"]
+    with pytest.raises(KeyError, match="in 'the model itself'; it has none"):
+        layer("")["weight"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "norm"),
+    [((2.0, 3.0), 3.0), ((3.0, None), 3.0), ((math.nan, 3.0), math.nan), ((3.0, math.nan), math.nan)],
+)
+def test_the_largest_element_of_a_layer(largest: tuple[float | None, float | None], norm: float) -> None:
+    found = layer(gradients=tuple(parameter(str(i), size) for i, size in enumerate(largest)))
+    assert found.vector_norm(math.inf) == pytest.approx(norm, nan_ok=True)
+    assert found.vector_norm() == found.vector_norm(2) == 1.0
+
+
+def test_norms_that_were_not_measured_or_never_came() -> None:
+    assert layer(norm=None).vector_norm(math.inf) is None
+    with pytest.raises(ValueError, match="ord=1 is not measured: a record has norms of order 2 and inf"):
+        layer().vector_norm(1)
+    with pytest.raises(ValueError, match="on request only: give histograms=True"):
+        layer(gradients=(parameter("weight"),)).vector_norm(math.inf)
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [("/work/net.py:3", "net.py:3"), ("/other/net.py:3", "/other/net.py:3"), ("", ""), ("net.py:3", "net.py:3")],
+)
+def test_a_place_as_seen_from_the_root_of_the_tests(where: str, seen: str) -> None:
+    finding = Finding(kind="detached-layer", layers=(), message="", where=where)
+    assert finding.relative_to(PurePosixPath("/work")).where == seen

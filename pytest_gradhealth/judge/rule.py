@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 
 from pytest_gradhealth.judge.limit import Limit
 from pytest_gradhealth.record import Finding, docs_url
@@ -16,13 +18,13 @@ class Family:
     """Rules that look for one kind of fault."""
 
     name: str
-    rank: int
-    """The graver, the smaller: the order in which rules are asked and findings are shown."""
     group: str = ""
     """Families that are one fault at different strength: a collapsed signal vanishes after the first steps, and what
     explodes saturates. One confirms another in the second look."""
     follows: frozenset[str] = frozenset()
     """Families and slugs of faults that it may only be the consequence of: where one was found, it is not asked."""
+    rank: int = field(default_factory=count().__next__, init=False, compare=False)
+    """The order in which families are defined, the gravest first: rules are asked and findings shown in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +61,9 @@ class Rule:
     """The same network without the fault."""
 
     @property
-    def rank(self) -> tuple[int, str]:
+    def rank(self) -> tuple[float, str]:
         """The place among all rules."""
-        return (0 if self.leads else 999 if self.last else self.family.rank), self.code
+        return (-math.inf if self.leads else math.inf if self.last else self.family.rank), self.code
 
     @property
     def follows(self) -> frozenset[str]:

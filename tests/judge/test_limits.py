@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -204,3 +205,10 @@ def test_what_is_ignored_and_what_layers_have_adds_up() -> None:
 )
 def test_a_limit_as_a_user_writes_it(value: float, here: float | None, said: str) -> None:
     assert Limit("max_dead", None, 0, None, "SHARE", "").at(value, here) == said
+
+
+def test_the_largest_whole_number_that_a_float_holds_is_a_limit() -> None:
+    largest = int(sys.float_info.max)
+    assert Limits(max_norm=largest).max_norm == largest
+    with pytest.raises(ConfigurationError, match="max_norm is a number of 1024 bits"):
+        Limits(max_norm=largest + 1)

@@ -56,6 +56,7 @@ def test_three_moves_are_named(make_record, scale, number, rest):
     before = make_record()
     layers = tuple(replace(x, norm=x.norm / 10) if i < number else x for i, x in enumerate(before))
     (found,) = drift(make_record(*layers), before)
+    assert found.message.startswith("moved by more than 3x from the baseline: gradient norm of fc0 ")
     assert found.message.endswith(rest)
     assert found.message.count("gradient norm of") == 3
 
@@ -141,6 +142,7 @@ def test_a_number_that_is_none_is_as_far_as_can_be(make_record, make_layer, befo
         (100.0, "100x more"),
         (999999.0, "999999x more"),
         (1.5e6, "1.5e+06x more"),
+        (1.0, "1x more"),
         (0.0, "lost"),
         (math.inf, "new"),
     ],
@@ -175,3 +177,52 @@ def test_a_move_in_words(head, base, ratio, scale, words):
 def test_what_a_report_leaves_out_of_a_record_is_its_default():
     bare = GradientRecord(model="Net")
     assert Profile.load(bare.to_dict()).facts == Profile.of(bare).facts
+
+
+def other_seed(record):
+    return replace(record, seed=record.seed + 1)
+
+
+@pytest.mark.parametrize("limit", [1.01, 1.2, 3.0])
+def test_what_did_not_move_is_within_any_limit(make_record, limit):
+    before = make_record()
+    assert drift(before, before, limit) == []
+    assert drift(other_seed(before), before, limit) == []
+    reach = replace(before.layers[0], reach=before.layers[0].reach / 1.005)
+    assert drift(make_record(reach, *before.layers[1:]), before, limit) == []
+
+
+def test_a_quarter_of_which_nothing_is_left_tilts_nothing(make_record):
+    """With another seed single layers are not compared, and a gradient that is gone has no place in a profile."""
+    before = make_record()
+    layers = [
+        replace(x, norm=None if i < 2 else x.norm, signal=0.0 if i < 2 else x.signal) for i, x in enumerate(before)
+    ]
+    assert drift(other_seed(make_record(*layers)), before, 1.2) == []
+
+
+@pytest.mark.parametrize(("base", "head"), [(0.0, 5e-7), (5e-7, 0.0), (5e-7, 5e-7), (4e-7, 5e-7)])
+def test_a_number_at_the_floor_is_noise(make_record, make_layer, base, head):
+    def record(norm: float):
+        return make_record(make_layer("a", 0, norm=0.5), make_layer("b", 1, norm=norm, signal=0.05))
+
+    assert drift(record(head), record(base)) == []
+
+
+@pytest.mark.parametrize(("number", "more"), [(1, ""), (2, ", and that of 1 more"), (3, ", and that of 2 more")])
+def test_other_layers_whose_weights_moved_are_counted(make_record, number, more):
+    before = make_record()
+    layers = [
+        replace(x, norm=x.norm / 10, weight_norm=x.weight_norm / (9 - i)) if i < number else x
+        for i, x in enumerate(before)
+    ]
+    (found,) = drift(make_record(*layers), before)
+    assert found.layers[0] == "fc0"
+    assert found.message.startswith("moved by more than 3x from the baseline around fc0: gradient norm of fc0 ")
+    assert found.cause.endswith(f"(9x less){more}")
+
+
+@pytest.mark.parametrize(("scale", "by_one"), [(2.99, False), (3.01, True), (1 / 2.99, False), (1 / 3.01, True)])
+def test_a_common_factor_counts_beyond_the_limit(make_record, scale, by_one):
+    layers = [replace(x, norm=x.norm * scale) for x in make_record()]
+    assert [found.layers for found in drift(make_record(*layers), make_record())] == ([()] if by_one else [])
