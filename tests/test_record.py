@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import pickle
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pytest_gradhealth.record import (
     Histogram,
     LayerGradient,
     Operation,
+    ParameterGradient,
     Signal,
     upstream_of,
 )
@@ -330,3 +331,43 @@ def test_a_name_that_is_not_there() -> None:
 )
 def test_the_place_of_a_fault_is_inside_the_project(where: str, place: tuple[str, int] | None) -> None:
     assert Finding(kind="detached-layer", layers=(), message="", where=where).place == place
+
+
+def parameter(name: str, largest: float | None = None) -> ParameterGradient:
+    return ParameterGradient(name=name, shape=(2, 3), norm=1.0, largest=largest)
+
+
+def test_the_gradient_of_a_parameter_by_name() -> None:
+    found = layer(gradients=(parameter("weight"), parameter("bias")))
+    assert [found[name].name for name in ("weight", "bias")] == ["weight", "bias"]
+    with pytest.raises(KeyError, match="no trainable parameter 'wieght' in 'fc'; it has weight, bias"):
+        found["wieght"]
+    with pytest.raises(KeyError, match="in 'the model itself'; it has none"):
+        layer("")["weight"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "norm"),
+    [((2.0, 3.0), 3.0), ((3.0, None), 3.0), ((math.nan, 3.0), math.nan), ((3.0, math.nan), math.nan)],
+)
+def test_the_largest_element_of_a_layer(largest: tuple[float | None, float | None], norm: float) -> None:
+    found = layer(gradients=tuple(parameter(str(i), size) for i, size in enumerate(largest)))
+    assert found.vector_norm(math.inf) == pytest.approx(norm, nan_ok=True)
+    assert found.vector_norm() == found.vector_norm(2) == 1.0
+
+
+def test_norms_that_were_not_measured_or_never_came() -> None:
+    assert layer(norm=None).vector_norm(math.inf) is None
+    with pytest.raises(ValueError, match="ord=1 is not measured: a record has norms of order 2 and inf"):
+        layer().vector_norm(1)
+    with pytest.raises(ValueError, match="on request only: give histograms=True"):
+        layer(gradients=(parameter("weight"),)).vector_norm(math.inf)
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [("/work/net.py:3", "net.py:3"), ("/other/net.py:3", "/other/net.py:3"), ("", ""), ("net.py:3", "net.py:3")],
+)
+def test_a_place_as_seen_from_the_root_of_the_tests(where: str, seen: str) -> None:
+    finding = Finding(kind="detached-layer", layers=(), message="", where=where)
+    assert finding.relative_to(PurePosixPath("/work")).where == seen

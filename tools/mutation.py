@@ -5,10 +5,10 @@
     python tools/mutation.py pytest_gradhealth/judge/drift.py:195 # those of one line
 
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
-for ``or``, an operator exchanged, or two branches swapped. It is killed if a test fails or does not end. For each,
-those tests alone are run that reach the faulty line, or all where the line runs only once in a process: the fastest
-first, up to ``--seconds`` of CPU. The survivors are printed, to be read: each is a missing test, or changes nothing
-that anyone could see.
+for ``or``, an operator exchanged, or two branches swapped. (Guards, such as ``frozen`` of a class or ``strict`` of
+``zip``, are left alone.) It is killed if a test fails or does not end. For each, those tests alone are run that reach
+the faulty line, or all where the line runs only once in a process: the fastest first, up to ``--seconds`` of CPU. The
+survivors are printed, to be read: each is a missing test, or changes nothing that anyone could see.
 
 The work is by hand, since mutmut leaves out what stands outside of functions, as limits do, and cosmic-ray starts a
 process, and torch in it, for each mutant. It needs ``coverage``, and a system that can fork.
@@ -43,6 +43,7 @@ COPIED = ("pytest_gradhealth", "tests", "tools", "benchmarks", "docs", "README.m
 SOURCES = ("pytest_gradhealth/judge", "pytest_gradhealth/record")
 TESTS = (
     "tests/judge",
+    "tests/test_generated.py",
     "tests/test_record.py",
     "tests/report/test_drift.py",
     "tests/report/test_drift_edges.py",
@@ -61,6 +62,8 @@ TURNED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
 }  # fmt: skip
 """What stands in the place of an operator."""
+GUARDS = {"compare", "frozen", "init", "kw_only", "slots", "strict", "total"}
+"""Arguments that only keep a wrong program from running: without them nothing changes that anyone could see."""
 
 
 class Mutant(NamedTuple):
@@ -80,8 +83,9 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
     source = path.read_text("utf-8")
     nodes = list(ast.walk(ast.parse(source)))
     repeated = {inner for node in nodes if _repeats(node) for line in node.body for inner in ast.walk(line)}
+    guards = {node.value for node in nodes if isinstance(node, ast.keyword) and node.arg in GUARDS}
     for index, node in enumerate(nodes):
-        if _can_be_faulty(node):
+        if _can_be_faulty(node) and node not in guards:
             tree = ast.parse(source)
             twin = next(other for place, other in enumerate(ast.walk(tree)) if place == index)
             before = ast.unparse(twin)
@@ -221,7 +225,8 @@ class Bench:
         """The tests that reach it, or all where it runs once; the fastest first."""
         reached = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
         near = {test for line in range(mutant.line, mutant.end + 1) for test in reached.get(line, ())}
-        chosen = sorted(self.seconds if mutant.once else near & self.seconds.keys(), key=self.seconds.__getitem__)
+        near &= self.seconds.keys()  # of none, where it is reached only while something is imported
+        chosen = sorted(self.seconds if mutant.once else near or self.seconds, key=self.seconds.__getitem__)
         spent = accumulate(map(self.seconds.__getitem__, chosen))
         return [test for test, seconds in zip(chosen, spent, strict=True) if seconds < self.limit]
 

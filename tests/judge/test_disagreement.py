@@ -104,3 +104,19 @@ def test_layers_that_are_ignored_frozen_or_in_one_alone_are_left_out() -> None:
     frozen = replace(here, layers=(replace(here.layers[0], trainable=0), *here.layers[1:]))
     assert judged(frozen, there) is None
     assert judged(here, replace(there, layers=there.layers[1:])) is None
+
+
+def test_a_gradient_that_never_arrives_is_zero() -> None:
+    finding = judged(measured({0: None}), measured())
+    assert finding is not None
+    assert "of 'fc0' is 0 on cpu in float32 and 1 on cpu" in finding.message
+    assert finding.value == 2**18
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_size_of_all_gradients_does_not_matter(scale: float) -> None:
+    finding = judged(
+        measured({0: 0.5 * scale, **dict.fromkeys((1, 2, 3), scale)}), measured(dict.fromkeys(range(4), scale))
+    )
+    assert finding is not None
+    assert finding.value == pytest.approx(2**17)

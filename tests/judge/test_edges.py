@@ -19,7 +19,15 @@ from pytest_gradhealth import Limits
 from pytest_gradhealth.judge.copies import told_once
 from pytest_gradhealth.judge.registry import entries
 from pytest_gradhealth.judge.rule import Rule
-from pytest_gradhealth.record import CustomFunction, Finding, GradientRecord, ModelInput, Operation, OptimiserUse
+from pytest_gradhealth.record import (
+    CustomFunction,
+    Finding,
+    GradientRecord,
+    LossGraph,
+    ModelInput,
+    Operation,
+    OptimiserUse,
+)
 
 RULES = {entry.rule.slug: entry.rule for entry in entries()}
 MEASURED = [rule for rule in RULES.values() if rule.sick and rule.limits]
@@ -192,6 +200,12 @@ CAUSES: list[tuple[str, dict[str, Any], str]] = [
     ("excessive-dropout", {"signals[Dropout].dropout": 0.99}, "drops 0.99 of its input.*noise it adds is 10 times as large"),
     ("vanishing-gradient", {}, "the signal shrinks 6.9x per layer through 8 Sigmoid layers; sigmoid's slope is at most 0.25"),
     ("vanishing-gradient", {"layers[*].gain": 1.0, "layers[8].gain": 1e-4}, "shrinks 1e[+]04 times per layer at '16'"),
+    ("vanishing-gradient", {}, "is at most 0.25; use ReLU or GELU with He"),
+    ("vanishing-gradient", {"signals[Sigmoid].kind": "Softsign"}, "through 8 Softsign layers; use ReLU or GELU with He"),
+    ("vanishing-gradient", {"signals[Sigmoid].kind": "GELU"}, "through 8 GELU layers; use He initialisation .*, or add"),
+    ("vanishing-gradient", {"layers[*].gain": 0.75}, "the signal shrinks 1.3x per layer through 8 Sigmoid"),
+    ("vanishing-gradient", {"layers[*].gain": 1.0}, "the signal is lost "),
+    ("exploding-gradient", {"layers[*].gain": 1.25}, "the signal grows 1.2x per layer on its way back"),
     ("vanishing-gradient", SAME, "and samples differ by only 1.0e-04 at the output"),
     ("vanishing-over-time", {}, "each step multiplies the gradient by about .*use an LSTM or GRU"),
     ("unscaled-input", {}, "feature 3 of input 0 is 22130 times as large as the median feature, and reaches 1.99e[+]04"),
@@ -237,10 +251,13 @@ def test_a_layer_is_in_no_optimiser_beside_one_that_holds_others(fields: dict[st
 
 
 def test_those_layers_alone_are_in_no_optimiser() -> None:
-    held = {2: False, 3: None, 5: False}  # None: not known
+    held = {2: False, 3: None, 5: False, 6: False}  # None: not known
     stale = use(reached=2, foreign=2)
     finding = of_kind(
-        "unoptimised-layer", record([layer(i, optimised=held.get(i, True)) for i in range(8)], optimisers=(stale,))
+        "unoptimised-layer",
+        record(
+            [layer(i, optimised=held.get(i, True), norm=0.0 if i == 6 else 0.1) for i in range(8)], optimisers=(stale,)
+        ),
     )
     assert finding is not None
     assert finding.layers == ("fc2", "fc5")
@@ -254,6 +271,22 @@ def test_layers_of_identical_units_are_counted(number: int, more: str) -> None:
     assert finding.message == "all 24 units of 'fc0' hold the same weights" + (
         f", and so do those{more}" if more else ""
     )
+
+
+@pytest.mark.parametrize(("saturation", "is_sick"), [(0.0, False), (0.0002, True)])
+def test_nothing_saturated_is_below_any_limit(saturation: float, is_sick: bool) -> None:
+    flat = [replace(signal(i, saturation=saturation), kind="Tanh") for i in range(4)]
+    assert (of_kind("saturated-activations", record(signals=tuple(flat)), max_saturation=1e-4) is not None) is is_sick
+    assert of_kind("saturated-activations", record(signals=tuple(flat[:2])), max_saturation=1e-4) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"), [("log", "a logarithm is given the output of a"), ("cross_entropy", "cross_entropy is given the")]
+)
+def test_what_is_given_an_activation(loss: str, said: str) -> None:
+    finding = of_kind("activation-before-loss", put(sick("activation-before-loss"), "loss_graph.activated_loss", loss))
+    assert finding is not None
+    assert finding.message.startswith(said)
 
 
 @pytest.mark.parametrize("norm", [0.0, 0.5])
@@ -298,6 +331,7 @@ def grown(sizes: Sequence[float], norms: int = 0, **fields: Any) -> GradientReco
         ([0.1, 0.1, 1, 10, 99, 1], False),  # what begins below one has room
         ([0.1, 0.1, 1, 10, 101, 1], True),
         ([1, 1, 1, 1, 999, 1], False),  # one layer alone
+        ([1, 1, 1, 1, 1000, 1], False),
         ([1, 1, 1, 1, 1001, 1], True),
         ([1, 1, 1, 1, 1, 1001], False),  # the last may be the unit of the target
         ([1, 1001], False),
@@ -366,6 +400,24 @@ def test_where_samples_are_mixed(module: str, said: str) -> None:
     finding = of_kind("mixed-samples", record(sample_mixing=0.5, mixed_at=module))
     assert finding is not None
     assert said in finding.cause
+
+
+@pytest.mark.parametrize(("samples", "is_sick"), [(1, False), (2, True), (3, True)])
+def test_two_samples_can_be_taken_for_time(samples: int, is_sick: bool) -> None:
+    given = record(
+        samples=samples,
+        loss_graph=LossGraph(single_targets=samples),
+        signals=(signal(0), replace(signal(1), kind="GRU", taken_for_time=samples, taken_for_batch=2 * samples + 1)),
+    )
+    assert (of_kind("mixed-samples", given) is not None) is is_sick
+
+
+@pytest.mark.parametrize(("size", "is_sick"), [(0.03, False), (0.0299, True)])
+@pytest.mark.parametrize("number", [2, 3])
+def test_the_median_of_three_normalisations(size: float, is_sick: bool, number: int) -> None:
+    signals = [replace(signal(i, rms=size), name=f"norm{i}", kind="LayerNorm") for i in range(number)]
+    finding = of_kind("ineffective-normalisation", record(signals=tuple(signals)))
+    assert (finding is not None) is (is_sick and number == 3)
 
 
 def test_copies_of_a_model_are_told_once() -> None:

@@ -160,6 +160,51 @@ def test_what_is_a_part_of_a_module(name: str, inside: str, is_inside: bool) -> 
     assert localise.is_inside(name, inside) is is_inside
 
 
+CUT = {"attached": False}
+RESTART = {"input_attached": False}
+
+
+@pytest.mark.parametrize(
+    ("fields", "later", "record_fields", "cut"),
+    [
+        ({}, {}, {}, False),
+        (CUT, {}, {}, True),
+        ({}, RESTART, {}, True),
+        ({}, RESTART | {"gradient": None}, {}, False),
+        ({}, {}, {"operations": (Operation(name="detach", order=5, upstream=("fc2",)),)}, True),
+        ({}, {}, {"operations": (Operation(name="detach", order=5, upstream=("fc1",)),)}, False),
+    ],
+)
+def test_a_layer_lost_its_way_or_nobody_uses_it(
+    fields: dict[str, Any], later: dict[str, Any], record_fields: dict[str, Any], cut: bool
+) -> None:
+    signals = tuple(signal(n, **{2: fields, 4: later}.get(n, {})) for n in range(8))
+    given = view(record(changed(2, norm=None), signals=signals, **record_fields))
+    assert localise.is_cut(given, given.record["fc2"]) is cut
+
+
+@pytest.mark.parametrize(("loss", "cut"), [(1.0, True), (None, False)])
+def test_where_nothing_is_trained_the_loss_has_no_graph(loss: float | None, cut: bool) -> None:
+    given = view(record([layer(n, norm=None) for n in range(3)], loss=loss))
+    assert localise.is_cut(given, given.record["fc1"]) is cut
+
+
+@pytest.mark.parametrize(("norm", "cut"), [(None, True), (0.1, False)])
+def test_a_projection_goes_with_the_attention_that_uses_its_weights(norm: float | None, cut: bool) -> None:
+    inner, outer = replace(layer(1), name="attention.out", norm=None), replace(layer(1), name="attention", norm=norm)
+    given = view(record([outer, inner], signals=(replace(signal(1, attached=False), name="attention"),)))
+    assert localise.is_cut(given, given.record["attention.out"]) is cut
+    assert not localise.is_cut(given, replace(layer(3), name="alone"))
+
+
+def test_without_layers_the_first_module_is_named() -> None:
+    silent = [replace(layer(n), order=None) for n in range(2)]
+    assert localise.growing_stretch(view(record(silent))) == ["fc0"]
+    named = tuple(replace(signal(n), name=f"m{n}") for n in (3, 4))
+    assert localise.growing_stretch(view(record(silent, signals=named))) == ["m3"]
+    assert localise.growing_stretch(view(record(silent, signals=()))) == [""]
+
+
 def test_the_last_of_the_layers_that_are_cut_off() -> None:
     layers = [layer(0), layer(5), replace(layer(1), order=None), layer(3)]
     assert localise.cut_site(view(record(layers)), layers) == "fc5"

@@ -224,6 +224,21 @@ def test_what_a_change_of_the_loss_is_compared_with(loss: float | None, gradient
     assert given.loss_scale == pytest.approx(scale)
 
 
+def test_of_which_module_that_is() -> None:
+    """A layer that lies in front of no other; in a loop the last layer; without a layer the last module."""
+    act = replace(signal(2, gradient=1.0, rms=100.0, size=1), name="act")
+    signals = (signal(0, gradient=1.0, rms=3.0, size=1), signal(1, gradient=1.0, rms=5.0, size=1), act)
+    chain = [layer(0, predecessors=()), layer(1, predecessors=("fc0",))]
+    loop = [layer(0, predecessors=("fc1",)), layer(1, predecessors=("fc0",))]
+    beside = [layer(0, predecessors=()), layer(1, predecessors=())]
+    scales = [view(record(layers, signals=signals, loss=0.0)).loss_scale for layers in (chain, loop, beside)]
+    assert scales == [5.0, 5.0, 5.0]
+    large = (replace(signals[0], rms=7.0), *signals[1:])
+    scales = [view(record(layers, signals=large, loss=0.0)).loss_scale for layers in (chain, loop, beside)]
+    assert scales == [5.0, 5.0, 7.0]
+    assert view(record(chain, signals=(act,), loss=0.0)).loss_scale == 100.0
+
+
 def test_modules_and_operations_between_two_layers() -> None:
     given = view(record())
     assert [one.name for one in given.between("fc2", "fc4")] == ["fc3", "fc4"]

@@ -56,6 +56,7 @@ def test_three_moves_are_named(make_record, scale, number, rest):
     before = make_record()
     layers = tuple(replace(x, norm=x.norm / 10) if i < number else x for i, x in enumerate(before))
     (found,) = drift(make_record(*layers), before)
+    assert found.message.startswith("moved by more than 3x from the baseline: gradient norm of fc0 ")
     assert found.message.endswith(rest)
     assert found.message.count("gradient norm of") == 3
 
@@ -141,6 +142,7 @@ def test_a_number_that_is_none_is_as_far_as_can_be(make_record, make_layer, befo
         (100.0, "100x more"),
         (999999.0, "999999x more"),
         (1.5e6, "1.5e+06x more"),
+        (1.0, "1x more"),
         (0.0, "lost"),
         (math.inf, "new"),
     ],
@@ -216,6 +218,7 @@ def test_other_layers_whose_weights_moved_are_counted(make_record, number, more)
     ]
     (found,) = drift(make_record(*layers), before)
     assert found.layers[0] == "fc0"
+    assert found.message.startswith("moved by more than 3x from the baseline around fc0: gradient norm of fc0 ")
     assert found.cause.endswith(f"(9x less){more}")
 
 
