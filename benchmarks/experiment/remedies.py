@@ -1,6 +1,6 @@
 """How often the first tried cure is the true one, beside the rule of thumb, on faulty cases of the detection benchmark.
 
-    python -m benchmarks.experiment.remedies [--cases N] [--seconds S] [--train N]
+    python -m benchmarks.experiment.remedies [--curable N] [--others N] [--seconds S] [--resume]
 
 Cases are those that training calls faulty and a check finds, taken evenly over operators by the hash of their names.
 A cure is true where it undoes what the operator did; ``TRUE`` says which does, by the cause that it is reported with,
@@ -42,7 +42,7 @@ TRUE: dict[str, tuple[str, ...]] = {
     "norm-eps": ("eps of the normalisation",),
     "norm-in-eval-mode": ("normalisation",),
     "norms-at-zero": ("weights of the normalisation", *INIT),
-    "deep-linear-gain": INIT,
+    "deep-linear-gain": (*INIT, "lack of activations"),
     **dict.fromkeys(
         ("init-small", "init-large", "init-zero", "init-constant", "init-ones", "init-uniform-0-1", "init-narrow",
          "init-uninitialised", "init-slope-mistaken", "init-mean-mistaken", "double-zero-branch", "lora-both-zero",
@@ -144,8 +144,8 @@ def rule_is_right(words: tuple[str, ...], check: Check) -> bool:
     return any(alias in text for word in words for alias in RULE.get(word, (word,)))
 
 
-def chosen(count: int) -> list[Case]:
-    """Faulty cases, spread evenly over operators; the order within one by hash."""
+def chosen(curable: int, others: int) -> list[Case]:
+    """Faulty cases that a change could undo, and others: spread evenly over operators, within one by hash."""
     labels, groups = read()["cases"], defaultdict(list)
     for case in all_cases().values():
         if case.faulty and labels.get(case.name, {}).get("label") == "faulty":
@@ -153,7 +153,9 @@ def chosen(count: int) -> list[Case]:
     for group in groups.values():
         group.sort(key=lambda case: hashlib.sha256(case.name.encode()).digest())
     rounds = ([g[i] for _, g in sorted(groups.items()) if i < len(g)] for i in range(max(map(len, groups.values()))))
-    return [case for one in rounds for case in one][:count]
+    ordered = [case for one in rounds for case in one]
+    known, unknown = ([case for case in ordered if bool(true_causes(case)) is is_known] for is_known in (True, False))
+    return known[:curable] + unknown[:others]
 
 
 def examine(case: Case, seconds: float) -> dict[str, Any] | None:
@@ -188,14 +190,15 @@ def examine(case: Case, seconds: float) -> dict[str, Any] | None:
 def main() -> None:
     """Examine the cases and write what was tried, as it comes."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--cases", type=int, default=220)
-    options.add_argument("--seconds", type=float, default=20.0)
+    options.add_argument("--curable", type=int, default=175)
+    options.add_argument("--others", type=int, default=60)
+    options.add_argument("--seconds", type=float, default=25.0)
     options.add_argument("--only", default="", help="part of a case's name; nothing is written then")
     options.add_argument("--resume", action="store_true", help="keep what is in the file already")
     given = options.parse_args()
     prepare()
     found = json.loads(RESULTS.read_text()) if given.resume and RESULTS.exists() else {}
-    for case in chosen(10_000 if given.only else given.cases):
+    for case in chosen(10_000, 10_000) if given.only else chosen(given.curable, given.others):
         if given.only not in case.name or case.name in found:
             continue
         result = examine(case, given.seconds)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from benchmarks.detection.cases import Case
 from benchmarks.detection.hosts import HOSTS
@@ -26,7 +27,9 @@ from benchmarks.detection.run import BATCH_SEEDS
 from benchmarks.detection.spread import all_cases, prepare
 from benchmarks.experiment.remedies import RESULTS as TRIED
 from pytest_gradhealth import GradHealth, Settings
+from pytest_gradhealth.experiment.calls import name_of
 from pytest_gradhealth.experiment.cures import candidates
+from pytest_gradhealth.experiment.cures.objective import LOGIT_LOSSES, REGRESSIONS
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.runs.runner import Runner
 
@@ -64,12 +67,33 @@ def gain(case: Case, change: str, rate: float) -> float:
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-    model.eval()
-    batch = case.batch(UNSEEN, 256)
-    with torch.no_grad():
-        subject.step(model, batch)
-        reached = host.task.gain(seen["output"], batch[1])
+    batch, scores = case.batch(UNSEEN, 256), _Scores()
+    with scores:  # with gradients, as cures reach into calls that torch's fast paths leave out without them
+        subject.step(model.eval(), batch)
+    reached = host.task.gain(scores.like(seen["output"]), batch[1])
     return max(reached, 0.0) if reached == reached else 0.0
+
+
+class _Scores(TorchFunctionMode):
+    """What the loss is given: a cure may take away what stands between it and the model's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: list[Tensor] = []
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if name_of(function) in LOGIT_LOSSES | REGRESSIONS:
+            self._given += [argument.detach() for argument in args[:1]]
+        return function(*args, **(kwargs or {}))
+
+    def like(self, output: Any) -> Any:
+        """The last of them, in the shape of the model's output; that output where none has as many numbers."""
+        if not isinstance(output, Tensor):
+            return output
+        fitting = [scores for scores in self._given if scores.numel() == output.numel()]
+        return fitting[-1].reshape(output.shape) if fitting else output.detach()
 
 
 def main() -> None:

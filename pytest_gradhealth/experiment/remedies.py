@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import pluggy
 
 from pytest_gradhealth.experiment.cures import Cure, candidates
+from pytest_gradhealth.experiment.cures.affine import is_affine
 from pytest_gradhealth.experiment.subject import Subject, examined, value_of
-from pytest_gradhealth.experiment.training import losses_while_training, mean_losses
+from pytest_gradhealth.experiment.training import loss_before_training, losses_while_training, mean_losses
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Attempt, Check
 from pytest_gradhealth.settings import Settings
@@ -35,24 +37,48 @@ PASSES = 3
 
 
 @dataclass(frozen=True)
+class _Training:
+    """What a few steps of training show of a copy that a check calls healthy."""
+
+    before: float
+    after: float
+    stood: float = math.inf
+    """The loss of the model as it is, by the objective of the copy: new weights begin at another loss, and what ends
+    above this has shown nothing."""
+    affine: bool = False
+    """It is still no more than one layer: its task needs activations."""
+
+    @property
+    def falls(self) -> bool:
+        """Whether the loss of the copy falls."""
+        return self.after <= self.before - FALLS * abs(self.before)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it does not disprove the cure."""
+        return self.falls and self.after < self.stood and not self.affine
+
+    def __str__(self) -> str:
+        """As in ``; loss 2.3 -> 0.4 in 20 steps``."""
+        told = f"loss {self.before:.2g} -> {self.after:.2g} in {STEPS} steps"
+        if self.agrees:
+            return f"; {told}"
+        if self.affine:
+            return ", but all layers are one affine map: no activations"
+        return f", but {told}" + (f", from {self.stood:.2g} without it" if self.falls else "")
+
+
+@dataclass(frozen=True)
 class _Trial:
     cures: tuple[Cure, ...]
     check: Check
-    losses: tuple[float, float] | None = None
-    """Before and after a few steps of training; none where there was no cause or no time to train."""
-
-    @property
-    def learns(self) -> bool:
-        """Whether training does not disprove it."""
-        if self.losses is None:
-            return True
-        before, after = self.losses
-        return after <= before - FALLS * abs(before)
+    training: _Training | None = None
+    """None where there was no cause or no time to train."""
 
     @property
     def cured(self) -> bool:
         """Whether a check finds nothing any more, and training agrees."""
-        return self.check.healthy and self.learns
+        return self.check.healthy and (self.training is None or self.training.agrees)
 
 
 def tried(
@@ -147,15 +173,25 @@ class _Search:
         subject = Subject.of(self._runner, self._settings.seed)
         return subject if all(cure.apply(subject) for cure in cures) else None
 
-    def _trained(self, cures: tuple[Cure, ...]) -> tuple[float, float]:
-        """The loss before and after training a changed copy, by the learning rate that does it better."""
-        ends = []
-        for rate in LEARNING_RATES:
-            subject = self._changed(cures)
-            assert subject is not None  # it was changed before, and so it is again
-            losses = losses_while_training(subject, STEPS, rate)
-            ends.append(mean_losses(losses, len(subject.batches), STEPS) if losses else (0.0, 0.0))
-        return min(ends, key=lambda pair: pair[1])
+    def _trained(self, cures: tuple[Cure, ...]) -> _Training:
+        """What training a changed copy shows, by the learning rate that does it better."""
+        return min((self._trained_at(rate, cures) for rate in LEARNING_RATES), key=lambda one: one.after)
+
+    def _trained_at(self, rate: float, cures: tuple[Cure, ...]) -> _Training:
+        subject = self._changed(cures)
+        assert subject is not None  # it was changed before, and so it is again
+        stood = self._standing(subject)
+        losses = losses_while_training(subject, STEPS, rate)
+        before, after = mean_losses(losses, len(subject.batches), STEPS) if losses else (0.0, 0.0)
+        return _Training(before, after, stood, is_affine(subject))
+
+    def _standing(self, changed: Subject) -> float:
+        """Where the model as it is stands, by another objective; infinite where it cannot be measured by it."""
+        try:
+            loss = loss_before_training(replace(changed, model=self._runner.copy_of_model()))
+        except Exception:  # it was for the objective that the model was changed
+            return math.inf
+        return loss if math.isfinite(loss) else math.inf
 
 
 def _named(cures: tuple[Cure, ...]) -> str:
@@ -177,18 +213,17 @@ def _attempt(before: Check, trial: _Trial) -> Attempt:
     return Attempt(
         change=_named(trial.cures),
         cures=trial.cured,
-        outcome=_outcome(before, trial.check) + _training(trial),
+        outcome=_outcome(before, trial.check) + _shown(trial),
         cause=" and ".join(cure.cause for cure in trial.cures),
         remedy="; ".join(cure.sentence for cure in trial.cures),
     )
 
 
-def _training(trial: _Trial) -> str:
-    """As in ``; loss 2.3 -> 0.4 in 20 steps``; empty where it was not trained."""
-    if trial.losses is None:
-        return ""
-    before, after = trial.losses
-    return f"{';' if trial.learns else ', but'} loss {before:.2g} -> {after:.2g} in {STEPS} steps"
+def _shown(trial: _Trial) -> str:
+    """What training showed; a copy that is no cure needs none."""
+    if trial.training is None:
+        return "; not trained: no time" if trial.check.healthy else ""
+    return str(trial.training)
 
 
 def _outcome(before: Check, after: Check) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -12,7 +13,7 @@ from pytest_gradhealth.measure.passes.pause import paused
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.state import isolated_rng
 
-__all__ = ["losses_while_training", "mean_losses"]
+__all__ = ["loss_before_training", "losses_while_training", "mean_losses"]
 
 
 def losses_while_training(subject: Subject, steps: int, learning_rate: float) -> list[float]:
@@ -40,6 +41,12 @@ def losses_while_training(subject: Subject, steps: int, learning_rate: float) ->
             torch.autograd.backward(loss)
             optimiser.step()
     return losses
+
+
+def loss_before_training(subject: Subject) -> float:
+    """Mean loss of a subject's batches as it stands; leaves no trace on it."""
+    one_each = (replace(subject, batches=[batch]) for batch in subject.batches)
+    return sum(float(one.dry_run().detach()) for one in one_each) / len(subject.batches)
 
 
 def mean_losses(losses: list[float], count: int, steps: int) -> tuple[float, float]:

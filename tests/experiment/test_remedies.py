@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from faulty_networks import (
+    CLASSES,
+    WIDTH,
     Checkpointed,
     Cut,
     Data,
@@ -230,3 +233,33 @@ def test_a_cure_that_training_disproves_is_none() -> None:
     (idle,) = [attempt for attempt in check.tried if attempt.change == "no activation at the end"]
     assert "healthy, but loss" in idle.outcome
     assert not idle.cures
+
+
+def test_layers_without_activations_are_not_cured_by_weights_alone() -> None:
+    """New weights make a stack of linear layers pass and let its loss fall, and it stays what one layer could be."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(WIDTH, WIDTH) for _ in range(10)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, gain=2.5)
+    told = tried(lambda: nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))).tried
+    assert told[0].cures
+    assert "the lack of activations" in told[0].cause
+    (default,) = [attempt for attempt in told if attempt.change == "PyTorch's default initialisation"]
+    assert not default.cures
+    assert default.outcome.endswith("one affine map: no activations")
+
+
+def test_new_weights_that_end_above_the_loss_of_the_old_ones_are_no_cure() -> None:
+    """A network that says nothing is nearly right where targets are small: another has to do better than that."""
+
+    def silent() -> nn.Module:
+        model = deep(nn.ReLU, 20)
+        for layer in model[::2]:
+            nn.init.zeros_(layer.bias)
+        return model
+
+    given = [(inputs, torch.full((len(inputs), CLASSES), 0.01) * inputs[:, :CLASSES]) for inputs, _ in batches()]
+    check = tried(silent, given, F.mse_loss)
+    (he,) = [attempt for attempt in check.tried if attempt.change == "He initialisation"]
+    assert not he.cures
+    assert re.search(r"healthy, but loss \S+ -> \S+ in 20 steps, from \S+ without it", he.outcome)

@@ -8,7 +8,7 @@ from pytest_gradhealth.experiment.cures.cure import Cure
 from pytest_gradhealth.experiment.cures.initialisation import EARLY, LATE, initialisations
 from pytest_gradhealth.experiment.cures.objective import OBJECTIVE, SCALED
 from pytest_gradhealth.experiment.cures.operations import ERASING, HARD, NON_FINITE, REGISTERED, cuts
-from pytest_gradhealth.experiment.cures.structure import ACTIVATION, INPUTS, LEAKY, STRUCTURE
+from pytest_gradhealth.experiment.cures.structure import ACTIVATED, ACTIVATION, INPUTS, LEAKY, STRUCTURE
 from pytest_gradhealth.record import Check
 
 __all__ = ["Cure", "candidates"]
@@ -23,7 +23,7 @@ def candidates(check: Check) -> Iterator[Cure]:
     """
     kinds = {finding.fault for finding in check.findings}
     ordered = (
-        *cuts(check), *HARD, REGISTERED, *OBJECTIVE, *NON_FINITE, INPUTS, SCALED, *EARLY, *ERASING,
+        *cuts(check), *HARD, REGISTERED, *OBJECTIVE, *NON_FINITE, INPUTS, SCALED, ACTIVATED, *EARLY, *ERASING,
         *initialisations(check), ACTIVATION, LEAKY, *LATE, *STRUCTURE,
     )  # fmt: skip
     fitting = [cure for cure in ordered if not kinds.isdisjoint(cure.kinds)]

@@ -12,7 +12,7 @@ from pytest_gradhealth.experiment.calls import Call, Rewrite, rewrite
 from pytest_gradhealth.experiment.cures.cure import SIZES, Cure
 from pytest_gradhealth.experiment.subject import Subject
 
-__all__ = ["OBJECTIVE", "SCALED"]
+__all__ = ["LOGIT_LOSSES", "OBJECTIVE", "REGRESSIONS", "SCALED"]
 
 SQUASHING = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu", "softplus", "hardsigmoid"})
 LOGIT_LOSSES = frozenset({"cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"})

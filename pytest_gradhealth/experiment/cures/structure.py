@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_gradhealth.experiment.calls import Rewrite, rewrite
+from pytest_gradhealth.experiment.cures.affine import is_affine
 from pytest_gradhealth.experiment.cures.cure import SIZES, STEEP, WEIGHTED, Cure, weighted
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.passes.nesting import map_leaves
 from pytest_gradhealth.record import parent_of
 
-__all__ = ["ACTIVATION", "INPUTS", "LEAKY", "STRUCTURE"]
+__all__ = ["ACTIVATED", "ACTIVATION", "INPUTS", "LEAKY", "STRUCTURE"]
 
 BOUNDED = (nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink)
 BOUNDED_CALLS = frozenset({"sigmoid", "hardsigmoid", "logsigmoid", "tanh", "hardtanh", "softsign", "tanhshrink"})
@@ -53,6 +54,15 @@ def leaky(subject: Subject) -> bool:
     found = _replaced(subject.model, RECTIFIERS, lambda: nn.LeakyReLU(0.1), keep=set())
     rewrite(subject, frozenset({"relu", "relu6"}), lambda: lambda name, f, args, kwargs: F.leaky_relu(args[0], 0.1))
     return found or any(isinstance(m, WEIGHTED) for m in subject.model.modules())
+
+
+def activated(subject: Subject) -> bool:
+    """ReLU behind each layer but the last, where all of them are one affine map."""
+    if not is_affine(subject):
+        return False
+    for layer in list(weighted(subject.model))[:-1]:
+        layer.register_forward_hook(lambda module, args, output: F.relu(output))
+    return True
 
 
 def _replaced(model: nn.Module, kinds: tuple[type, ...], make: Callable[[], nn.Module], keep: set[str]) -> bool:
@@ -177,6 +187,13 @@ ACTIVATION = Cure(
     cause="the activation",
     kinds=SIZES,
     apply=unbounded,
+)
+ACTIVATED = Cure(
+    name="ReLU between layers",
+    sentence="put an activation behind each layer but the last",
+    cause="the lack of activations",
+    kinds=SIZES,
+    apply=activated,
 )
 LEAKY = Cure(
     name="LeakyReLU for ReLU",
