@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_gradhealth.errors import GradientHealthError, MeasurementError, RankFailedError
-from pytest_gradhealth.record import Check, GradientRecord
+from pytest_gradhealth.record import Check, Finding, GradientRecord
 from pytest_gradhealth.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ class OnRanks:
     _settings: Settings
     _sink: Callable[[Check], None]
     _tolerate: Callable[[Check], None] | None
+    _accept: Callable[[str, GradientRecord, Finding], bool] | None
+    _compare: Callable[[Check], tuple[tuple[Finding, ...], tuple[str, ...]]] | None
+    _names: dict[tuple[str, str, str], int]
 
     def distributed(
         self,
@@ -58,20 +61,20 @@ class OnRanks:
         __tracebackhide__ = True
         from pytest_gradhealth.measure.sharding.launch import place_of, run_ranks
 
-        given = (type(self), self._settings, self._tolerate is not None, place_of(function), arguments)
+        kind: Callable[..., Any] = type(self)
+        examiner = partial(kind, self._settings, accept=self._accept, compare=self._compare)
+        given = (examiner, self._names, self._tolerate is not None, place_of(function), arguments)
         answers = run_ranks(_on_rank, given, count=nprocs, backend=backend, timeout=timeout)
         failed = next((answer for answer in answers if answer.error), None)
         if failed is not None:
-            raise RankFailedError(f"rank {failed.rank} of {nprocs} {failed.error}")
+            raise RankFailedError(f"rank {failed.rank} of {nprocs} {_with_those_gone(failed.error, answers)}")
         self._take(min(answers, key=lambda answer: answer.rank))
 
     def _take(self, answer: Answer) -> None:
         """Keep the checks of a rank as this test's own."""
         __tracebackhide__ = True
-        checks, problem, sick = answer.value
-        for data in checks:
-            check = Check.from_dict(data)
-            check = replace(check, name=self._unique(check.name, check.record))
+        checks, problem, sick, self._names = answer.value
+        for check in map(Check.from_dict, checks):
             self._sink(check)
             if not check.healthy:
                 self.is_tolerated(check)
@@ -80,24 +83,34 @@ class OnRanks:
         if not checks:
             raise MeasurementError(NOTHING_CHECKED)
 
-    def _unique(self, name: str, record: GradientRecord) -> str:
-        raise NotImplementedError
-
     def is_tolerated(self, check: Check) -> bool:
         """Whether a sick check is only told, and has been."""
         raise NotImplementedError
 
 
+def _with_those_gone(error: str, answers: Sequence[Answer]) -> str:
+    """What a rank raised; where it had waited for ranks whose function had returned, with their numbers."""
+    gone = ", ".join(str(answer.rank) for answer in answers if not answer.error)
+    first, newline, rest = error.partition("\n")
+    told = f"; the function has returned on rank {gone}" if gone and "in vain" in first else ""
+    return first + told + newline + rest
+
+
 def _on_rank(
-    kind: Callable[..., Any], settings: Settings, tolerant: bool, place: tuple[str, str, str], arguments: Sequence[Any]
-) -> tuple[list[dict[str, Any]], str, dict[str, Any] | None]:
-    """What each process does: the checks that it made, and what the last one was raised with."""
+    examiner: Callable[..., Any],
+    names: dict[tuple[str, str, str], int],
+    tolerant: bool,
+    place: tuple[str, str, str],
+    arguments: Sequence[Any],
+) -> tuple[list[dict[str, Any]], str, dict[str, Any] | None, dict[tuple[str, str, str], int]]:
+    """What each process does: the checks that it made, what the last one was raised with, and the names it gave."""
     from pytest_gradhealth.measure.sharding.launch import found_at
 
     checks: list[Check] = []
     problem: str = ""
     sick: dict[str, Any] | None = None
-    health = kind(settings, sink=checks.append, tolerate=_let_pass if tolerant else None)
+    health = examiner(sink=checks.append, tolerate=_let_pass if tolerant else None)
+    health._names = names
     try:
         with health.new_watch() as watch:
             found_at(*place)(health, *arguments)
@@ -106,7 +119,7 @@ def _on_rank(
             health._raise_if_sick(check)
     except GradientHealthError as error:
         problem, sick = str(error), None if error.check is None else error.check.to_dict()
-    return [check.to_dict() for check in checks], problem, sick
+    return [check.to_dict() for check in checks], problem, sick, health._names
 
 
 def _let_pass(check: Check) -> None:

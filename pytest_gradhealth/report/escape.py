@@ -10,7 +10,8 @@ __all__ = ["code", "command", "command_value", "link", "markdown", "plain", "saf
 LONGEST = 300
 """Characters of one name or sentence that are shown."""
 
-_MARKUP = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)")
+# A colon in front of another is the beginning of a workflow command, should the page be printed to a job's log.
+_MARKUP = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)|(?<!\S):(?=:)")
 _WORD_JOINER = "\N{WORD JOINER}"
 # Each would be turned into a link or a notification by GitHub although it holds no markup.
 _LINKS = re.compile(r"@(?=\w)|#(?=\d)|(?<=\w):(?=//)|(?<=www)\.")
@@ -33,7 +34,7 @@ def markdown(text: object) -> str:
 
 def code(text: object) -> str:
     """The text as a code span, which is safe from mentions too; backticks and bars are replaced by their likes."""
-    return f"`{plain(text).translate(_CODE).strip() or ' '}`"
+    return f"`{plain(text).translate(_CODE).replace('##[', '# #[').strip() or ' '}`"
 
 
 def safe_address(url: str) -> str:

@@ -27,7 +27,7 @@ MOST = 20
 
 
 class Accepted:
-    """The accepted records of a session, and how far a check may be from them."""
+    """The accepted records of a session, and how far a check may be from them; processes that a test starts get it."""
 
     def __init__(self, path: Path, baseline: Baseline, max_drift: float, command: Callable[[str], str]) -> None:
         self.path, self.baseline, self.max_drift, self._command = path, baseline, max_drift, command
@@ -78,7 +78,7 @@ def acceptance_of(item: pytest.Item) -> Callable[[str, GradientRecord, Finding],
     accepted = accepted_of(item.config)
     if accepted is not None:
         return partial(accepted.accepts, item.nodeid)
-    return (lambda name, record, finding: True) if path(item.config) and _updates(item.config) else None
+    return _any if path(item.config) and _updates(item.config) else None
 
 
 def accepted_baseline(config: pytest.Config) -> Baseline | None:
@@ -124,13 +124,19 @@ def _read(config: pytest.Config) -> Accepted | None:
         return None
     value, source = options.given(config, "baseline")
     typed = value if source.startswith("--") else file
-    return Accepted(file, baseline, limit, lambda test: accept_command(typed, _from_here(config, test)))
+    root = None if config.invocation_params.dir == config.rootpath else config.rootpath
+    return Accepted(file, baseline, limit, partial(_typed, typed, root))
 
 
-def _from_here(config: pytest.Config, test: str) -> str:
-    """A node id, as it is to be typed where pytest was started."""
+def _typed(baseline: str | os.PathLike[str], root: Path | None, test: str) -> str:
+    """The command that accepts a test, whose node id is typed in full where pytest was not started in its root."""
     file, colons, rest = test.partition("::")
-    return test if config.invocation_params.dir == config.rootpath else f"{config.rootpath / file}{colons}{rest}"
+    return accept_command(baseline, test if root is None else f"{root / file}{colons}{rest}")
+
+
+def _any(name: str, record: GradientRecord, finding: Finding) -> bool:
+    """An update accepts all that is found."""
+    return True
 
 
 def path(config: pytest.Config) -> Path | None:

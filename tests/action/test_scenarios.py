@@ -251,7 +251,7 @@ def test_a_test_cannot_speak_for_the_gate(nasty: Scenario) -> None:
 
 def test_nasty_names_stay_text(nasty: Scenario) -> None:
     page = nasty.result.summary
-    assert page.startswith("## :x: gradhealth: a &#96;b&#96; &#36;(touch pwned) &#60;b&#62; ::error::z\n")
+    assert page.startswith("## :x: gradhealth: a &#96;b&#96; &#36;(touch pwned) &#60;b&#62; &#58;:error::z\n")
     assert page.count("\n</details>") == page.count("<details><summary>")
     assert "$(touch" not in nasty.result.outputs["worst-layer"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import sys
@@ -122,3 +123,32 @@ def test_an_ini_file_of_any_value(name: str, value: str, pytester: pytest.Pytest
     assert result.ret in (0, 4), text
     if result.ret == 4:
         assert f"gradhealth_{name}" in text
+
+
+DANGEROUS = {"dill", "ftplib", "http", "joblib", "marshal", "pickle", "requests", "shelve", "smtplib", "socket", "ssl", "urllib.request"}  # fmt: skip
+ALLOWED = {
+    ("measure/sharding/launch.py", "socket"): "asks this machine for a free port, for ranks on this machine",
+    ("session/watching.py", "exec"): "a raise of its own making, so that a traceback ends at the user's line",
+}
+HOUSE = Path(importlib.util.find_spec("pytest_gradhealth").origin or "").parent  # type: ignore[union-attr]
+
+
+def used(path: Path) -> set[str]:
+    """What a module imports, and which of the functions it calls run or load what they are given."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                names.add(node.module or "")
+            case ast.Call(func=ast.Name(id="eval" | "exec" as name)):
+                names.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="load")):
+                names.add("torch.load")
+    return names & (DANGEROUS | {"eval", "exec", "torch.load"})
+
+
+def test_nothing_that_is_read_is_run_unpickled_or_fetched() -> None:
+    found = {(path.relative_to(HOUSE).as_posix(), name) for path in HOUSE.rglob("*.py") for name in used(path)}
+    assert found == set(ALLOWED)

@@ -61,6 +61,7 @@ HOSTILE = (
     "a|b`c`<b>d</b>",
     "@team #1 https://example.org",
     "line\nbreak\r\n::error::x",
+    "::error file=a.py::##[error]x",
     "\u202egnp.exe \x1b[31m \udc80",
     "<!--<script>",
     "{{ 7 * 7 }}",

@@ -103,6 +103,7 @@ def test_names_cannot_break_out(hostile, make_stored, make_record, make_layer):
     assert not re.search(r"(?<!`)@team", re.sub(r"`[^`\n]*`", "", text))
     assert "https://" not in re.sub(r"`[^`\n]*`", "", text)
     assert not re.search("[\u202e\x1b\r]", text)
+    assert not re.search(r"^\s*::|##\[", text, re.MULTILINE), "a command, should the page be printed to a job's log"
 
 
 def test_the_worst_comes_first_and_is_kept_when_there_is_no_room(make_stored, make_record, make_layer, vanishing):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pytest_gradhealth import GradHealth
 from pytest_gradhealth.errors import GradientHealthError, MeasurementError
+from pytest_gradhealth.measure.runs.placing import placed
 from pytest_gradhealth.record import Check, GradientRecord
 
 
@@ -202,6 +203,20 @@ def refused() -> list[str]:
     return told
 
 
+def embedded() -> dict[str, Any]:
+    """What is found in a model of tokens that deep sigmoid layers keep from learning, whole and spread."""
+    return {"whole": examined(sharded_networks.tokens()), "tensor parallel": examined(sharded_networks.spread_tokens())}
+
+
+def examined(model: nn.Module) -> dict[str, Any]:
+    checks: list[Check] = []
+    given = torch.arange(64).view(8, 8) % sharded_networks.TOKENS, torch.arange(8) % sharded_networks.CLASSES
+    health = GradHealth(sink=checks.append, tolerate=lambda check: None)
+    health.check(model, given, F.cross_entropy, device="cpu")
+    found = [(finding.kind, finding.layers) for finding in checks[0].findings]
+    return {"record": checks[0].record.to_dict(), "found": found}
+
+
 def unchanged() -> list[str]:
     """Names of parameters that a check has left in another state."""
     left: list[str] = []
@@ -209,6 +224,7 @@ def unchanged() -> list[str]:
         model, mine = sharded_networks.WAYS[way](partial(Network, nn.Sigmoid, 10))
         before = {name: held(p) for name, p in model.named_parameters()}
         verdict(lambda model=model, mine=mine: (model, mine))
+        left += [f"{way}: moved"] if placed(model, torch.device("meta")) is not model else []
         left += [f"{way}: {name}" for name, p in model.named_parameters() if p.grad is not None]
         left += [f"{way}: {name}" for name, p in model.named_parameters() if not torch.equal(held(p), before[name])]
     return left
@@ -223,7 +239,8 @@ def on_two_ranks() -> dict[str, Any]:
     ways = [way for way in sharded_networks.WAYS if way not in ("hybrid", "two dimensions")]
     return {
         "measured": measured(ways),
-        "watched": watched(["ddp", "fsdp", "tensor parallel"]),
+        "watched": watched(["ddp", "fsdp", "checkpointed", "tensor parallel"]),
+        "embedded": embedded(),
         "accumulated": accumulated(),
         "sick": sick(["ddp", "fsdp", "tensor parallel"]),
         "disagreeing": disagreeing(),

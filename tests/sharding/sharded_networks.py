@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
-FEATURES, HIDDEN, CLASSES, SAMPLES = 8, 32, 3, 32
+FEATURES, HIDDEN, CLASSES, SAMPLES, TOKENS = 8, 32, 3, 32, 16
 
 
 class Block(nn.Module):
@@ -119,6 +120,20 @@ def tensor_parallel(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
 def two_dimensions(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("dp", "tp"))
     return fsdp(lambda: _tensor_parallel(make(), mesh["tp"]), mesh=mesh["dp"])
+
+
+def tokens() -> nn.Sequential:
+    """A model of tokens, too deep for its sigmoids."""
+    torch.manual_seed(0)
+    deep = [part for _ in range(10) for part in (nn.Linear(HIDDEN, HIDDEN), nn.Sigmoid())]
+    return nn.Sequential(nn.Embedding(TOKENS, HIDDEN), nn.Flatten(), nn.Linear(8 * HIDDEN, HIDDEN), *deep)
+
+
+def spread_tokens() -> nn.Module:
+    """The same with the rows of the table, and the units of a layer, spread over the ranks."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    plan = {"0": RowwiseParallel(input_layouts=Replicate()), "3": ColwiseParallel(output_layouts=Replicate())}
+    return parallelize_module(tokens(), mesh, plan)
 
 
 WAYS = {

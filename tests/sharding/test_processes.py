@@ -61,6 +61,13 @@ def by_itself(gradhealth):
 
 def nothing(gradhealth): pass
 
+def on_one_rank(gradhealth):
+    from datetime import timedelta
+    from pytest_gradhealth.measure.sharding import ranks
+    ranks.PATIENCE = timedelta(seconds=2)
+    if dist.get_rank() == 0:
+        train(gradhealth, "ReLU", 2)
+
 @pytest.mark.gradhealth
 def test_trains_by_itself(gradhealth): gradhealth.distributed(by_itself)
 def test_nothing(gradhealth): gradhealth.distributed(nothing)
@@ -69,6 +76,9 @@ def test_sick(gradhealth): gradhealth.distributed(train, "Sigmoid", 20)
 def test_killed(gradhealth): gradhealth.distributed(fragile, "killed")
 def test_raises(gradhealth): gradhealth.distributed(fragile, "raises")
 def test_local(gradhealth): gradhealth.distributed(lambda gradhealth: None)
+def test_gone(gradhealth): gradhealth.distributed(on_one_rank)
+def test_none(gradhealth): gradhealth.distributed(nothing, nprocs=0)
+def test_stays(gradhealth): gradhealth.distributed(nothing, lambda: 1)
 """
 )
 
@@ -76,7 +86,7 @@ def test_local(gradhealth): gradhealth.distributed(lambda gradhealth: None)
 def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(STARTED)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--gradhealth-json=health.json")
-    result.assert_outcomes(passed=1, failed=6)
+    result.assert_outcomes(passed=1, failed=9)
     result.stdout.fnmatch_lines_random(
         [
             "*vanishing gradient in Sequential: reach is *",
@@ -84,6 +94,10 @@ def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: p
             "*RankFailedError: rank 1 of 2 raised *rank 1 of 2 raised ValueError: no such sample*",
             "*MeasurementError: nothing was measured on any rank*",
             "*cannot be found from another process: define it at the top level of a module*",
+            "*RankFailedError: rank 0 of 2 raised RankLostError: rank 0 of 2 waited 2 s for the other ranks*",
+            "*; the function has returned on rank 1",
+            "*MeasurementError: nprocs=0 must be a whole number of at least 1",
+            "*MeasurementError: *<lambda>* cannot go to another process (*",
         ]
     )
     checks = json.loads((pytester.path / "health.json").read_text())["checks"]
@@ -92,6 +106,19 @@ def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: p
         ("test_sick", "Sequential"),
         ("test_trains_by_itself", "Sequential"),
     ]
+
+
+def test_what_a_baseline_accepts_is_accepted_on_the_ranks_of_a_test_too(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(STARTED)
+    options = ("-p", "no:cacheprovider", "-k", "test_sick", "--gradhealth-baseline=accepted.json")
+    pytester.runpytest_subprocess(*options, "--gradhealth-update", "--gradhealth-update-on-ci").assert_outcomes(
+        passed=1
+    )
+    path = pytester.path / "accepted.json"
+    path.write_text(path.read_text().replace('"norm": ', '"norm": 9'))
+    moved = pytester.runpytest_subprocess(*options)
+    moved.assert_outcomes(failed=1)
+    moved.stdout.fnmatch_lines(["*GH801 drift*", "gradhealth: 1 finding accepted by the baseline:"])
 
 
 TORCHRUN = (

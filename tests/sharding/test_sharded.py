@@ -50,7 +50,7 @@ def agree(spread: dict[str, Any], whole: dict[str, Any]) -> None:
     assert (one.model, one.source, one.names) == (other.model, other.source, other.names)
     assert one.loss == about(other.loss)
     for mine, its in zip(one, other, strict=True):
-        for name in ("norm", "weight_norm", "signal"):
+        for name in ("norm", "weight_norm", "signal", "update"):
             assert getattr(mine, name) == about(getattr(its, name)), f"{mine.name}.{name}"
         for name in ("shape", "parameters", "trainable", "units", "dead", "missing", "identical_units", "nan", "inf"):
             assert getattr(mine, name) == getattr(its, name), f"{mine.name}.{name}"
@@ -74,13 +74,21 @@ def test_a_frozen_part_is_frozen_on_every_rank(two: list[Any]) -> None:
     agree(two[0]["measured"]["frozen"], two[0]["measured"]["whole, frozen"])
 
 
+def test_an_embedding_whose_gradient_comes_spread_otherwise_than_its_weights(two: list[Any]) -> None:
+    """Each rank holds some rows; what comes back to them is a sum, or whole."""
+    whole, spread = (two[0]["embedded"][name] for name in ("whole", "tensor parallel"))
+    agree(spread["record"], whole["record"])
+    assert whole["record"]["operations"]
+    assert spread["found"] == whole["found"]
+
+
 def test_a_mixed_precision_policy_changes_gradients_as_it_does_without_us(two: list[Any]) -> None:
     record = GradientRecord.from_dict(two[0]["measured"]["bfloat16"])
     expected = two[0]["measured"]["halves in bfloat16"]
     assert {layer.name: layer.norm for layer in record} == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("way", ["ddp", "fsdp", "tensor parallel"])
+@pytest.mark.parametrize("way", ["ddp", "fsdp", "checkpointed", "tensor parallel"])
 def test_a_watched_test_is_measured_as_the_whole_model_is(two: list[Any], way: str) -> None:
     agree(two[0]["watched"][way], two[0]["watched"]["whole"])
     agree(two[0]["watched"][way]["later"], two[0]["watched"]["whole"]["later"])

@@ -17,7 +17,7 @@ __tracebackhide__ = True
 PLAIN = frozenset({bool, int, float, str, bytes, complex, type(None), type, range, slice, torch.dtype, torch.device})
 """Kinds of values that most often stand beside tensors and hold none."""
 
-__all__ = ["PLAIN", "copied", "floating", "map_leaves", "sample_count", "shard_of", "tensors"]
+__all__ = ["PLAIN", "copied", "floating", "is_partial", "map_leaves", "sample_count", "shard_of", "tensors"]
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -80,6 +80,11 @@ def shard_of(tensor: Tensor) -> Tensor:
     """The part that this process holds of a tensor that is spread over several (``DTensor``); else the tensor."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part
+
+
+def is_partial(tensor: Tensor) -> bool:
+    """Whether processes hold terms of a tensor, whose sum it is (``DTensor``): nobody has its values yet."""
+    return any(placement.is_partial() for placement in getattr(tensor, "placements", ()))
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:

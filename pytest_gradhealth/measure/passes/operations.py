@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import singular, statistics
-from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
+from pytest_gradhealth.measure.passes.nesting import floating, is_partial, map_leaves, tensors
 from pytest_gradhealth.measure.passes.source import caller, frames
 from pytest_gradhealth.measure.torch_private import inside_transform, unseen, unwrapped
 from pytest_gradhealth.record import STEPS, Operation
@@ -74,7 +74,7 @@ class OperationTrace(TorchFunctionMode):
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         name = _name_of(function) if torch.is_grad_enabled() else _ungraphed_by()
-        if name not in NOT_VALUES:
+        if name not in NOT_VALUES and not any(map(is_partial, tensors((args, result)))):
             with unseen(), torch.no_grad():
                 self._note(name, *(_outside((args, result)) if inside_transform() else (args, result)))
         return result

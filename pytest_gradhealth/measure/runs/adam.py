@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradhealth.measure.passes.nesting import shard_of
-from pytest_gradhealth.measure.sharding.shares import summed
+from pytest_gradhealth.measure.sharding.shares import placed_as
 
 __all__ = ["Adam"]
 
@@ -32,7 +32,7 @@ class Adam:
         self._steps += 1
         for parameter in self._parameters:
             if parameter.grad is not None and parameter.numel():
-                self._move(shard_of(parameter), shard_of(summed(parameter.grad)).to_dense())
+                self._move(shard_of(parameter), shard_of(placed_as(parameter, parameter.grad)).to_dense())
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.passes.interrupts import delivered
+from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.precisions.precision import Precision
+from pytest_gradhealth.measure.runs.devices import own_device
 from pytest_gradhealth.measure.runs.trainable import require_trainable
+from pytest_gradhealth.measure.sharding.ranks import ranks_of
 
 __tracebackhide__ = True
 
@@ -42,20 +45,24 @@ def build(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
 
 
 def placed(model: nn.Module, device: torch.device | None, precision: Precision | None = None) -> nn.Module:
-    """The model itself where it can stay; a copy where measuring would have to move or initialise it."""
-    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
+    """The model itself where it can stay; a copy where measuring would have to move or initialise it.
+
+    A model that several processes train stays where they have put it.
+    """
+    lazy = any(map(nn.parameter.is_lazy, parameters_of(modules_of(model)).values()))
     other = precision if precision is not None and not precision.suits(model) else None
-    if not (lazy or other or (device is not None and _is_elsewhere(model, device))):
+    moves = device is not None and _is_elsewhere(model, device) and ranks_of(model) is None
+    if not (lazy or other or moves):
         return model
     made = copied_model(model)
     if other is not None:
         made = made.to(other.dtype)
-    return made.to(device) if device is not None else made
+    return made.to(own_device(device)) if device is not None else made
 
 
 def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
     """A model spread over devices of the kind that was asked for stays as its owner placed it."""
-    homes = {parameter.device for parameter in model.parameters()}
+    homes = {parameter.device for parameter in parameters_of(modules_of(model)).values()}
     if {home.type for home in homes} != {device.type}:
         return True
     return device.index is not None and device not in homes

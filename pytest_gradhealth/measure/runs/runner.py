@@ -37,6 +37,7 @@ from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smal
 from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
 from pytest_gradhealth.measure.runs.placing import build, copied_model, placed
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
+from pytest_gradhealth.measure.sharding.ranks import placed as spread_over
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
 from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
@@ -88,7 +89,8 @@ class Runner:
             self._called = placed(build(model), device, precision)
             self._model = unwrapped(self._called)
             self._team = team_of(self._called, self._model, histograms=histograms)
-            self._device = device or _device_of(self._model)
+            chosen = device if device is not None and device.index is not None and self._team is None else None
+            self._device = chosen or _device_of(self._model)
             found = find_step(self._called, loss, step, extension)
             self._step = found if precision is None else precision.step(found, self._device)
             self._initialise()
@@ -368,4 +370,7 @@ def _types(found: Iterable[Tensor]) -> str:
 
 
 def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+    """Where it computes; parameters of a sharded model may wait elsewhere."""
+    first = next(model.parameters())
+    spread = spread_over(first)
+    return first.device if spread is None else torch.device(spread.device_mesh.device_type)

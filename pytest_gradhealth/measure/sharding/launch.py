@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from pytest_gradhealth.errors import MeasurementError
@@ -61,9 +62,10 @@ def run_ranks(
         timeout: seconds after which whatever still runs is ended.
 
     Raises:
-        MeasurementError: the function cannot be found from another process.
+        MeasurementError: the function cannot be found from another process, or its arguments cannot go there.
     """
     place, context = place_of(function), multiprocessing.get_context("spawn")
+    _require_startable(count, arguments)
     port, group = _free_port(), _Group(count, time.monotonic() + timeout, timeout)
     for rank in range(count):
         ours, theirs = context.Pipe(duplex=False)
@@ -74,6 +76,18 @@ def run_ranks(
         theirs.close()
         group.add(process, ours)
     return group.answers()
+
+
+def _require_startable(count: int, arguments: Sequence[Any]) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise MeasurementError(f"nprocs={count!r} must be a whole number of at least 1")
+    for argument in arguments:
+        try:
+            ForkingPickler.dumps(argument)
+        except Exception as error:
+            raise MeasurementError(
+                f"{argument!r:.80} cannot go to another process ({error}): make it in the function that runs there"
+            ) from None
 
 
 class _Group:

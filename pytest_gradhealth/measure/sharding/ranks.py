@@ -34,7 +34,10 @@ class Ranks:
     def __init__(self, members: tuple[int, ...]) -> None:
         self.members = members
         self.index = members.index(dist.get_rank())
-        self._group = _group(members)
+        try:
+            self._group = _group(members)
+        except RuntimeError as error:
+            raise RankLostError(self._lost(error)) from None
 
     def __len__(self) -> int:
         return len(self.members)

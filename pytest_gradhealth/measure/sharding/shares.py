@@ -26,7 +26,7 @@ from pytest_gradhealth.measure.passes.summary import Weight
 from pytest_gradhealth.measure.sharding.ranks import placed
 from pytest_gradhealth.measure.torch_private import place_of_shard
 
-__all__ = ["Share", "averaged", "shares", "summed", "whole_gradients", "whole_weights"]
+__all__ = ["Share", "averaged", "placed_as", "shares", "whole_gradients", "whole_weights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _share(parameter: nn.Parameter, gradient: Tensor | None, dimension: int | No
     }
     if gradient is None:
         return Share(**known, norm=None)
-    came = shard_of(summed(gradient))
+    came = shard_of(placed_as(parameter, gradient))
     if not came.numel():
         return Share(**known, norm=0.0)
     size = statistics.norm(came)
@@ -96,15 +96,16 @@ def _share(parameter: nn.Parameter, gradient: Tensor | None, dimension: int | No
     return Share(**known, norm=float(size), nan=int(nan), inf=int(inf), alive=alive, tallies=tallies)
 
 
-def summed(gradient: Tensor) -> Tensor:
-    """A gradient whose ranks hold terms of it, not parts, as their sum: nothing else can be said of its size."""
-    place = placed(gradient)
-    if place is None or not any(p.is_partial() for p in place.placements):
-        return gradient
-    from torch.distributed.tensor import Replicate
+def placed_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient spread over the ranks as its parameter is, as the optimiser takes it.
 
-    added: Tensor = place.redistribute(placements=[Replicate() if p.is_partial() else p for p in place.placements])
-    return added
+    It may come otherwise: as terms of a sum, or whole on every rank.
+    """
+    place, mine = placed(parameter), placed(gradient)
+    if place is None or mine is None or place.placements == mine.placements:
+        return gradient
+    moved: Tensor = mine.redistribute(placements=place.placements)
+    return moved
 
 
 @torch.no_grad()

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pytest_gradhealth.measure.passes.nesting import shard_of
+from pytest_gradhealth.measure.passes.wrappers import plain_name
+from pytest_gradhealth.measure.sharding.updates import over_ranks
 from pytest_gradhealth.measure.watching.schedule import is_due
 from pytest_gradhealth.record import GradientRecord, LayerGradient, OptimiserUse, parent_of
 
@@ -127,7 +130,7 @@ class OptimiserTrace:
         self._held |= use.held.keys()
         use.before.clear()
         if is_due(use.steps + 1) and sum(parameter.numel() for parameter in use.parameters()) < LARGE:
-            use.before = {id(p): (p, p.detach().clone()) for p in use.parameters() if _is_ordinary(p)}
+            use.before = {id(p): (p, shard_of(p.detach()).clone()) for p in use.parameters() if _is_ordinary(p)}
 
     def ended(self, optimiser: Optimizer, models: Callable[[], Mapping[int, nn.Module]], backwards: int) -> None:
         """A step has been made.
@@ -182,33 +185,42 @@ class OptimiserTrace:
         for number, model in models.items():
             listed = list(model.named_parameters())
             self._unheld[number] = {
-                parent_of(name) for name, p in listed if p.requires_grad and id(p) not in self._held
+                _layer_of(name) for name, p in listed if p.requires_grad and id(p) not in self._held
             }
-            owners |= {id(p): (number, parent_of(name)) for name, p in listed}
+            owners |= {id(p): (number, name) for name, p in listed}
         use.models = {owners[key][0] for key in use.held if key in owners}
         use.foreign = use.held.keys() - owners.keys()
         use.frozen = sum(not parameter.requires_grad for parameter in use.parameters())
-        found: dict[int, dict[str, Update]] = {}
+        found: dict[int, dict[str, list[float]]] = {}
         for key, numbers in _differences(use.before):
             if key in owners:
-                number, layer = owners[key]
-                found.setdefault(number, {}).setdefault(layer, Update()).add(numbers)
-        for number, layers in found.items():
+                number, name = owners[key]
+                found.setdefault(number, {})[name] = numbers
+        for number, mine in found.items():
+            layers: dict[str, Update] = {}
+            for name, total in over_ranks(models[number], mine).items():
+                layers.setdefault(_layer_of(name), Update()).add(total)
             self._updates.setdefault(number, []).append(layers)
 
 
 def _differences(before: dict[int, tuple[Tensor, Tensor]]) -> Iterator[tuple[int, list[float]]]:
-    """For each parameter the numbers of :class:`Update`, from one transfer for each."""
+    """For each parameter, as far as it is held here, the numbers of :class:`Update`, from one transfer for each."""
     for key, (parameter, earlier) in before.items():
-        if parameter.shape != earlier.shape:
+        held = shard_of(parameter.detach())
+        if held.shape != earlier.shape:
             continue
         wide = torch.promote_types(earlier.dtype, torch.float32)
-        now, then = parameter.detach().to(wide), earlier.to(wide)
+        now, then = held.to(wide), earlier.to(wide)
         numbers = [(now - then).square().sum(), then.square().sum()]
         if parameter.dtype in HALVES and parameter.grad is not None:
-            asked = parameter.grad != 0
+            asked = shard_of(parameter.grad) != 0
             numbers += [asked.sum(), (asked & (now == then)).sum()]
         yield key, [*torch.stack([number.to(wide) for number in numbers]).tolist(), 0.0, 0.0][:4]
+
+
+def _layer_of(parameter: str) -> str:
+    """The layer that a parameter belongs to, as records call it."""
+    return plain_name(parent_of(parameter))
 
 
 def _is_ordinary(parameter: Tensor) -> bool:
