@@ -84,7 +84,8 @@ def remarks(mutants: Sequence[Mutant]) -> Iterator[str]:
         for mutant in mutants:
             if mutant.outcome == outcome:
                 said = mutant.hint if outcome == "survived" else mutant.found_as
-                named = f"{mutant.fault} ({mutant.sentence})" if outcome == "survived" else mutant.fault
+                explained = mutant.sentence and outcome == "survived"
+                named = f"{mutant.fault} ({mutant.sentence})" if explained else mutant.fault
                 groups.setdefault((named, said), []).append(mutant.layer or "the whole model")
         for (fault, said), layers in groups.items():
             yield f"{outcome}: {fault} at {', '.join(layers)}: {said}"
