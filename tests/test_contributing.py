@@ -54,7 +54,7 @@ def test_the_option_its_default_and_its_ini_key_are_there(copy: Path) -> None:
 
 def test_explain_tells_of_it(copy: Path) -> None:
     shown = runs(copy, "-m", "pytest_gradhealth", "explain", "large-weights").stdout
-    assert shown.startswith("# GH606: large weights\n")
+    assert shown.startswith("# GH607: large weights\n")
     assert shown == (copy / "docs" / "rules" / "large-weights.md").read_text(encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from contextlib import redirect_stdout
@@ -18,7 +19,7 @@ from gradhealth_gate.report.chart import profile_chart
 from gradhealth_gate.report.publish import outputs, publish
 from gradhealth_gate.report.summary import LARGEST, Findings, headline, render
 from gradhealth_gate.state import GateRun
-from gradhealth_gate.verdict.fault import Verdict
+from gradhealth_gate.verdict.fault import Fault, Verdict
 from gradhealth_gate.verdict.judge import judge
 from runner import Result, _listen, _read_values
 from samples import HOSTILE, make_finding, make_layer, make_report, make_stored
@@ -218,6 +219,16 @@ def test_the_page_tells_base_head_change_and_limit() -> None:
     base = make_report(make_stored("t", make_layer("fc0", norm=0.1)))
     shown = render(Findings(verdict=judge(head, "any", None, base), head=head, base=base))
     assert "| :x: | `tests/test_model.py::t` | `fc0` | exploding | 0.1 | 50 | &times;500 | 10 |" in shown
+
+
+def test_what_one_check_lost_in_many_layers_takes_few_rows() -> None:
+    lost = {"what": "norm", "message": "lost", "base": 0.1, "factor": math.inf, "limit": 3.0, "regression": True}
+    faults = [Fault(test=test, check="Net", layer=f"fc{i}", **lost) for test in ("a", "b") for i in range(9)]
+    shown = render(Findings(verdict=Verdict(outcome="fail", faults=tuple(faults))))
+    rows = [line for line in shown.splitlines() if "`a` |" in line]
+    assert rows[0] == "| :small_red_triangle: | `a` | `fc0` | norm | 0.1 | &ndash; | lost | 3-fold |"
+    assert rows[5] == "| | `a` | ... and 4 more in this check | | | | | |"
+    assert len(rows) == shown.count("`b` |") == 6
 
 
 @pytest.mark.parametrize("count", [2, 59, 61, 9000])

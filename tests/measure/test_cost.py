@@ -82,6 +82,18 @@ def test_small_gradients_of_one_shape_share_their_operations() -> None:
     assert [np.asarray(one.alive).tolist() for one in mixed[2:6]] == [[True] * 4, [True] * 4, [True] * 4, [False] * 4]
 
 
+def test_a_gradient_that_an_addition_or_a_view_passes_on_is_read_once() -> None:
+    reductions, gradient = Reductions(), torch.randn(200, 200)
+    came = [reductions.passed_on(given) for given in (gradient, gradient, gradient.view(-1))]
+    part, other = reductions.passed_on(gradient[:100]), reductions.passed_on(gradient.clone())
+    again = reductions.passed_on(gradient)
+    changed = reductions.passed_on(gradient.mul_(2))
+    reductions.collect()
+    assert came[0] is came[1] is came[2]
+    assert len({id(one) for one in (came[0], part, other, again, changed)}) == 5
+    assert float(changed.norm) == pytest.approx(2 * float(came[0].norm))
+
+
 def test_a_gradient_that_a_later_hook_changes_in_place_counts_as_it_came(measured: Measured) -> None:
     class Clipped(nn.Module):
         def __init__(self) -> None:
@@ -109,6 +121,25 @@ def test_one_check_walks_the_graph_once(measured: Measured, monkeypatch: pytest.
     monkeypatch.setattr(nodes, "children", lambda node: walked.append(node) or children(node))
     measured(chain(50), torch.randn(8, 4), loss=total)
     assert len(walked) < 50
+
+
+@pytest.mark.parametrize("shape", [(4, 128, 384), (8192, 16, 4), (40, 33, 50), (2, 3, 9000), (1, 20_000, 2)])
+def test_a_sample_of_sequences_tells_of_its_samples_and_positions(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    sequences = torch.randn(shape) + torch.randn(shape[:2])[..., None]
+    few, all_of_it = Samples(), Samples(None)
+    sampled, exact = few.add(sequences), all_of_it.add(sequences)
+    few.collect(), all_of_it.collect()
+    assert few.left_out
+    assert sampled.keys() == exact.keys()
+    for name in {"rms", "samples", "tokens"} & exact.keys():
+        assert sampled[name] == pytest.approx(exact[name], rel=0.2)
+
+
+def test_a_batch_of_thousands_of_sequences_is_measured(measured: Measured) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+    record = measured(model, torch.randn(8192, 16, 2), loss=total)
+    assert all(signal.position_reach for signal in record.signals if signal.name)
 
 
 def test_every_gradient_is_freed_as_soon_as_its_norm_is_known(measured: Measured) -> None:

@@ -73,7 +73,7 @@ NO_REDUCTION = 0
 """As torch saves ``reduction="none"``."""
 LARGEST = 700.0
 """Largest logarithm of which Python's floats hold the exponential."""
-ENOUGH = 256
+ENOUGH = 32
 """Rows of scores that tell whether they are log-probabilities."""
 MOST = 1000
 """Nodes that are looked at: a model made of arithmetic alone is not followed to its beginning."""

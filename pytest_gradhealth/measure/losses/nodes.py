@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -50,7 +51,12 @@ def children(node: Any) -> list[Any]:
 
 def name_of(node: Any) -> str:
     """As in ``Sub`` for ``SubBackward0``."""
-    return re.sub(r"Backward\d*$", "", node.name())
+    return _stem(node.name())
+
+
+@lru_cache(maxsize=1024)
+def _stem(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name)
 
 
 def shape_of(node: Any) -> tuple[int, ...] | None:

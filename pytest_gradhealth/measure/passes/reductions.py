@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -56,6 +57,20 @@ class Reductions:
         self._groups: dict[tuple[bool, torch.Size], _Group] = {}
         self._sizes: list[tuple[list[Came], Tensor]] = []
         self._elsewhere: list[Came] = []
+        self._latest: tuple[weakref.ref[Tensor], int, Came] | None = None
+        """The last gradient without units, at which version, and its numbers."""
+
+    def passed_on(self, gradient: Tensor) -> Came:
+        """Reduce the gradient of an output. An addition and a view pass on what came to them: that is read once."""
+        if self._latest is not None:
+            before, version, came = self._latest
+            latest = before()
+            same = latest is gradient or (latest is not None and gradient._base is latest)
+            if same and latest is not None and gradient.numel() == latest.numel() and gradient._version == version:
+                return came
+        came = self.add(gradient)
+        self._latest = weakref.ref(gradient), gradient._version, came
+        return came
 
     def add(self, gradient: Tensor, units: int | None = None, *, owned: bool = False) -> Came:
         """Reduce one gradient.

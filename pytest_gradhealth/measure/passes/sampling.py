@@ -23,6 +23,10 @@ WAITING = 1 << 18
 """Elements of samples that wait for others of their shape, at most: a megabyte."""
 RUN = 16
 """Neighbouring elements that are taken together, as they lie in one line of a processor's cache."""
+SHORT = 4
+"""The same at each position of a sequence, of which fewer are taken: they come from more places."""
+SEQUENCES = 32
+"""Sequences that tell how much samples differ, and positions of each that tell how much those do."""
 KEPT = 1 << 14
 """Elements up to which a whole tensor waits too."""
 
@@ -90,11 +94,10 @@ class Samples:
         if limit is None or values.numel() <= limit:
             return values
         self.left_out = True
+        if sequence:
+            return _of_sequences(values, limit)
         rows = values[:: _step(len(values), limit)]
         limit = limit // len(rows)
-        if sequence:
-            rows = rows[:, :: _step(rows.shape[1], limit)]
-            return rows[:, :, :: _step(rows.shape[2], max(limit // rows.shape[1], 1))]
         if values.ndim == 1:
             return rows
         if limit < 2 * RUN or not rows[0].is_contiguous():
@@ -126,6 +129,20 @@ class Samples:
         describe, kind, sequence = asked
         stacked = samples[0][None] if len(samples) == 1 else torch.stack(samples)
         self._described.append((numbers, describe(stacked, kind=kind, sequence=sequence)))
+
+
+def _of_sequences(values: Tensor, limit: int) -> Tensor:
+    """Some samples, of each some positions, of each the same features: (samples, positions, ...)."""
+    rows = values[:: _step(len(values), SEQUENCES)]
+    limit = limit // len(rows)
+    rows = rows[:, :: _step(rows.shape[1], max(limit // min(values.shape[2], RUN), SEQUENCES))]
+    samples, positions, width = rows.shape
+    count = max(limit // positions, 1)
+    if count < 2 * SHORT or width < 2 * count or rows.stride(2) != 1:
+        return rows[:, :, :: _step(width, count)]
+    runs = count // SHORT
+    shape, strides = (samples, positions, runs, SHORT), (*rows.stride()[:2], width // runs, 1)
+    return rows.as_strided(shape, strides, rows.storage_offset())
 
 
 def _step(length: int, limit: int) -> int:

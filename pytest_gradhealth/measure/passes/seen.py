@@ -84,7 +84,7 @@ class Seen:
         if gradient is None or is_batched(gradient):
             return  # a custom backward may send nothing back, and a vectorised Jacobian many at once: it is no loss's
         gradient = shard_of(gradient)
-        self.came.append(self._reductions.add(gradient))
+        self.came.append(self._reductions.passed_on(gradient))
         if self._is_long and statistics.count_positions(gradient):
             self.quarters.append(self._samples.add_gradient(gradient))
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.measure.losses.nodes import shape_of
 from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
+from pytest_gradhealth.measure.passes.structure import modules_of
 
 __all__ = ["Mixing", "is_suspicious", "mixing"]
 
@@ -49,7 +50,7 @@ def is_suspicious(model: nn.Module, nodes: Iterable[Any], batch: Any) -> bool:
     size = 0 if any(map(is_ragged, given)) else next((tensor.shape[0] for tensor in given if tensor.ndim > 1), 0)
     if size < 2:
         return False
-    return any(map(_counts_first, model.modules())) or any(_transposes(node, size) for node in nodes)
+    return any(map(_counts_first, modules_of(model).values())) or any(_transposes(node, size) for node in nodes)
 
 
 def mixing(model: nn.Module, batch: Any, forward: Forward) -> Mixing | None:
@@ -147,7 +148,7 @@ def _counts_first(module: nn.Module) -> bool:
     """Whether it takes its first dimension for time, or holds something of shape (positions, 1, features)."""
     if isinstance(module, SEQUENTIAL) and not module.batch_first:
         return True
-    return any(b.ndim == 3 and b.shape[1] == 1 < b.shape[0] for b in module.buffers(recurse=False))
+    return any(b is not None and b.ndim == 3 and b.shape[1] == 1 < b.shape[0] for b in module._buffers.values())
 
 
 def _transposes(node: Any, size: int) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.losses.describe import describe
 from pytest_gradhealth.measure.passes.interrupts import delivered
+from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.precisions.precision import Precision
 from pytest_gradhealth.measure.runs.devices import own_device
 from pytest_gradhealth.measure.runs.trainable import require_trainable
@@ -48,7 +49,7 @@ def placed(model: nn.Module, device: torch.device | None, precision: Precision |
 
     A model that several processes train stays where they have put it.
     """
-    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
+    lazy = any(map(nn.parameter.is_lazy, parameters_of(modules_of(model)).values()))
     other = precision if precision is not None and not precision.suits(model) else None
     moves = device is not None and _is_elsewhere(model, device) and ranks_of(model) is None
     if not (lazy or other or moves):
@@ -61,7 +62,7 @@ def placed(model: nn.Module, device: torch.device | None, precision: Precision |
 
 def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
     """A model spread over devices of the kind that was asked for stays as its owner placed it."""
-    homes = {parameter.device for parameter in model.parameters()}
+    homes = {parameter.device for parameter in parameters_of(modules_of(model)).values()}
     if {home.type for home in homes} != {device.type}:
         return True
     return device.index is not None and device not in homes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gradhealth_gate.report.chart import profile_chart
@@ -22,7 +22,9 @@ __all__ = ["LARGEST", "Findings", "headline", "render"]
 LARGEST = 1_000_000
 """Bytes; GitHub drops a summary above 1 MiB as a whole."""
 ROWS = 50
-"""Faults in the table."""
+"""Rows of the table."""
+PER_CHECK = 5
+"""Faults of one check in the table: one mistake may reach every layer."""
 LAYERS_SHARE = 0.6
 """Share of the room that the folded layers of one check may take."""
 ICONS = {"pass": ":white_check_mark:", "fail": ":x:", "error": ":warning:"}
@@ -99,13 +101,29 @@ def _opening(findings: Findings) -> Iterator[str]:
 def _table(faults: Sequence[Fault]) -> Iterator[str]:
     yield "| | test | layer | what | base | head | change | limit |"
     yield "|:-:|:--|:--|:--|--:|--:|--:|--:|"
-    for fault in faults[:ROWS]:
+    rows = [row for of_one in _by_check(faults) for row in _rows(of_one)]
+    yield from rows[:ROWS]
+    if len(rows) > ROWS:
+        yield f"\n... and {len(rows) - ROWS} more."
+
+
+def _by_check(faults: Sequence[Fault]) -> Iterable[Sequence[Fault]]:
+    """The faults of each check, in the order of their gravest."""
+    found: dict[tuple[str, str], list[Fault]] = {}
+    for fault in faults:
+        found.setdefault((fault.test, fault.check), []).append(fault)
+    return found.values()
+
+
+def _rows(faults: Sequence[Fault]) -> Iterator[str]:
+    """One for each of the gravest, and one that counts the rest."""
+    for fault in faults[:PER_CHECK]:
         cells = [code(fault.test), code(fault.layer or "(model)"), markdown(_what(fault))]
         numbers = [_show(fault.base), _show(fault.head), _change(fault.base, fault.head, fault.factor)]
         icon = ":x:" if fault.violation else ":small_red_triangle:"
         yield f"| {' | '.join([icon, *cells, *numbers, _limit(fault)])} |"
-    if len(faults) > ROWS:
-        yield f"\n... and {len(faults) - ROWS} more."
+    if len(faults) > PER_CHECK:
+        yield f"| | {code(faults[0].test)} | ... and {len(faults) - PER_CHECK} more in this check | | | | | |"
 
 
 def _what(fault: Fault) -> str:
@@ -162,7 +180,7 @@ def _shown(report: Report) -> Report:
 
 def _change(base: float | None, head: float | None, factor: float | None) -> str:
     if base is None or head is None:
-        return "&ndash;" if factor is None else f"{factor:.3g}-fold"
+        return "&ndash;" if factor is None else "lost" if math.isinf(factor) else f"{factor:.3g}-fold"
     if factor is None:
         factor = max(head / base, base / head) if _positive(base) and _positive(head) else None
     if factor is None or not math.isfinite(factor):
