@@ -1,5 +1,7 @@
 """The command line: check a model without a test, and read reports without pytest and without torch."""
 
+# PYTHON_ARGCOMPLETE_OK
+
 from __future__ import annotations
 
 import argparse
@@ -14,7 +16,10 @@ SAME, REGRESSION, USAGE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0 for healthy or unchanged, 1 for a regression, 2 for a usage error."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
+    options = parser.parse_args(arguments)
     from pytest_gradhealth.report.store import StoreError
 
     for stream in (sys.stdout, sys.stderr):
@@ -31,6 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
     return code
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks what may stand next, where argcomplete is installed, as pytest does."""
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ class OnRanks:
     ) -> None:
         """Call ``function(gradhealth, *arguments)`` in several processes that form a process group.
 
-        What the first rank checks is kept as this test's; where the function checks nothing, what it trains is
-        watched. The first failure of any rank ends all of them, within 15 s, and is the test's failure.
+        What the ranks check is kept as this test's: once where they train one model together, and with the number of
+        the rank where one has a model of its own. Where the function checks nothing, what it trains is watched. The
+        first failure of any rank ends all of them, within 15 s, and is the test's failure.
 
         Args:
             function: defined at the top level of a module; ``gradhealth`` has ``check``, ``measure`` and ``watch``.
@@ -68,20 +70,29 @@ class OnRanks:
         failed = next((answer for answer in answers if answer.error), None)
         if failed is not None:
             raise RankFailedError(f"rank {failed.rank} of {nprocs} {_with_those_gone(failed.error, answers)}")
-        self._take(min(answers, key=lambda answer: answer.rank))
+        self._take(sorted(answers, key=lambda answer: answer.rank))
 
-    def _take(self, answer: Answer) -> None:
-        """Keep the checks of a rank as this test's own."""
+    def _take(self, answers: Sequence[Answer]) -> None:
+        """Keep the checks of all ranks as this test's own: once where they are of one model, else with the rank."""
         __tracebackhide__ = True
-        checks, problem, sick, self._names = answer.value
-        for check in map(Check.from_dict, checks):
-            self._sink(check)
-            if not check.healthy:
-                self.is_tolerated(check)
-        if problem:
-            raise GradientHealthError(problem, None if sick is None else Check.from_dict(sick))
-        if not checks:
+        taken: dict[str, dict[str, Any]] = {}
+        for answer in answers:
+            for data in answer.value[0]:
+                first = taken.setdefault(data["name"], data)
+                if first is data or first != data:
+                    name = data["name"] if first is data else f"{data['name']} (rank {answer.rank})"
+                    self._keep_told(replace(Check.from_dict(data), name=name))
+        self._names = answers[0].value[3]
+        for _, problem, sick, _ in (answer.value for answer in answers):
+            if problem:
+                raise GradientHealthError(problem, None if sick is None else Check.from_dict(sick))
+        if not taken:
             raise MeasurementError(NOTHING_CHECKED)
+
+    def _keep_told(self, check: Check) -> None:
+        self._sink(check)
+        if not check.healthy:
+            self.is_tolerated(check)
 
     def is_tolerated(self, check: Check) -> bool:
         """Whether a sick check is only told, and has been."""

@@ -12,9 +12,7 @@ import pytest
 import pytest_gradhealth
 
 ROOT = Path(__file__).parents[1]
-RUN = ("tutorial.md", "adopting.md", "custom-rules.md")
-"""Pages whose code is that of a project without types; tests run them."""
-PAGES = (ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in RUN))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 PRELUDE = """
 from typing import Any
 
@@ -35,11 +33,16 @@ LABELS: Any = None
 batch: Any = None
 batches: Any = None
 config: Any = None
+inputs: Any = None
+keras: Any = None
+targets: Any = None
 gradhealth: Any = None
 make_model: Any = None
 model: Any = None
 """
 """What stands around an excerpt."""
+UNTYPED = 'error: Call to untyped function "apply" of "Function"'
+"""torch gives `torch.autograd.Function` no types, and mypy counts it as the example's."""
 
 
 def examples() -> dict[str, str]:
@@ -55,6 +58,7 @@ def examples() -> dict[str, str]:
 def prelude_of(block: str) -> str:
     """What stands around an excerpt, without the names that it makes itself."""
     own = set(re.findall(r"^(?:def|class) (\w+)", block, re.MULTILINE))
+    own |= {name for names in re.findall(r"^from \w+ import (.*)", block, re.MULTILINE) for name in names.split(", ")}
     return "\n".join(line for line in PRELUDE.splitlines() if line.partition(":")[0] not in own) + "\n"
 
 
@@ -115,7 +119,8 @@ def test_it(gradhealth: GradHealth, model: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", examples())
 def test_a_strict_type_checker_accepts_every_example(verdict: str, name: str) -> None:
-    assert [line for line in verdict.splitlines() if line.startswith(f"{name}.py") and ": error:" in line] == []
+    told = [line for line in verdict.splitlines() if line.startswith(f"{name}.py") and ": error:" in line]
+    assert [line for line in told if UNTYPED not in line] == []
 
 
 def test_a_wrong_name_is_an_error(verdict: str) -> None:

@@ -68,7 +68,7 @@ class Quantity:
         return value < self.limit if self.limit_name.startswith("min_") else value > self.limit
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Forecast:
     """What a model would be at another size. Prints as a sentence and a table."""
 
@@ -99,6 +99,9 @@ class Forecast:
     def __getitem__(self, name: str) -> Quantity:
         """A quantity by its name, as in ``reach``."""
         return next(quantity for quantity in self.quantities if quantity.name == name)
+
+    def __repr__(self) -> str:
+        return f"<Forecast of {sentence(self)}>"
 
     def __str__(self) -> str:
         return render(self)

@@ -27,7 +27,7 @@ class _Options(LimitKeywords, total=False):
     max_batches: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SelfTest:
     """What the limits find of the faults seeded into one model. Prints as its table."""
 
@@ -45,6 +45,9 @@ class SelfTest:
     def survivors(self) -> tuple[Mutant, ...]:
         """Faults that the limits let pass."""
         return tuple(mutant for mutant in self.mutants if mutant.outcome == "survived")
+
+    def __repr__(self) -> str:
+        return f"<{shown.verdict(self.check.name, self.mutants)}>"
 
     def __str__(self) -> str:
         return shown.render(self.check.name, self.mutants)

@@ -170,11 +170,13 @@ def _notes(
         if target[axis] > FAR * max(values):
             yield f"{axis}={target[axis]} is far: {target[axis] / max(values):.0f} times the largest size measured"
     settled = any(quantity.breaks and quantity.certain for quantity in quantities)
-    for quantity in quantities:
-        if quantity.law.scatter > ROUGH and quantity.limit is not None:
-            yield f"no law fits {quantity.name}: it scatters by {quantity.law.scatter:.1f} decades around the best"
-        elif quantity.limit is not None and not quantity.certain and not settled:
-            yield f"{quantity.name} may lie on either side of its limit: measure larger sizes"
+    limited = [quantity for quantity in quantities if quantity.limit is not None]
+    rough = [quantity for quantity in limited if quantity.law.scatter > ROUGH]
+    for quantity in rough:
+        yield f"no law fits {quantity.name}: it scatters by {quantity.law.scatter:.1f} decades around the best"
+    open_ones = [quantity.name for quantity in limited if not quantity.certain and quantity not in rough]
+    if open_ones and not settled:
+        yield f"{', '.join(open_ones)} may lie on either side of the limit: measure larger sizes"
     for size, checks in rungs:
         for check in checks[:1]:
             if not check.healthy and not check.findings[0].limit_name:

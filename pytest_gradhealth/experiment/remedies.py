@@ -12,7 +12,7 @@ import pluggy
 
 from pytest_gradhealth.experiment.cures import Cure, candidates
 from pytest_gradhealth.experiment.cures.affine import is_affine
-from pytest_gradhealth.experiment.subject import Subject, examined, value_of
+from pytest_gradhealth.experiment.subject import Subject, examined, is_over, value_of
 from pytest_gradhealth.experiment.training import loss_before_training, losses_while_training, mean_losses
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Attempt, Check
@@ -90,8 +90,9 @@ def tried(
 ) -> tuple[tuple[Attempt, ...], str]:
     """What cures a model that failed, best first, and what a reader should know about the search.
 
-    No attempt begins when it would probably end after ``settings.try_seconds``. How many fit depends on the machine;
-    what each of them shows does not. An attempt that cannot be made is left out: the verdict stands as it is.
+    No attempt begins when it would probably end after ``settings.try_seconds``, and none makes another pass then. How
+    many fit depends on the machine; what each of them shows does not. An attempt that cannot be made is left out: the
+    verdict stands as it is.
     """
     search = _Search(check, runner, settings, hook, progress)
     try:
@@ -134,7 +135,7 @@ class _Search:
     def shortage(self, told: tuple[Attempt, ...]) -> str:
         """Why there is no more to tell; empty where there is nothing to add."""
         if self._cut_short:
-            return f"nothing more: try_seconds={self._settings.try_seconds:g} ran out"
+            return f"nothing more: try_seconds={self._settings.try_seconds:g} ran out (--gradhealth-try-seconds)"
         return "" if told else "nothing: no known cure applies here"
 
     def _trials(self, candidates: Iterator[tuple[Cure, ...]]) -> Iterator[_Trial]:
@@ -160,6 +161,8 @@ class _Search:
             if subject is None:
                 return None
             check = examined(subject, self._settings, self._hook)
+            if is_over(self._deadline):
+                return None  # it may be half a check
             lost = {finding.fault for finding in check.findings} & {"missing"} - self._kinds
             if lost or _is_same(check, self._check):
                 return None
@@ -170,12 +173,15 @@ class _Search:
             return None
 
     def _changed(self, cures: tuple[Cure, ...]) -> Subject | None:
-        subject = Subject.of(self._runner, self._settings.seed)
+        subject = Subject.of(self._runner, self._settings.seed, self._deadline)
         return subject if all(cure.apply(subject) for cure in cures) else None
 
-    def _trained(self, cures: tuple[Cure, ...]) -> _Training:
-        """What training a changed copy shows, by the learning rate that does it better."""
-        return min((self._trained_at(rate, cures) for rate in LEARNING_RATES), key=lambda one: one.after)
+    def _trained(self, cures: tuple[Cure, ...]) -> _Training | None:
+        """What training a changed copy shows, by the learning rate that does it better; None: the time was over."""
+        try:
+            return min((self._trained_at(rate, cures) for rate in LEARNING_RATES), key=lambda one: one.after)
+        except TimeoutError:
+            return None
 
     def _trained_at(self, rate: float, cures: tuple[Cure, ...]) -> _Training:
         subject = self._changed(cures)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 
 import pluggy
 
 from pytest_gradhealth.experiment.faults import Fault, faults
-from pytest_gradhealth.experiment.subject import STRICTEST, Subject, examined, value_of
+from pytest_gradhealth.experiment.subject import STRICTEST, Subject, examined, is_over, value_of
 from pytest_gradhealth.experiment.training import losses_while_training, mean_losses
 from pytest_gradhealth.measure.runs.runner import Runner
 from pytest_gradhealth.record import Check, GradientRecord, Mutant
@@ -43,20 +44,22 @@ def mutants_of(
     Args:
         check: the healthy check.
         runner: what it was measured with.
-        settings: what it was judged by. No mutant is begun when its ``selftest_seconds`` are over; those left are
+        settings: what it was judged by. When its ``selftest_seconds`` are over no pass begins; the mutants left are
             reported as not run.
         hook: the session's extension points, whose rules judge mutants too.
         progress: told what is being done.
     """
-    test = _SelfTest(check, runner, settings, hook)
     deadline, mutants = time.perf_counter() + settings.selftest_seconds, list[Mutant]()
+    test = _SelfTest(check, runner, settings, hook, deadline)
     called = {signal.name for signal in check.record.signals}
     for fault in _in_turn(faults(runner.copy_of_model(), called)):
-        if time.perf_counter() > deadline:
-            mutants.append(Mutant(fault=fault.name, sentence=fault.sentence, layer=fault.layer, outcome="not run"))
-            continue
-        progress(f"{check.name}: self-test, {fault.name} {fault.layer}")
-        mutant = test.mutant(fault)
+        mutant = None
+        if not is_over(deadline):
+            progress(f"{check.name}: self-test, {fault.name} {fault.layer}")
+            with suppress(TimeoutError):
+                mutant = test.mutant(fault)
+        if is_over(deadline):  # what was cut short counts as little as what never began
+            mutant = Mutant(fault=fault.name, sentence=fault.sentence, layer=fault.layer, outcome="not run")
         if mutant is not None:
             mutants.append(mutant)
     progress("")
@@ -75,8 +78,11 @@ def _in_turn(found: Iterator[Fault]) -> Iterator[Fault]:
 class _SelfTest:
     """One healthy model, and what its mutants are compared with."""
 
-    def __init__(self, check: Check, runner: Runner, settings: Settings, hook: pluggy.HookRelay | None) -> None:
+    def __init__(
+        self, check: Check, runner: Runner, settings: Settings, hook: pluggy.HookRelay | None, deadline: float
+    ) -> None:
         self._check, self._runner, self._settings, self._hook = check, runner, settings, hook
+        self._deadline = deadline
         self._progress: list[float] = []
         self._healthy: list[GradientRecord] = []
 
@@ -84,7 +90,7 @@ class _SelfTest:
         """What the check says of it; None: there is nothing to change at its site."""
         told = {"fault": fault.name, "sentence": fault.sentence, "layer": fault.layer}
         try:
-            subject = Subject.of(self._runner, self._settings.seed)
+            subject = Subject.of(self._runner, self._settings.seed, self._deadline)
             if not fault.apply(subject):
                 return None
             check = examined(subject, self._settings, self._hook)
@@ -101,7 +107,7 @@ class _SelfTest:
         if _is_same(record, self._check.record):
             return "its gradients are the same"
         if not self._progress:
-            self._progress = _progress(Subject.of(self._runner, self._settings.seed))
+            self._progress = _progress(Subject.of(self._runner, self._settings.seed, self._deadline))
         pairs = zip(STEPS, _progress(subject), self._progress, strict=False)
         good = (steps for steps, own, healthy in pairs if own >= AS_WELL * healthy > 0)
         return next((f"it trains as well in {steps} steps" for steps in good), "")
@@ -127,7 +133,8 @@ class _SelfTest:
     def _others(self) -> Sequence[GradientRecord]:
         """The healthy model measured with other seeds: made anew by its factory, or dropping other units."""
         if not self._healthy:
-            self._healthy = [self._runner.measured_anew(self._settings.seed + i) for i in range(1, OTHERS + 1)]
+            seeds = range(self._settings.seed + 1, self._settings.seed + 1 + OTHERS)
+            self._healthy = [self._runner.measured_anew(seed) for seed in seeds if not is_over(self._deadline)]
         return self._healthy
 
 

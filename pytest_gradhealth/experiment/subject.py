@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.record import Check, GradientRecord
 from pytest_gradhealth.settings import Settings
 
-__all__ = ["STRICTEST", "Change", "Subject", "examined", "value_of"]
+__all__ = ["STRICTEST", "Change", "Subject", "examined", "is_over", "value_of"]
 
 Step = Callable[[nn.Module, Any], Tensor]
 
@@ -54,13 +56,24 @@ class Subject:
     seed: int = 0
 
     @classmethod
-    def of(cls, runner: Runner, seed: int) -> Subject:
+    def of(cls, runner: Runner, seed: int, deadline: float = math.inf) -> Subject:
         """A copy of what a runner measures.
+
+        Args:
+            runner: what measures the model.
+            seed: of what is drawn in experiments.
+            deadline: time of ``perf_counter`` after which no pass begins: its step raises ``TimeoutError`` then.
 
         Raises:
             Exception: whatever a model raises that cannot be copied.
         """
-        return cls(runner.copy_of_model(), runner.batches, runner.step, seed)
+
+        def step(model: nn.Module, batch: Any) -> Tensor:
+            if is_over(deadline):
+                raise TimeoutError("the time for experiments is over")
+            return runner.step(model, batch)
+
+        return cls(runner.copy_of_model(), runner.batches, step, seed)
 
     def dry_run(self) -> Tensor:
         """The loss of the first batch; leaves no trace on the model."""
@@ -79,6 +92,11 @@ class Change:
     """What it does, and why."""
     apply: Callable[[Subject], bool]
     """Changes a copy in place; False: there is nothing in it to change."""
+
+
+def is_over(deadline: float) -> bool:
+    """Whether a time of ``perf_counter`` has passed."""
+    return time.perf_counter() > deadline
 
 
 def examined(subject: Subject, settings: Settings, hook: pluggy.HookRelay | None = None) -> Check:

@@ -12,7 +12,7 @@ __all__ = ["remarks", "render", "verdict"]
 
 MARKS = {"found": "✓", "survived": "✗", "equivalent": "=", "not run": "?"}
 ASCII = {"found": "+", "survived": "x", "equivalent": "=", "not run": "?"}
-LEGEND = "found, {survived} survived, = equivalent: no fault after all, ? not run: the time was over"
+LEGEND = "found, {survived} survived, = equivalent: no fault after all, ? not run: selftest_seconds were over"
 WIDEST = 24
 """Characters of a layer's name."""
 
@@ -84,6 +84,8 @@ def remarks(mutants: Sequence[Mutant]) -> Iterator[str]:
         for mutant in mutants:
             if mutant.outcome == outcome:
                 said = mutant.hint if outcome == "survived" else mutant.found_as
-                groups.setdefault((mutant.fault, said), []).append(mutant.layer or "the whole model")
+                explained = mutant.sentence and outcome == "survived"
+                named = f"{mutant.fault} ({mutant.sentence})" if explained else mutant.fault
+                groups.setdefault((named, said), []).append(mutant.layer or "the whole model")
         for (fault, said), layers in groups.items():
             yield f"{outcome}: {fault} at {', '.join(layers)}: {said}"

@@ -108,13 +108,13 @@ class Collector:
         from pytest_gradhealth.session.options import given, mode, verbosity
 
         level = verbosity(self._config)
-        asked = bool(given(self._config, "report")[0])
+        asked, selftest = bool(given(self._config, "report")[0]), bool(given(self._config, "selftest")[0])
         for line in self._lines:
             terminalreporter.write_line(line, red=line.startswith("ERROR"))
         only_reports = mode(self._config) == "report"
-        if not (self._raw or self._seen) or (level < 0 and not asked and not only_reports):
+        if not (self._raw or self._seen) or (level < 0 and not (asked or selftest or only_reports)):
             return
-        if asked or given(self._config, "selftest")[0]:
+        if asked or selftest:
             self._print_selftests(terminalreporter)
         shown = [(test, check) for test, check in self.checks if asked or (only_reports and not check.healthy)]
         if shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ from torch import nn
 
 from pytest_gradhealth import Check, GradHealth, GradientHealthError, Limits, Settings
 from pytest_gradhealth.experiment.explore import explore
+from pytest_gradhealth.experiment.subject import Subject
+from pytest_gradhealth.measure.runs.runner import Runner
 
 
 def tried(model: Any, given: Any = None, loss: Callable[..., Any] = F.cross_entropy, **settings: Any) -> Check:
@@ -263,3 +266,10 @@ def test_new_weights_that_end_above_the_loss_of_the_old_ones_are_no_cure() -> No
     (he,) = [attempt for attempt in check.tried if attempt.change == "He initialisation"]
     assert not he.cures
     assert re.search(r"healthy, but loss \S+ -> \S+ in 20 steps, from \S+ without it", he.outcome)
+
+
+def test_no_pass_begins_when_the_time_is_over() -> None:
+    runner = Runner(Cut, batches(), step=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), seed=0)
+    assert torch.isfinite(Subject.of(runner, 0).dry_run())
+    with pytest.raises(TimeoutError):
+        Subject.of(runner, 0, deadline=time.perf_counter()).dry_run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,14 +17,15 @@ X, Y = torch.randn(32, 8, generator=torch.Generator().manual_seed(1)), torch.ara
 class Hungry(nn.Module):
     """Needs more memory than any machine has for more than a few samples."""
 
-    def __init__(self, fitting: int) -> None:
+    def __init__(self, fitting: int, fails: Callable[[], object] = lambda: torch.empty(2**48)) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.body, self.fitting = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)), fitting
+        self.fails = fails
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) > self.fitting:
-            torch.empty(2**48)
+            self.fails()
         return self.body(x)
 
 
@@ -32,6 +35,16 @@ def test_a_part_of_the_batch_is_measured_and_the_note_says_which() -> None:
     assert "out of memory with 32 samples on cpu: measured with 8" in record.notes
     small = GradHealth().measure(Hungry(8), (X[:8], Y[:8]), F.cross_entropy, device="cpu")
     assert [layer.norm for layer in record] == [layer.norm for layer in small]
+
+
+def as_an_accelerator() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def test_an_accelerators_own_error_is_one_too() -> None:
+    record = GradHealth().measure(Hungry(4, as_an_accelerator), (X, Y), F.cross_entropy, device="cpu")
+    assert record.samples == 4
+    assert "out of memory with 32 samples on cpu: measured with 4" in record.notes
 
 
 def test_two_samples_that_do_not_fit_are_an_error_of_torchs_own() -> None:

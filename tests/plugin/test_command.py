@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,3 +97,16 @@ def test_it_says_its_version() -> None:
     line = [sys.executable, "-m", "pytest_gradhealth", "--version"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert done.stdout == f"pytest-gradhealth {version('pytest-gradhealth')}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("gradhealth ex", {"explain"}), ("gradhealth compare a b --m", {"--max-drift"}), ("gradhealth z", set())],
+)
+def test_a_shell_completes_commands_and_options(typed: str, offered: set[str], tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete")
+    told = tmp_path / "told"
+    asks = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(told)}
+    environment = os.environ | asks | {"COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    subprocess.run([sys.executable, "-m", "pytest_gradhealth"], env=environment, check=True)
+    assert set(told.read_text(encoding="utf-8").split()) == offered

@@ -61,6 +61,10 @@ def by_itself(gradhealth):
 
 def nothing(gradhealth): pass
 
+def its_own(gradhealth):
+    model = net(nn.Sigmoid, 20) if dist.get_rank() == 1 else net()
+    gradhealth.check(model, data(), F.cross_entropy, device="cpu", name="stage")
+
 def on_one_rank(gradhealth):
     from datetime import timedelta
     from pytest_gradhealth.measure.sharding import ranks
@@ -76,6 +80,7 @@ def test_sick(gradhealth): gradhealth.distributed(train, "Sigmoid", 20)
 def test_killed(gradhealth): gradhealth.distributed(fragile, "killed")
 def test_raises(gradhealth): gradhealth.distributed(fragile, "raises")
 def test_local(gradhealth): gradhealth.distributed(lambda gradhealth: None)
+def test_own(gradhealth): gradhealth.distributed(its_own)
 def test_gone(gradhealth): gradhealth.distributed(on_one_rank)
 def test_none(gradhealth): gradhealth.distributed(nothing, nprocs=0)
 def test_stays(gradhealth): gradhealth.distributed(nothing, lambda: 1)
@@ -86,10 +91,11 @@ def test_stays(gradhealth): gradhealth.distributed(nothing, lambda: 1)
 def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(STARTED)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--gradhealth-json=health.json")
-    result.assert_outcomes(passed=1, failed=9)
+    result.assert_outcomes(passed=1, failed=10)
     result.stdout.fnmatch_lines_random(
         [
             "*vanishing gradient in Sequential: reach is *",
+            "*vanishing gradient in stage: reach is *",
             "*RankFailedError: rank 1 of 2 was ended by signal 9 (SIGKILL)*",
             "*RankFailedError: rank 1 of 2 raised *rank 1 of 2 raised ValueError: no such sample*",
             "*MeasurementError: nothing was measured on any rank*",
@@ -103,6 +109,8 @@ def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: p
     checks = json.loads((pytester.path / "health.json").read_text())["checks"]
     assert [(c["test"].split("::")[1], c["name"]) for c in checks] == [
         ("test_healthy", "Sequential"),
+        ("test_own", "stage"),
+        ("test_own", "stage (rank 1)"),
         ("test_sick", "Sequential"),
         ("test_trains_by_itself", "Sequential"),
     ]

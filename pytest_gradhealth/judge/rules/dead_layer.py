@@ -31,18 +31,18 @@ trace names the operation and its line. Layers whose input is all zeros only fol
     ),
     sick="""\
 def model():
-    network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
-    nn.init.constant_(network[2].bias, -100.0)
-    return network
+    middle = nn.Linear(16, 16)
+    nn.init.constant_(middle.bias, -100.0)
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), middle, nn.ReLU(), nn.Linear(16, 4))
 
 batch = torch.randn(32, 8), torch.randint(4, (32,))
 loss = F.cross_entropy
 """,
     healthy="""\
 def model():
-    network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
-    nn.init.constant_(network[2].bias, 0.0)
-    return network
+    middle = nn.Linear(16, 16)
+    nn.init.constant_(middle.bias, 0.0)
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), middle, nn.ReLU(), nn.Linear(16, 4))
 
 batch = torch.randn(32, 8), torch.randint(4, (32,))
 loss = F.cross_entropy

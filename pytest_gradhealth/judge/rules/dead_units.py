@@ -32,18 +32,18 @@ output only.""",
     remedies=("Use LeakyReLU or GELU, start biases at 0, or lower the learning rate.",),
     sick="""\
 def model():
-    network = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
-    nn.init.constant_(network[0].bias[:60], -100.0)
-    return network
+    first = nn.Linear(8, 64)
+    nn.init.constant_(first.bias[:60], -100.0)
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(64, 4))
 
 batch = torch.randn(32, 8), torch.randint(4, (32,))
 loss = F.cross_entropy
 """,
     healthy="""\
 def model():
-    network = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
-    nn.init.constant_(network[0].bias[:60], 0.0)
-    return network
+    first = nn.Linear(8, 64)
+    nn.init.constant_(first.bias[:60], 0.0)
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(64, 4))
 
 batch = torch.randn(32, 8), torch.randint(4, (32,))
 loss = F.cross_entropy

@@ -27,22 +27,22 @@ The first steps break up a single constant layer between random ones, which the 
     remedies=("Initialise with random weights: He (ReLU) or Xavier (tanh).",),
     sick="""\
 def model():
-    network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
-    for layer in network[::2]:
+    layers = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+    for layer in layers:
         nn.init.constant_(layer.weight, 0.1)
         nn.init.zeros_(layer.bias)
-    return network
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
 
 batch = torch.randn(32, 8), torch.randint(4, (32,))
 loss = F.cross_entropy
 """,
     healthy="""\
 def model():
-    network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
-    for layer in network[::2]:
+    layers = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+    for layer in layers:
         nn.init.kaiming_normal_(layer.weight)
         nn.init.zeros_(layer.bias)
-    return network
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
 
 batch = torch.randn(32, 8), torch.randint(4, (32,))
 loss = F.cross_entropy

@@ -42,8 +42,8 @@ after 12. The default limit lies four decades below the strongest layer: Adam co
 there, and healthy architectures stay above it.
 
 In the ordered phase of a deep network, gradients and the differences between samples die out at the same rate per
-layer ([Schoenholz et al., 2017](https://arxiv.org/abs/1611.01232)). They are two witnesses of one fault, so half of
-the evidence from each, in decades, is enough: a reach below 1e-2 where samples differ by less than `min_variation`.""",
+layer ([Schoenholz et al., 2017](https://arxiv.org/abs/1611.01232)). Where both are seen, less of each is enough: a
+reach below 1e-2 is a finding where samples differ by less than `min_variation`.""",
     remedies=(
         "Use ReLU or GELU with He initialisation.",
         "Add normalisation layers or skip connections.",
@@ -56,10 +56,10 @@ batch = torch.randn(32, 16), torch.randint(4, (32,))
 loss = F.cross_entropy
 """,
     healthy="""\
-hidden = [layer for _ in range(8) for layer in (nn.Linear(16, 16), nn.ReLU())]
-model = nn.Sequential(*hidden, nn.Linear(16, 4))
-for layer in hidden[::2]:
+layers = [nn.Linear(16, 16) for _ in range(8)]
+for layer in layers:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+model = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())), nn.Linear(16, 4))
 batch = torch.randn(32, 16), torch.randint(4, (32,))
 loss = F.cross_entropy
 """,

@@ -85,7 +85,7 @@ function verdict(check, paper) {
 
 function triedCard(check) {
   if (!check.tried.length) return [];
-  return [el("section", { class: "card" }, el("h3", {}, "Tried on copies"),
+  return [el("section", { class: "card tried" }, el("header", {}, el("h3", {}, "Tried on copies")),
     el("ul", {}, check.tried.map((told) => el("li", {}, told))))];
 }
 
