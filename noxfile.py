@@ -76,6 +76,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def changelog(session: nox.Session) -> None:
+    """What the fragments in changelog.d make of the next section of the changelog, without writing it."""
+    session.install("-c", "constraints.txt", "towncrier")
+    session.run("towncrier", "build", "--draft", "--version", "next")
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Wheel and sdist, each installed into a clean environment where a test uses the plugin."""
     session.install("build", "twine")

@@ -38,7 +38,17 @@ def main() -> None:
         page = Path(folder) / "report.html"
         examples = [str(ROOT / "examples" / name) for name in EXAMPLES]
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", *examples, f"--gradhealth-html={page}"], check=True, cwd=ROOT
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                *examples,
+                "--gradhealth-try-seconds=60",
+                f"--gradhealth-html={page}",
+            ],
+            check=True,
+            cwd=ROOT,
         )
         for name, (width, height, options) in VIEWS.items():
             photograph(browser, page, PICTURES / f"{name}.png", width, height, options)

@@ -5,7 +5,7 @@ Needs no pytest session: the ``gradhealth`` fixture is one whose settings and ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -77,6 +77,7 @@ class Checker(Examiner, OnRanks):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
+        dtypes: Sequence[str] | None = None,
         histograms: bool | None = None,
         **limits: Unpack[LimitKeywords],
     ) -> Measurement:
@@ -91,6 +92,7 @@ class Checker(Examiner, OnRanks):
             device: overrides the configured device.
             seed: overrides the configured seed.
             max_batches: overrides how many batches are taken.
+            dtypes: overrides the precisions that it is made in, as in ``["float32", "autocast-bfloat16"]``.
             histograms: look at every element of every gradient: the record then has each layer's histogram, and norms
                 of order inf (``record["fc"]["weight"].vector_norm(math.inf)``).
             **limits: override single limits, as in ``max_ratio=1e4``.
@@ -99,7 +101,7 @@ class Checker(Examiner, OnRanks):
             GradientHealthError: a limit is broken; the message is the verdict and the table.
             MeasurementError: there is nothing to measure with what was given.
         """
-        settings = self._with(device, seed, max_batches, limits, histograms)
+        settings = self._with(device, seed, max_batches, limits, histograms, dtypes)
         first, *others = self._rehearsals(settings, model, batches, loss, step)
         checks = [self.examined(first, settings, name)]
         checks += [self.examined(rehearsal, settings, name, first) for rehearsal in others]
@@ -118,10 +120,11 @@ class Checker(Examiner, OnRanks):
         device: str | None = None,
         seed: int | None = None,
         max_batches: int | None = None,
+        dtypes: Sequence[str] | None = None,
         histograms: bool | None = None,
     ) -> Measurement:
         """Like :meth:`check`, without a verdict."""
-        settings = self._with(device, seed, max_batches, {}, histograms)
+        settings = self._with(device, seed, max_batches, {}, histograms, dtypes)
         rehearsals = self._rehearsals(settings, model, batches, loss, step)
         records = [rehearsal.measure() for rehearsal in rehearsals]
         for record in records:
@@ -213,8 +216,15 @@ class Checker(Examiner, OnRanks):
         max_batches: int | None,
         limits: LimitKeywords,
         histograms: bool | None = None,
+        dtypes: Sequence[str] | None = None,
     ) -> Settings:
-        given = {"device": device, "seed": seed, "max_batches": max_batches, "histograms": histograms}
+        given = {
+            "device": device,
+            "seed": seed,
+            "max_batches": max_batches,
+            "histograms": histograms,
+            "dtypes": dtypes,
+        }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
             changes["device_from"] = "device"

@@ -48,7 +48,9 @@ def main() -> None:
     found["surroundings"] = surroundings()
     if "time" in options.parts:
         for name in options.only:
-            found.setdefault("time", {})[name] = timing.measured(CASES[name], options.rows, options.pairs)
+            before = found.setdefault("time", {}).get(name, {}).get("rows", {})
+            measured = timing.measured(CASES[name], options.rows, options.pairs)
+            found["time"][name] = measured | {"rows": before | measured["rows"]}
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
             print(name, json.dumps(found["time"][name]), file=sys.stderr, flush=True)
     if "growth" in options.parts:

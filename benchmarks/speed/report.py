@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.timing import LOOP, ROWS
+
 __all__ = ["write"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "cost.md"
@@ -27,10 +29,9 @@ def _between(text: str, name: str, table: str) -> str:
 
 def _times(found: dict[str, Any]) -> str:
     cases = list(found["time"].values())
-    names = dict.fromkeys(name for case in cases for name in case["rows"])
+    names = [name for name in (*ROWS, LOOP) if any(name in case["rows"] for case in cases)]
     body = [["bare step", *(_duration(case["bare"]) for case in cases)]]
     body += [[name, *(_ratio(case["rows"].get(name)) for case in cases)] for name in names]
-    body.append(["pairs", *(str(case["pairs"]) for case in cases)])
     return _table(["", *(case["model"] for case in cases)], body) + _versions(found)
 
 
@@ -62,7 +63,8 @@ def _memory(found: dict[str, Any]) -> str:
 
 def _versions(found: dict[str, Any]) -> str:
     told = ", ".join(f"{name} {version}" for name, version in found["surroundings"].items())
-    return f"\nMedian (quartiles) of pairs; {told}.\n"
+    pairs = sorted({row["pairs"] for case in found["time"].values() for row in case["rows"].values()})
+    return f"\nMedian (quartiles) of {' or '.join(map(str, pairs))} pairs; {told}.\n"
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from benchmarks.speed.models import Case
 from pytest_gradhealth import GradHealth, Settings
 from pytest_gradhealth.measure.watching.watch import Watch
 
-__all__ = ["ROWS", "measured", "ratios"]
+__all__ = ["LOOP", "ROWS", "measured", "ratios"]
 
 STEPS = 100
 """Steps of a watched loop."""
@@ -31,7 +31,6 @@ def measured(case: Case, rows: Sequence[str], pairs: int) -> dict[str, Any]:
     model, batch = case.model(), case.batch()
     bare = _bare(model, batch, case.loss)
     found: dict[str, Any] = {"model": case.name, "parameters": sum(p.numel() for p in model.parameters())}
-    found["pairs"] = pairs
     found["bare"] = statistics.median(_seconds(bare) for _ in range(5))
     found["rows"] = {name: ratios(bare, ROWS[name](model, batch, case.loss), pairs) for name in rows}
     if found["bare"] * STEPS * 2 <= LONGEST and len(rows) == len(ROWS):
@@ -50,7 +49,7 @@ def ratios(bare: Step, other: Step, pairs: int) -> dict[str, float]:
         found.append(after / before)
         over.append(after - before)
     low, middle, high = statistics.quantiles(found, n=4)
-    return {"median": middle, "low": low, "high": high, "over": statistics.median(over)}
+    return {"median": middle, "low": low, "high": high, "over": statistics.median(over), "pairs": pairs}
 
 
 def _seconds(step: Step) -> float:
@@ -85,6 +84,43 @@ def _watched(model: nn.Module, batch: Any, loss: Any) -> Step:
         with Watch() as watch:
             bare()
         list(watch.passes())
+
+    return step
+
+
+def _hooked(model: nn.Module, batch: Any, loss: Any, note: Callable[[Tensor], object] = lambda gradient: None) -> Step:
+    """The least that any measurement does: a hook on each module, and on each gradient, which is then freed."""
+    bare = _bare(model, batch, loss)
+
+    def called(module: nn.Module, args: Any, output: Tensor) -> None:
+        for tensor in (*args, output):
+            if tensor.requires_grad and not tensor._backward_hooks:
+                tensor.register_hook(lambda gradient: note(gradient) and None)
+
+    def collected(parameter: Tensor) -> None:
+        note(parameter.grad) if parameter.grad is not None else None
+        parameter.grad = None
+
+    def step() -> None:
+        handles = [module.register_forward_hook(called) for module in model.modules()]
+        handles += [p.register_post_accumulate_grad_hook(collected) for p in model.parameters()]  # type: ignore[no-untyped-call]
+        bare()
+        for handle in handles:
+            handle.remove()
+
+    return step
+
+
+def _normed(model: nn.Module, batch: Any, loss: Any) -> Step:
+    """The norm of each gradient, and of each parameter, and nothing else."""
+    norms: list[Tensor] = []
+    hooked = _hooked(model, batch, loss, lambda gradient: norms.append(torch.linalg.vector_norm(gradient)))
+
+    def step() -> None:
+        norms.clear()
+        hooked()
+        norms.extend(torch.linalg.vector_norm(p.detach()) for p in model.parameters())
+        torch.stack(norms).tolist()
 
     return step
 
@@ -125,6 +161,8 @@ ROWS: dict[str, Callable[[nn.Module, Any, Any], Step]] = {
     "check of a healthy model": _check,
     "measured pass": _measure,
     "watched pass, measured": _watched,
+    "floor: hooks that do nothing": _hooked,
+    "floor: one norm of each tensor": _normed,
     "loop that prints norms": _article,
     "`get_total_norm`": _total_norm,
     "histogram per parameter": _histograms,

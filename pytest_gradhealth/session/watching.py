@@ -28,6 +28,7 @@ UNSEEN = (
     "fixture or another process trains, what torch.func differentiates and what runs inside a compiled function is not "
     "seen; use the fixture: gradhealth.check(model, batches, loss=...)"
 )
+FAILED = "the test failed by itself, or was skipped, and then nothing is judged"
 
 
 class WatchedGradientHealthError(GradientHealthError, pytest.fail.Exception):  # type: ignore[name-defined, misc]
@@ -61,9 +62,15 @@ def watched(item: pytest.Item, health: Checker, seen: dict[str, Any]) -> Iterato
         yield
         return
     with health.new_watch() as watch:
-        yield
-    seen |= {"backwards": watch.backwards, "models": 0, "problems": [*watch.problems(), *_reasons(watch)]}
-    if getattr(item, "_excinfo", None):  # unittest reports what went wrong, or that it skipped, without raising it
+        try:
+            yield
+        except (Exception, pytest.fail.Exception):
+            seen |= {"backwards": watch.backwards, "models": 0, "problems": [FAILED]}
+            raise
+    ended = not getattr(item, "_excinfo", None)  # unittest reports what went wrong, or a skip, without raising it
+    problems = [*watch.problems(), *_reasons(watch)] if ended else [FAILED]
+    seen |= {"backwards": watch.backwards, "models": 0, "problems": problems}
+    if not ended:
         return
     _judge(item, health, watch, marked, seen)
 

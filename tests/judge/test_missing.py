@@ -179,7 +179,7 @@ def test_missing_below_an_installed_backbone_that_has_a_part_nobody_asked_for(cu
         ("data", "body", "graph"),
         ("numpy", "body", "detach()"),
         ("skipped", "block.0", "never called"),
-        ("unused output", "block.0", "nothing on the way to the loss uses its output"),
+        ("unused output", "block.0", "only by a choice (argmax), or not at all"),
     ],
 )
 def test_missing_tells_what_cuts_a_layer_off(how: str, layer: str, word: str) -> None:

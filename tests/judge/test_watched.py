@@ -100,7 +100,9 @@ def test_what_the_loss_is_made_of_tells_where_the_test_trains(steps: int, known:
 
 def test_a_loss_that_was_no_number_between_is_the_later_pass() -> None:
     nan, last = record(loss=math.nan, steps=2), record(steps=9)
-    assert combined([record(), record(steps=1), nan, last]).later == nan
+    later = combined([record(), record(steps=1), nan, last]).later
+    assert later is not None
+    assert (later.steps, math.isnan(later.loss or 0.0)) == (2, True)
     assert combined([record(), record(loss=math.inf, steps=2), last]).later == last
     assert combined([record()]).later is None
 

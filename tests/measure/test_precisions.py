@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_gradhealth.checks import Checker
+from pytest_gradhealth.errors import ConfigurationError
 from pytest_gradhealth.record import Check, GradientRecord
 from pytest_gradhealth.settings import DTYPES, Settings
 
@@ -118,6 +119,16 @@ def test_precisions_that_disagree_are_found_with_the_layer_where_it_begins() -> 
     assert "on cpu in float16" in finding.message
     assert "on cpu in float32" in finding.message
     assert "on the way forward at '3'" in finding.cause
+
+
+def test_precisions_are_asked_for_in_a_call() -> None:
+    kept: list[Check] = []
+    health = Checker(Settings(device="cpu", dtypes=("float16",)), sink=kept.append)
+    health.check(network(), (X, Y), F.cross_entropy, dtypes=["float32", "bfloat16"])
+    health.measure(network(), (X, Y), F.cross_entropy, dtypes=["autocast-bfloat16"])
+    assert [check.record.precision for check in kept] == ["float32", "bfloat16", "autocast-bfloat16"]
+    with pytest.raises(ConfigurationError, match="'int8' must be one of float32"):
+        health.check(network(), (X, Y), F.cross_entropy, dtypes=["int8"])
 
 
 def test_rounding_is_no_disagreement() -> None:

@@ -401,17 +401,21 @@ def trained():
 def checked(gradhealth):
     gradhealth.check(net(), (torch.randn(8, 16), torch.arange(8) % 4), loss=nn.functional.cross_entropy)
 def test_prepared(trained, checked): pass
+def test_fails_by_itself():
+    train(net())
+    raise AssertionError("its own")
 """
     project.makepyfile(test_a=HEAD + code)
     result = project.runpytest("--gradhealth", "--gradhealth-device=cpu", *workers)
     result.stdout.fnmatch_lines(
         [
             "gradhealth: *, device: cpu, mode: fail (every test is watched)",
-            "gradhealth: 5 tests watched, of which 3 trained a model that was measured",
+            "gradhealth: 6 tests watched, of which 3 trained a model that was measured",
             "gradhealth: 1 fixture trains and was not measured; check their models in a test:",
             "  trained (as used by test_a.py::test_prepared)",
-            "gradhealth: 1 test called backward and was not measured:",
+            "gradhealth: 2 tests called backward and were not measured:",
             "  1: through no module that was called in the test itself (as test_a.py::test_by_hand)",
+            "  1: the test failed by itself, or was skipped, and then nothing is judged (as test_a.py::test_fails_by*)",
             "gradhealth: 3 models measured, * layers, 1 sick (GH101 vanishing-gradient 1)",
         ]
     )

@@ -148,5 +148,12 @@ def _steep(view: View) -> Explanation:
         cause = f"{name}(){place(found)} is 0 at {counted(found.infinite_slope, 'place')}, where its slope is infinite"
         remedy = "add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps"
         return located(Explanation(cause=cause, remedy=remedy), found)
-    cause = "an operation has an infinite slope at its input: sqrt, norm or a power at 0, log or division near 0"
-    return Explanation(cause=cause, remedy="add a small constant inside: sqrt(x + eps), log(x + eps), x / (norm + eps)")
+    cause = (
+        "an operation has no finite slope at its input: sqrt, norm or a power at 0, log or division near 0, acos or "
+        "asin at 1; torch.where lets it through, also from values that it does not take"
+    )
+    remedy = (
+        "keep the input away from there, before the operation: sqrt(x + eps), log(x + eps), x / (norm + eps), "
+        "acos(x.clamp(-1 + eps, 1 - eps)), torch.where(safe, x, 1)"
+    )
+    return Explanation(cause=cause, remedy=remedy)

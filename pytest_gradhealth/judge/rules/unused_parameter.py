@@ -94,5 +94,5 @@ def _explanation(view: View, layer: LayerGradient, whole: str) -> Explanation:
         cause = f"{name} runs, but does not use its parameters {', '.join(layer.missing)}, or detaches them"
         remedy = "use them in forward without .data or no_grad, remove them, or list the layer in ignore=[...]"
         return Explanation(cause=cause, remedy=remedy)
-    cause = f"{name} is called, but nothing on the way to the loss uses its output, or only by a choice (argmax)"
-    return Explanation(cause=cause, remedy="use its output, do not compute it, or list it in ignore=[...]")
+    cause = f"{name} is called, but its output reaches the loss detached, only by a choice (argmax), or not at all"
+    return Explanation(cause=cause, remedy="use its output without detach() or argmax, or list it in ignore=[...]")
