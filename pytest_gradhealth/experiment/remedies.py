@@ -12,6 +12,7 @@ import pluggy
 
 from pytest_gradhealth.experiment.cures import Cure, candidates
 from pytest_gradhealth.experiment.cures.affine import is_affine
+from pytest_gradhealth.experiment.cures.structure import ACTIVATED
 from pytest_gradhealth.experiment.subject import Subject, examined, is_over, value_of
 from pytest_gradhealth.experiment.training import loss_before_training, losses_while_training, mean_losses
 from pytest_gradhealth.measure.runs.runner import Runner
@@ -121,14 +122,24 @@ class _Search:
         self._progress, self._deadline = progress, time.perf_counter() + settings.try_seconds
         self._longest, self._cured, self._cut_short = 0.0, 0, False
         self._kinds = {finding.fault for finding in check.findings}
+        self._candidates = tuple(candidates(check))
 
     def singles(self) -> Iterator[_Trial]:
-        """One cure at a time."""
-        yield from self._trials((cure,) for cure in candidates(self._check))
+        """One cure at a time; each with activations, where the model has none: nothing else can cure it then."""
+        lacking = self._lacks_activations(Subject.of(self._runner, self._settings.seed, self._deadline))
+        needed = (ACTIVATED,) if lacking else ()
+        yield from self._trials(tuple(dict.fromkeys((*needed, cure))) for cure in self._candidates)
+
+    def _lacks_activations(self, subject: Subject) -> bool:
+        """Whether it is one affine map, and that can matter for what was found: a detach is mended all the same."""
+        try:
+            return ACTIVATED in self._candidates and is_affine(subject)
+        except Exception:  # it cannot run with other inputs, or the time is over
+            return False
 
     def pairs(self, trials: list[_Trial]) -> Iterator[_Trial]:
         """Two cures together, where each alone applied and none healed."""
-        useful = [trial.cures[0] for trial in trials]
+        useful = [trial.cures[0] for trial in trials if len(trial.cures) == 1]
         ranked = sorted(combinations(range(len(useful)), 2), key=sum)
         yield from self._trials((useful[a], useful[b]) for a, b in ranked[:PAIRS])
 
@@ -189,7 +200,7 @@ class _Search:
         stood = self._standing(subject)
         losses = losses_while_training(subject, STEPS, rate)
         before, after = mean_losses(losses, len(subject.batches), STEPS) if losses else (0.0, 0.0)
-        return _Training(before, after, stood, is_affine(subject))
+        return _Training(before, after, stood, self._lacks_activations(subject))
 
     def _standing(self, changed: Subject) -> float:
         """Where the model as it is stands, by another objective; infinite where it cannot be measured by it."""

@@ -246,10 +246,22 @@ def test_layers_without_activations_are_not_cured_by_weights_alone() -> None:
         nn.init.orthogonal_(layer.weight, gain=2.5)
     told = tried(lambda: nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))).tried
     assert told[0].cures
-    assert "the lack of activations" in told[0].cause
-    (default,) = [attempt for attempt in told if attempt.change == "PyTorch's default initialisation"]
-    assert not default.cures
-    assert default.outcome.endswith("one affine map: no activations")
+    assert all("ReLU between layers" in attempt.change for attempt in told)
+    assert "the lack of activations and the initialisation" in {attempt.cause for attempt in told if attempt.cures}
+
+
+def test_a_cut_between_linear_layers_is_mended_without_activations() -> None:
+    class Linear(Cut):
+        def __init__(self) -> None:
+            super().__init__()
+            self.middle = nn.Linear(WIDTH, WIDTH)
+
+        def between(self, x: torch.Tensor) -> torch.Tensor:
+            return self.middle(x.detach())
+
+    first = tried(Linear).tried[0]
+    assert first.cures
+    assert first.cause.startswith("detach() at ")
 
 
 def test_new_weights_that_end_above_the_loss_of_the_old_ones_are_no_cure() -> None:
