@@ -90,6 +90,30 @@ class Attended(nn.Module):
         return made
 
 
+class Weighed(nn.Module):
+    """Additive attention over a sequence, whose weights are to sum to one along ``dim``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score, self.head, self.dim = nn.Linear(FEATURES, 1), nn.Linear(FEATURES, CLASSES), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head((self.score(x).softmax(self.dim) * x).sum(1))
+        return made
+
+
+class Pooled(nn.Module):
+    """Weighs the samples of a batch, which are the instances of one bag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score, self.head = nn.Linear(FEATURES, 1), nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head((self.score(x).softmax(0) * x).sum(0, keepdim=True))
+        return made
+
+
 class Noisy(Recurrent):
     """Draws noise in evaluation mode too."""
 
@@ -115,6 +139,7 @@ MIXED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "batch_first forgotten": (lambda: Recurrent(False, last_second), "cell"),
     "attention over samples for time": (lambda: Attended(False), "attention"),
     "both directions joined by a view": (lambda: TwoWays(False), "head"),
+    "softmax over the samples": (lambda: Weighed(0), "head"),
     "positions along the batch": (lambda: Positions(lambda p, x: p[: x.shape[0]]), "head"),
 }
 
@@ -136,6 +161,12 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "attention over time": (lambda: Attended(True), sequences(8, LENGTH)),
     "both directions joined": (lambda: TwoWays(True), sequences(8, LENGTH)),
     "attention over the batch": (OverTheBatch, sequences(8)),
+    "softmax over the sequence": (lambda: Weighed(1), sequences(8, LENGTH)),
+    "softmax over the instances of one bag": (Pooled, (sequences(8)[0], torch.tensor([2]))),
+    "softmax over samples that each have many targets": (
+        lambda: Weighed(0),
+        (sequences(8, LENGTH)[0], torch.randn(8, CLASSES)),
+    ),
     "noise": (lambda: Noisy(False, last_second), sequences(8, LENGTH)),
 }
 

@@ -18,7 +18,7 @@ RULE = Rule(
     code="GH406",
     slug="mixed-samples",
     title="mixed samples",
-    summary="The outputs of a permuted batch are not the permuted outputs: samples see each other by their place.",
+    summary="The outputs of a permuted batch are not the permuted outputs, or a softmax runs over the samples.",
     family=MIXED,
     when_silenced=True,
     theory="""\
@@ -26,16 +26,19 @@ The samples of a batch are independent, so a model must be *permutation equivari
 the outputs are permuted in the same way. Sets, graphs that are built from the batch, attention over the batch and batch
 statistics keep that law, although they mix samples on purpose (Zaheer et al., 2017, <https://arxiv.org/abs/1703.06114>).
 `view` in the place of `transpose`, a forgotten `batch_first=True` and positions counted along the batch break it, and
-no gradient shows it.
+no gradient shows it. A softmax over the samples keeps the law and is wrong all the same where each sample has a label
+of its own: `softmax(dim=0)`, and `F.softmax(x)` without `dim` for three dimensions.
 
 The check sends a few samples through the model twice, in evaluation mode. It does so only where something could be
 wrong: a recurrent or attention module that counts its first dimension as time, a buffer of shape
-`(positions, 1, features)`, or a `view` that swaps two dimensions. A model that draws random numbers, takes one batch
-size only, or is given anything that names samples by their place (edges, a matrix of pairs) is not judged.""",
+`(positions, 1, features)`, a `view` that swaps two dimensions, or a softmax over the first dimension of the batch. A
+model that draws random numbers, takes one batch size only, or is given anything that names samples by their place
+(edges, a matrix of pairs) is not judged.""",
     remedies=(
         "Use `transpose` or `permute` to swap dimensions: `view` and `reshape` only cut the same numbers elsewhere.",
         "Give `batch_first=True` to recurrent and attention modules where the batch comes first.",
         "Count positions along the sequence: `positions[: x.size(1)]`.",
+        "Give a softmax the dimension that is to sum to one, mostly `dim=-1`.",
     ),
     sick="""\
 class Model(nn.Module):
@@ -80,8 +83,8 @@ def find(view: View) -> Iterator[Finding]:
         f"{place} a sample's output changes by {difference:.1e} of its size when the other samples move or change",
         value=difference,
         cause=f"{module or 'the model'!r} takes another dimension for the batch: view for transpose, batch_first "
-        "forgotten, or positions counted along the batch",
-        remedy="check the order of dimensions there: use transpose, batch_first=True, or positions[: x.size(1)]",
+        "forgotten, positions counted along the batch, or a softmax over it (dim=0, or no dim given)",
+        remedy="check dimensions there: transpose, batch_first=True, positions[: x.size(1)], softmax(dim=-1)",
     )
 
 

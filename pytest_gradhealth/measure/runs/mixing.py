@@ -4,7 +4,8 @@
 looks healthy, and the model learns from the inputs of other samples. The experiment needs no gradient. In evaluation
 mode, the outputs of a permuted batch must be the permuted outputs (permutation equivariance; Zaheer et al., 2017,
 https://arxiv.org/abs/1703.06114). Sets, attention over the batch and batch statistics keep that law, although they
-mix samples on purpose.
+mix samples on purpose. Where the batch has one label for each sample, they may not: a softmax or attention that runs
+over the samples then is one over the wrong dimension, and other samples beside the first must not change its output.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.measure.losses.nodes import shape_of
+from pytest_gradhealth.measure.losses.nodes import name_of, shape_of
 from pytest_gradhealth.measure.passes.nesting import floating, map_leaves, tensors
 from pytest_gradhealth.measure.passes.statistics import is_ragged
 from pytest_gradhealth.measure.passes.structure import modules_of
+from pytest_gradhealth.measure.torch_private import saved_dimension
 
-__all__ = ["Mixing", "is_suspicious", "mixing"]
+__all__ = ["Mixing", "Suspicion", "mixing", "suspicion"]
 
 SIZES = (4, 3, 5, 2)
 """Samples that are sent through the model: few, as they are enough; a number that is no other dimension's."""
@@ -28,6 +30,7 @@ NOTICEABLE = 1e-3
 """Difference over the outputs' root mean square from which it is no rounding."""
 SEQUENCE = 3
 """Dimensions of (time, samples, features)."""
+SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 SEQUENTIAL = (nn.RNNBase, nn.MultiheadAttention)
 
 Forward = Callable[[Any, int], Any]
@@ -41,19 +44,34 @@ class Mixing(NamedTuple):
     difference: float
 
 
-def is_suspicious(model: nn.Module, nodes: Iterable[Any], batch: Any) -> bool:
-    """Whether anything in the model or its graph could take another dimension for the batch.
+class Suspicion(NamedTuple):
+    """What in a model or its graph calls for the experiment; it costs a few forward passes over a few samples."""
 
-    The experiment costs two forward passes over a few samples; most models hold nothing that could be wrong.
-    """
-    given = list(tensors(batch))
+    order: bool = False
+    """Something could take another dimension for the batch."""
+    company: bool = False
+    """A softmax runs over the samples."""
+
+
+def suspicion(model: nn.Module, nodes: Iterable[Any], batch: Any) -> Suspicion:
+    """Most models hold nothing that could be wrong."""
+    given, nodes = list(tensors(batch)), list(nodes)
     size = 0 if any(map(is_ragged, given)) else next((tensor.shape[0] for tensor in given if tensor.ndim > 1), 0)
     if size < 2:
+        return Suspicion()
+    order = any(map(_counts_first, modules_of(model).values())) or any(_transposes(node, size) for node in nodes)
+    return Suspicion(order, any(_sums_to_one(node, size) for node in nodes))
+
+
+def _sums_to_one(node: Any, size: int) -> bool:
+    """Whether it is a softmax over the samples of a batch."""
+    result = getattr(node, "_saved_result", None) if name_of(node) in SOFTMAX else None
+    if result is None or result.ndim < 2 or len(result) != size:
         return False
-    return any(map(_counts_first, modules_of(model).values())) or any(_transposes(node, size) for node in nodes)
+    return saved_dimension(node, result.ndim) == 0
 
 
-def mixing(model: nn.Module, batch: Any, forward: Forward) -> Mixing | None:
+def mixing(model: nn.Module, batch: Any, forward: Forward, suspected: Suspicion) -> Mixing | None:
     """Compare the outputs of a permuted batch with the permuted outputs; None: they agree, or it cannot be told.
 
     Cannot be told: the model draws random numbers, takes batches of one size only, or is given anything that names
@@ -69,7 +87,11 @@ def mixing(model: nn.Module, batch: Any, forward: Forward) -> Mixing | None:
             if _differ(outputs[""], seen.of(forward, few, 1)[""]):
                 return None
             permuted = {dim: seen.of(forward, _permuted(few, dim), 0) for dim in _dimensions(few)}
-            crossed = _dependence(seen, forward, batch, size) if seen.crossed else None
+            names = [
+                name for name in outputs if suspected.company and _count_singles(few) and _samples(outputs[name], size)
+            ]
+            names = [seen.crossed] if seen.crossed else names
+            crossed = _dependence(seen, forward, batch, size, names) if names else None
     except Exception:  # what runs on the whole batch need not run on a part of it
         return None
     if crossed is not None:
@@ -116,19 +138,22 @@ class _Outputs:
         return note
 
 
-def _dependence(seen: _Outputs, forward: Forward, batch: Any, size: int) -> Mixing | None:
-    """How the first sample's output changes with other samples beside it; None: it does not.
+def _dependence(seen: _Outputs, forward: Forward, batch: Any, size: int, names: Sequence[str]) -> Mixing | None:
+    """The first of these modules where the first sample's output changes with others beside it; None: at none.
 
-    Attention over the batch is the same whatever its order, so that a permutation does not show it.
+    What runs over the batch is the same whatever its order, so that a permutation does not show it.
     """
-    name = seen.crossed
     one, other = (
-        seen.of(forward, _mapped(batch, 0, taken), 0)[name]
+        seen.of(forward, _mapped(batch, 0, taken), 0)
         for taken in (lambda x: x[:size], lambda x: torch.cat([x[:1], x[1 - size :]]))
     )
-    pairs = [(a[:1], b[:1]) for a, b in zip(one, other, strict=False) if a.shape == b.shape and len(a) == size]
-    difference = max((_distance(a, b) for a, b in pairs), default=0.0)
-    return Mixing(name, difference) if difference > NOTICEABLE else None
+    for name in names:
+        pairs = zip(one[name], other[name], strict=False)
+        firsts = [(a[:1], b[:1]) for a, b in pairs if a.ndim and a.shape == b.shape and len(a) == size]
+        difference = max((_distance(a, b) for a, b in firsts), default=0.0)
+        if difference > NOTICEABLE:
+            return Mixing(name, difference)
+    return None
 
 
 def _count_singles(batch: Any) -> int:

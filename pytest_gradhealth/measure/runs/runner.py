@@ -34,7 +34,7 @@ from pytest_gradhealth.measure.runs.custom_functions import compare, custom_func
 from pytest_gradhealth.measure.runs.dropout import without_noise
 from pytest_gradhealth.measure.runs.generators import held_by
 from pytest_gradhealth.measure.runs.memory import halved, is_out_of_memory, smallest
-from pytest_gradhealth.measure.runs.mixing import is_suspicious, mixing
+from pytest_gradhealth.measure.runs.mixing import Suspicion, mixing, suspicion
 from pytest_gradhealth.measure.runs.placing import build, copied_model, placed
 from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.sharding.ranks import placed as spread_over
@@ -78,7 +78,7 @@ class Runner:
         self._seed, self._batches, self._progress = seed, batches, progress
         self._formats, histograms = formats, histograms or bool(formats)
         self._histograms = histograms
-        self._may_mix, self._custom = False, list[type[torch.autograd.Function]]()
+        self._suspected, self._custom = Suspicion(), list[type[torch.autograd.Function]]()
         self._given, self._has_targets = model, loss is not None
         self._samples: int | None = None
         """Samples in the smallest batch that was given, where memory was too small for it."""
@@ -288,13 +288,14 @@ class Runner:
 
     def _suspect(self, nodes: Sequence[Any]) -> None:
         """Note whether the graph of the first batch calls for an experiment, so that most models need none."""
-        self._may_mix = is_suspicious(self._model, nodes, self._batches[0])
+        self._suspected = suspicion(self._model, nodes, self._batches[0])
         self._custom = custom_functions(nodes)
 
     def _experiments(self) -> dict[str, Any]:
         """What further forward passes tell, where something calls for them."""
         found: dict[str, Any] = {}
-        mixed = mixing(self._model, self._batches[0], self._evaluated) if self._may_mix else None
+        suspected = self._suspected
+        mixed = mixing(self._model, self._batches[0], self._evaluated, suspected) if any(suspected) else None
         if mixed is not None:
             found |= {"mixed_at": mixed.module, "sample_mixing": mixed.difference}
         if self._custom:
