@@ -70,7 +70,7 @@ def gain(case: Case, change: str, rate: float) -> float:
     batch, scores = case.batch(UNSEEN, 256), _Scores()
     with scores:  # with gradients, as cures reach into calls that torch's fast paths leave out without them
         subject.step(model.eval(), batch)
-    reached = host.task.gain(scores.like(seen["output"]), batch[1])
+    reached = host.task.gain(scores.like(seen["output"], batch[1]), batch[1])
     return max(reached, 0.0) if reached == reached else 0.0
 
 
@@ -79,21 +79,32 @@ class _Scores(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._given: list[Tensor] = []
+        self._given: list[tuple[Tensor, Any]] = []
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if name_of(function) in LOGIT_LOSSES | REGRESSIONS:
-            self._given += [argument.detach() for argument in args[:1]]
+            self._given += [(args[0].detach(), args[1])] if len(args) > 1 else []
         return function(*args, **(kwargs or {}))
 
-    def like(self, output: Any) -> Any:
-        """The last of them, in the shape of the model's output; that output where none has as many numbers."""
+    def like(self, output: Any, target: Any) -> Any:
+        """The last of them, in the shape of the model's output and the unit of the target; else that output."""
         if not isinstance(output, Tensor):
             return output
-        fitting = [scores for scores in self._given if scores.numel() == output.numel()]
-        return fitting[-1].reshape(output.shape) if fitting else output.detach()
+        fitting = [pair for pair in self._given if pair[0].numel() == output.numel()]
+        if not fitting:
+            return output.detach()
+        scores, compared = fitting[-1]
+        return _in_unit_of(target, compared, scores.reshape(output.shape))
+
+
+def _in_unit_of(target: Any, compared: Any, scores: Tensor) -> Tensor:
+    """Scores that are compared with a target that a cure has scaled, as they would be for the target itself."""
+    both = isinstance(target, Tensor) and isinstance(compared, Tensor) and target.numel() == compared.numel()
+    if not both or not target.is_floating_point() or float(compared.std()) == 0.0:
+        return scores
+    return (scores - compared.mean()) * (target.std() / compared.std()) + target.mean()
 
 
 def main() -> None:

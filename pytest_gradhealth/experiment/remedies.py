@@ -64,6 +64,8 @@ class _Training:
         told = f"loss {self.before:.2g} -> {self.after:.2g} in {STEPS} steps"
         if self.agrees:
             return f"; {told}"
+        if not math.isfinite(self.after):
+            return f", but the loss is infinite or NaN after {STEPS} steps of Adam"
         if self.affine:
             return ", but all layers are one affine map: no activations"
         return f", but {told}" + (f", from {self.stood:.2g} without it" if self.falls else "")

@@ -28,7 +28,7 @@ def losses_while_training(subject: Subject, steps: int, learning_rate: float) ->
         learning_rate: of Adam.
     """
     model, count = subject.model, len(subject.batches)
-    optimiser = Adam([p for p in model.parameters() if p.requires_grad], learning_rate)
+    optimiser = Adam([p for p in model.parameters() if p.requires_grad], learning_rate, widened=False)  # as users' own
     device, losses = next(model.parameters()).device, list[float]()
     with paused(), isolated_rng(subject.seed), torch.enable_grad():
         model.train()

@@ -280,6 +280,23 @@ def test_new_weights_that_end_above_the_loss_of_the_old_ones_are_no_cure() -> No
     assert re.search(r"healthy, but loss \S+ -> \S+ in 20 steps, from \S+ without it", he.outcome)
 
 
+def test_a_cure_must_hold_with_adam_in_the_models_own_precision() -> None:
+    """In half precision Adam's epsilon is zero: only single precision undoes a loss of 1e-7 for the user's optimiser."""
+
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = deep(nn.ReLU, 2).half()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x.to(self.net[0].weight.dtype))
+
+    check = tried(Half, loss=lambda output, target: F.cross_entropy(output, target) * 1e-7)
+    attempts = {attempt.change: attempt for attempt in check.tried}
+    assert attempts["float32"].cures
+    assert not attempts["no constant factor"].cures
+
+
 def test_no_pass_begins_when_the_time_is_over() -> None:
     runner = Runner(Cut, batches(), step=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), seed=0)
     assert torch.isfinite(Subject.of(runner, 0).dry_run())

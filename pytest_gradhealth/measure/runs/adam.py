@@ -19,10 +19,17 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Adam:
-    """Moves parameters by about ``rate`` a step, whatever the size of their gradients."""
+    """Moves parameters by about ``rate`` a step, whatever the size of their gradients.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], rate: float) -> None:
-        self._parameters, self._rate = list(parameters), rate
+    Args:
+        parameters: what is moved.
+        rate: the learning rate.
+        widened: whether gradients in half precision are averaged in single precision. ``torch.optim.Adam`` does not:
+            there neither small squares nor epsilon are above zero.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], rate: float, *, widened: bool = True) -> None:
+        self._parameters, self._rate, self._widened = list(parameters), rate, widened
         self._moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
         self._steps = 0
 
@@ -40,8 +47,8 @@ class Adam:
             parameter.grad = None
 
     def _move(self, parameter: Tensor, gradient: Tensor) -> None:
-        if gradient.dtype in (torch.float16, torch.bfloat16):
-            gradient = gradient.float()  # in half precision neither small squares nor epsilon are above zero
+        if self._widened and gradient.dtype in (torch.float16, torch.bfloat16):
+            gradient = gradient.float()
         zeros = (torch.zeros_like(gradient), torch.zeros_like(gradient.abs()))
         mean, square = self._moments.setdefault(parameter, zeros)
         mean.lerp_(gradient, 1 - BETA1)
