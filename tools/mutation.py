@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
@@ -261,6 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--tests", nargs="+", default=TESTS)
     options = parser.parse_args(arguments)
+    if find_spec("coverage") is None:
+        parser.error("coverage is not installed: nox -s mutation, or python -m pip install coverage")
     found = [mutant for source in options.sources for mutant in _mutants(source)]
     drawn = random.Random(options.seed).sample(found, min(options.mutants, len(found)))
     print(f"{len(drawn)} of {len(found)} mutants, seed {options.seed}", flush=True)
