@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pytest_gradhealth import GradHealth, GradientHealthError, Settings
 from pytest_gradhealth.record import GradientRecord
 
 Measured = Callable[..., GradientRecord]
@@ -151,6 +152,18 @@ def test_samples_that_are_mixed_by_their_place(measured: Measured, name: str) ->
     assert record.sample_mixing is not None
     assert record.sample_mixing > 0.1
     assert record.mixed_at == module
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("batch_first forgotten", "its batch_first is False"), ("softmax over the samples", "or a softmax over it")],
+)
+def test_the_cause_names_what_was_forgotten(name: str, cause: str) -> None:
+    with pytest.raises(GradientHealthError) as caught:
+        GradHealth(Settings(device="cpu")).check(MIXED[name][0], sequences(8, LENGTH), loss=F.cross_entropy)
+    assert caught.value.check is not None
+    (finding,) = (finding for finding in caught.value.check.findings if finding.code == "GH406")
+    assert cause in finding.cause
 
 
 KEPT: dict[str, tuple[Callable[[], nn.Module], Any]] = {

@@ -12,6 +12,11 @@ from pytest_gradhealth.record import Finding
 
 __all__ = ["RULE", "find"]
 
+TIME_FIRST = (
+    "its batch_first is False, so that it expects (time, samples, features), and it is given samples first",
+    "make it with batch_first=True, or transpose its input and output",
+)
+"""Cause and remedy."""
 SEVERAL = 2
 """Samples that can be taken for something else."""
 RULE = Rule(
@@ -77,14 +82,25 @@ def find(view: View) -> Iterator[Finding]:
         return
     if not view.limits.judges(module):
         return
-    place = f"behind {module!r}" if module else "in the model"
+    cause, remedy = _why(view, module)
+    returned = f"what {module!r} returns" if module else "the model's output"
     yield RULE.finding(
         [module],
-        f"{place} a sample's output changes by {difference:.1e} of its size when the other samples move or change",
+        f"{returned} for a sample changes by {difference:.1e} of its size when the other samples move or change",
         value=difference,
-        cause=f"{module or 'the model'!r} takes another dimension for the batch: view for transpose, batch_first "
-        "forgotten, positions counted along the batch, or a softmax over it (dim=0, or no dim given)",
-        remedy="check dimensions there: transpose, batch_first=True, positions[: x.size(1)], softmax(dim=-1)",
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def _why(view: View, module: str) -> tuple[str, str]:
+    """Cause and remedy."""
+    if any(signal.taken_for_time for signal in view.record.signals if signal.name == module):
+        return TIME_FIRST
+    return (
+        f"{f'in front of {module!r} or in it' if module else 'in the model'} another dimension is taken for the batch: "
+        "view for transpose, positions counted along the batch, or a softmax over it (dim=0, or no dim given)",
+        "check dimensions there: transpose, positions[: x.size(1)], softmax(dim=-1)",
     )
 
 
@@ -104,7 +120,6 @@ def _samples_for_time(view: View) -> Iterator[Finding]:
                 [signal.name],
                 f"{signal.name!r} ({signal.kind}) takes the {samples} samples of the batch for {samples} steps of time",
                 value=float(samples),
-                cause="its batch_first is False, so that it expects (time, samples, features), and it is given samples "
-                "first",
-                remedy="make it with batch_first=True, or transpose its input and output",
+                cause=TIME_FIRST[0],
+                remedy=TIME_FIRST[1],
             )
