@@ -395,7 +395,7 @@ def test_the_ratio_to_a_gradient_of_zero_is_infinite() -> None:
     assert of_kind("uneven-norms", record([layer(0), layer(1)]), max_ratio=1.0) is None
 
 
-@pytest.mark.parametrize(("module", "said"), [("rnn", "'rnn' takes another"), ("", "the model' takes another")])
+@pytest.mark.parametrize(("module", "said"), [("rnn", "in front of 'rnn' or in it"), ("", "in the model another")])
 def test_where_samples_are_mixed(module: str, said: str) -> None:
     finding = of_kind("mixed-samples", record(sample_mixing=0.5, mixed_at=module))
     assert finding is not None

@@ -83,10 +83,10 @@ def find(view: View) -> Iterator[Finding]:
     if not view.limits.judges(module):
         return
     cause, remedy = _why(view, module)
-    place = f"behind {module!r}" if module else "in the model"
+    returned = f"what {module!r} returns" if module else "the model's output"
     yield RULE.finding(
         [module],
-        f"{place} a sample's output changes by {difference:.1e} of its size when the other samples move or change",
+        f"{returned} for a sample changes by {difference:.1e} of its size when the other samples move or change",
         value=difference,
         cause=cause,
         remedy=remedy,
@@ -98,8 +98,8 @@ def _why(view: View, module: str) -> tuple[str, str]:
     if any(signal.taken_for_time for signal in view.record.signals if signal.name == module):
         return TIME_FIRST
     return (
-        f"{module or 'the model'!r} takes another dimension for the batch: view for transpose, positions counted "
-        "along the batch, or a softmax over it (dim=0, or no dim given)",
+        f"{f'in front of {module!r} or in it' if module else 'in the model'} another dimension is taken for the batch: "
+        "view for transpose, positions counted along the batch, or a softmax over it (dim=0, or no dim given)",
         "check dimensions there: transpose, positions[: x.size(1)], softmax(dim=-1)",
     )
 

@@ -28,6 +28,8 @@ SIZES = (4, 3, 5, 2)
 """Samples that are sent through the model: few, as they are enough; a number that is no other dimension's."""
 NOTICEABLE = 1e-3
 """Difference over the outputs' root mean square from which it is no rounding."""
+ROUNDING = 1e-5
+"""The same where the first sample and the number of samples are what they were."""
 SEQUENCE = 3
 """Dimensions of (time, samples, features)."""
 SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
@@ -150,10 +152,15 @@ def _dependence(seen: _Outputs, forward: Forward, batch: Any, size: int, names: 
     for name in names:
         pairs = zip(one[name], other[name], strict=False)
         firsts = [(a[:1], b[:1]) for a, b in pairs if a.ndim and a.shape == b.shape and len(a) == size]
-        difference = max((_distance(a, b) for a, b in firsts), default=0.0)
-        if difference > NOTICEABLE:
+        difference = max((_distance(a, b) for a, b in firsts if _distance(a, b) > _rounding(a)), default=0.0)
+        if difference:
             return Mixing(name, difference)
     return None
+
+
+def _rounding(values: Tensor) -> float:
+    """What the same sums over the same numbers may differ by, over their size: the shapes of both passes are one."""
+    return max(ROUNDING, torch.finfo(values.dtype).eps)
 
 
 def _count_singles(batch: Any) -> int:
