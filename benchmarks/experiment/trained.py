@@ -31,6 +31,7 @@ from pytest_gradhealth.experiment.calls import name_of
 from pytest_gradhealth.experiment.cures import candidates
 from pytest_gradhealth.experiment.cures.objective import LOGIT_LOSSES, REGRESSIONS
 from pytest_gradhealth.experiment.subject import Subject
+from pytest_gradhealth.measure.passes.nesting import floating, map_leaves
 from pytest_gradhealth.measure.runs.runner import Runner
 
 RESULTS = Path(__file__).with_name("trained.json")
@@ -61,17 +62,26 @@ def gain(case: Case, change: str, rate: float) -> float:
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
     torch.manual_seed(0)
     for i in range(1, host.steps + 1):
-        loss = subject.step(model, case.batch(100_000 + i, host.train_batch))
+        loss = subject.step(model, _like(subject.batches[0], case.batch(100_000 + i, host.train_batch)))
         if not loss.requires_grad or not bool(torch.isfinite(loss)):
             return 0.0
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-    batch, scores = case.batch(UNSEEN, 256), _Scores()
+    batch, scores = _like(subject.batches[0], case.batch(UNSEEN, 256)), _Scores()
     with scores:  # with gradients, as cures reach into calls that torch's fast paths leave out without them
         subject.step(model.eval(), batch)
     reached = host.task.gain(scores.like(seen["output"], batch[1]), batch[1])
     return max(reached, 0.0) if reached == reached else 0.0
+
+
+def _like(given: Any, batch: Any) -> Any:
+    """A fresh batch in the precision that a cure has put the others into."""
+    kinds = {tensor.dtype for tensor in floating(given)}
+    if len(kinds) != 1:
+        return batch
+    (kind,) = kinds
+    return map_leaves(batch, lambda x: x.to(kind) if isinstance(x, Tensor) and x.is_floating_point() else x)
 
 
 class _Scores(TorchFunctionMode):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from benchmarks.detection.cases import Case
 
-from . import generative, language, sequence, tabular, vision
+from . import generative, language, routing, sequence, tabular, vision
 from .report import Report
 
 __all__ = ["REPORTS", "Report", "reported_cases"]
 
 REPORTS: tuple[Report, ...] = tuple(
-    r for field in (generative, language, sequence, tabular, vision) for r in field.REPORTS
+    r for field in (generative, language, routing, sequence, tabular, vision) for r in field.REPORTS
 )
 
 
