@@ -59,6 +59,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tools/fuzz.py", *session.posargs)
 
 
+@nox.session(python="3.11")
+def fuzz_guided(session: nox.Session) -> None:
+    """The same, drawn by the branches that they reach; ``nox -s fuzz_guided -- -runs=100000``."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "atheris>=3.0")
+    session.run("python", "tools/fuzz_guided.py", *session.posargs)
+
+
 @nox.session
 def neighbours(session: nox.Session) -> None:
     """Other plugins in the same run."""

@@ -64,10 +64,10 @@ DEPTHS = (10, 200, 5000, 100_000)
 
 
 class Fuzzer:
-    """Makes hostile inputs from one seed, in a folder of its own."""
+    """Makes hostile inputs by what is drawn, in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self._draw, self._folder = random.Random(seed), folder
+    def __init__(self, folder: Path, draw: random.Random) -> None:
+        self.draw, self._folder = draw, folder
         record = _record()
         self._report, self._baseline = folder / "report.json", folder / "baseline.json"
         broken = Finding(
@@ -100,7 +100,7 @@ class Fuzzer:
 
     def marker(self) -> str:
         """Limits and settings of a marker hold anything."""
-        fields = self._draw.sample(
+        fields = self.draw.sample(
             sorted({*Limits.names(), "select", "ignore", "layers", "device", "seed", "max_batches"}), 2
         )
         given = {name: self._value() for name in fields}
@@ -116,26 +116,26 @@ class Fuzzer:
         """What the command line is given as a number or a file."""
         text = self._text()
         code = _quietly(
-            self._draw.choice([["compare", "--max-drift", text, str(self._report), str(self._report)], ["show", text]])
+            self.draw.choice([["compare", "--max-drift", text, str(self._report), str(self._report)], ["show", text]])
         )
         if code not in (0, 1, 2):
             raise AssertionError(f"exit code {code} for {text!r}")
         return f"exit code {code}"
 
     def _text(self) -> str:
-        text = self._draw.choice(TEXTS)
-        return text if self._draw.random() < 0.5 else text + self._draw.choice(TEXTS)
+        text = self.draw.choice(TEXTS)
+        return text if self.draw.random() < 0.5 else text + self.draw.choice(TEXTS)
 
     def _value(self) -> Any:
-        value = self._draw.choice(VALUES)
-        return {self._text(): value} if self._draw.random() < 0.2 else copy.deepcopy(value)
+        value = self.draw.choice(VALUES)
+        return {self._text(): value} if self.draw.random() < 0.2 else copy.deepcopy(value)
 
     def _written(self, path: Path) -> str:
         document = copy.deepcopy(self._documents[path])
-        for _ in range(self._draw.randint(0, 3)):
+        for _ in range(self.draw.randint(0, 3)):
             self._change(document)
-        content = json.dumps(document, indent=self._draw.choice([None, 1])).encode("utf-8", "surrogatepass")
-        if self._draw.random() < 0.3:
+        content = json.dumps(document, indent=self.draw.choice([None, 1])).encode("utf-8", "surrogatepass")
+        if self.draw.random() < 0.3:
             content = self._torn(content)
         target = self._folder / "changed.json"
         target.write_bytes(content)
@@ -146,36 +146,36 @@ class Fuzzer:
         if not document:
             return
         holder, key = self._place(document)
-        match self._draw.randrange(4):
+        match self.draw.randrange(4):
             case 0 if isinstance(holder, dict):
                 del holder[key]
             case 1 if isinstance(holder, dict):
                 holder[self._text()] = holder.pop(key)
             case 2:
-                holder[key] = [holder[key]] * self._draw.choice([2, 30])
+                holder[key] = [holder[key]] * self.draw.choice([2, 30])
             case _:
                 holder[key] = self._value()
 
     def _place(self, document: Any) -> tuple[Any, Any]:
-        holder, key = document, self._draw.choice(list(document))
-        while isinstance(inner := holder[key], dict | list) and inner and self._draw.random() < 0.85:
-            holder, key = inner, self._draw.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+        holder, key = document, self.draw.choice(list(document))
+        while isinstance(inner := holder[key], dict | list) and inner and self.draw.random() < 0.85:
+            holder, key = inner, self.draw.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
         return holder, key
 
     def _torn(self, content: bytes) -> bytes:
-        start = self._draw.randrange(len(content))
-        match self._draw.randrange(5):
+        start = self.draw.randrange(len(content))
+        match self.draw.randrange(5):
             case 0:
                 return content[:start]
             case 1:
-                return content[:start] + self._draw.randbytes(self._draw.randint(1, 8)) + content[start + 1 :]
+                return content[:start] + self.draw.randbytes(self.draw.randint(1, 8)) + content[start + 1 :]
             case 2:
-                return content[:start] + content[start : start + 200] * self._draw.choice([2, 50]) + content[start:]
+                return content[:start] + content[start : start + 200] * self.draw.choice([2, 50]) + content[start:]
             case 3:
-                depth = self._draw.choice(DEPTHS)
+                depth = self.draw.choice(DEPTHS)
                 return content[:start] + b"[" * depth + b"]" * depth + content[start:]
             case _:
-                return self._draw.choice(
+                return self.draw.choice(
                     [b"", b"\xff\xfe", b"null", b"[]", b"{" * 100_000, b'{"schema": ' + b"9" * 5000 + b"}"]
                 )
 
@@ -215,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.kind or KINDS:
-            faults += _run(kind, Fuzzer(Path(folder), options.seed), options.inputs)
+            faults += _run(kind, Fuzzer(Path(folder), random.Random(options.seed)), options.inputs)
     for fault in faults[:10]:
         print(fault)
     return 1 if faults else 0

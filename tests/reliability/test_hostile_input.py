@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def fuzz() -> ModuleType:
 
 @pytest.mark.parametrize("kind", ["report", "baseline", "marker", "option"])
 def test_changed_inputs(fuzz: ModuleType, kind: str, tmp_path: Path) -> None:
-    fuzzer = fuzz.Fuzzer(tmp_path, seed=0)
+    fuzzer = fuzz.Fuzzer(tmp_path, random.Random(0))
     answers = {fuzz.KINDS[kind](fuzzer) for _ in range(150)}
     assert len(answers) > 1, "nothing was changed, or everything is refused"
 
