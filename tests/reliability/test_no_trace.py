@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_gradhealth import GradHealth, GradientHealthError, MeasurementError, Settings
+from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from tests.reliability import snapshot
 from tests.reliability.models import CASES, Case, classified
 
@@ -173,6 +174,22 @@ def moments() -> Iterator[Callable[..., int]]:
     before = signal.signal(signal.SIGALRM, handler)
     yield run
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows has no such signal")
+def test_a_signal_while_signals_begin_or_cease_to_wait(moments: Callable[..., int]) -> None:
+    """At each of the moments: it is not swallowed, and neither is another that comes later."""
+
+    def context() -> None:
+        with uninterrupted():
+            len(())
+
+    before, last = snapshot.of_process(), moments(context)
+    for at in range(1, last):
+        for moment in (at, last * 2 // 3):
+            with pytest.raises(Timeout):
+                moments(context, moment)
+        assert snapshot.differences(snapshot.of_process(), before) == [], at
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows has no such signal")

@@ -58,8 +58,10 @@ class uninterrupted:
         try:
             _take_over()
         except BaseException:
-            _give_back()
-            _here.waits = False
+            try:
+                _give_back()
+            finally:
+                _here.waits = False
             raise
         _here.inside = True
 
@@ -67,13 +69,15 @@ class uninterrupted:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         escaped = _escaped.copy()
-        if self._outermost:
-            _escaped.clear()
-            _here.inside = False
-            _give_back()
-        _here.waits = self._before
-        if not _here.waits:
-            _deliver()
+        try:
+            if self._outermost:
+                _escaped.clear()
+                _here.inside = False
+                _give_back()
+        finally:
+            _here.waits = self._before
+            if not _here.waits:
+                _deliver()
         if self._outermost and error is None and escaped:
             raise escaped[0]
 
@@ -121,6 +125,13 @@ def _take_over() -> None:
 
 
 def _give_back() -> None:
+    try:
+        _put_back()
+    finally:
+        _put_back()  # a signal raises as soon as its own handler is there again
+
+
+def _put_back() -> None:
     """Where the user's code has put another handler meanwhile, it stays."""
     for number, handler in list(_handlers.items()):
         if signal.getsignal(number) is _came:
