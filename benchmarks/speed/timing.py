@@ -15,7 +15,7 @@ from benchmarks.speed.models import Case
 from pytest_gradhealth import GradHealth, Settings
 from pytest_gradhealth.measure.watching.watch import Watch
 
-__all__ = ["LOOP", "ROWS", "measured", "ratios"]
+__all__ = ["LOOP", "ROWS", "bare_step", "measured", "ratios", "whole_check"]
 
 STEPS = 100
 """Steps of a watched loop."""
@@ -29,7 +29,7 @@ def measured(case: Case, rows: Sequence[str], pairs: int) -> dict[str, Any]:
     """Median and quartiles of the ratio for each row, and the bare step in seconds."""
     torch.manual_seed(0)
     model, batch = case.model(), case.batch()
-    bare = _bare(model, batch, case.loss)
+    bare = bare_step(model, batch, case.loss)
     found: dict[str, Any] = {"model": case.name, "parameters": sum(p.numel() for p in model.parameters())}
     found["bare"] = statistics.median(_seconds(bare) for _ in range(5))
     found["rows"] = {name: ratios(bare, ROWS[name](model, batch, case.loss), pairs) for name in rows}
@@ -58,7 +58,9 @@ def _seconds(step: Step) -> float:
     return time.process_time() - began
 
 
-def _bare(model: nn.Module, batch: tuple[Tensor, Tensor], loss: Callable[..., Tensor]) -> Step:
+def bare_step(model: nn.Module, batch: tuple[Tensor, Tensor], loss: Callable[..., Tensor]) -> Step:
+    """Forward and backward of one batch, and nothing else."""
+
     def step() -> None:
         model.zero_grad()
         loss(model(batch[0]), batch[1]).backward()  # type: ignore[no-untyped-call]
@@ -66,7 +68,8 @@ def _bare(model: nn.Module, batch: tuple[Tensor, Tensor], loss: Callable[..., Te
     return step
 
 
-def _check(model: nn.Module, batch: Any, loss: Any) -> Step:
+def whole_check(model: nn.Module, batch: Any, loss: Any) -> Step:
+    """A check of one batch."""
     health = GradHealth(Settings(device="cpu"))
     return lambda: health.check(model, batch, loss)
 
@@ -78,7 +81,7 @@ def _measure(model: nn.Module, batch: Any, loss: Any) -> Step:
 
 def _watched(model: nn.Module, batch: Any, loss: Any) -> Step:
     """The first pass of a watch, which is always measured."""
-    bare = _bare(model, batch, loss)
+    bare = bare_step(model, batch, loss)
 
     def step() -> None:
         with Watch() as watch:
@@ -90,7 +93,7 @@ def _watched(model: nn.Module, batch: Any, loss: Any) -> Step:
 
 def _hooked(model: nn.Module, batch: Any, loss: Any, note: Callable[[Tensor], object] = lambda gradient: None) -> Step:
     """The least that any measurement does: a hook on each module, and on each gradient, which is then freed."""
-    bare = _bare(model, batch, loss)
+    bare = bare_step(model, batch, loss)
 
     def called(module: nn.Module, args: Any, output: Tensor) -> None:
         for tensor in (*args, output):
@@ -127,7 +130,7 @@ def _normed(model: nn.Module, batch: Any, loss: Any) -> Step:
 
 def _article(model: nn.Module, batch: Any, loss: Any) -> Step:
     """The loop that articles print the norms of gradients with."""
-    bare = _bare(model, batch, loss)
+    bare = bare_step(model, batch, loss)
 
     def step() -> None:
         bare()
@@ -137,7 +140,7 @@ def _article(model: nn.Module, batch: Any, loss: Any) -> Step:
 
 
 def _total_norm(model: nn.Module, batch: Any, loss: Any) -> Step:
-    bare = _bare(model, batch, loss)
+    bare = bare_step(model, batch, loss)
 
     def step() -> None:
         bare()
@@ -148,7 +151,7 @@ def _total_norm(model: nn.Module, batch: Any, loss: Any) -> Step:
 
 def _histograms(model: nn.Module, batch: Any, loss: Any) -> Step:
     """A histogram of each parameter's gradient, as for TensorBoard."""
-    bare = _bare(model, batch, loss)
+    bare = bare_step(model, batch, loss)
 
     def step() -> None:
         bare()
@@ -158,7 +161,7 @@ def _histograms(model: nn.Module, batch: Any, loss: Any) -> Step:
 
 
 ROWS: dict[str, Callable[[nn.Module, Any, Any], Step]] = {
-    "check of a healthy model": _check,
+    "check of a healthy model": whole_check,
     "measured pass": _measure,
     "watched pass, measured": _watched,
     "floor: hooks that do nothing": _hooked,
@@ -175,7 +178,7 @@ def _repeated(step: Step) -> Step:
 
 
 def _watched_loop(model: nn.Module, batch: Any, loss: Any) -> Step:
-    bare = _repeated(_bare(model, batch, loss))
+    bare = _repeated(bare_step(model, batch, loss))
 
     def loop() -> None:
         with Watch() as watch:
