@@ -59,6 +59,7 @@ class View:
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         self.browser.get("about:blank")
         self.browser.get(f"file://{self.path}{place}")
+        self.wait(lambda: self.js("location.protocol === 'file:' && document.readyState === 'complete'"))
         return self
 
     def js(self, code: str) -> Any:
@@ -494,6 +495,7 @@ def test_a_large_report_makes_only_the_chart_that_is_looked_at(view, make_stored
     record = make_record(*(make_layer(f"blocks.{i}.conv", i) for i in range(200)))
     checks = [make_stored(f"test_{i}", record=record, findings=(vanishing,) * (i == 250)) for i in range(300)]
     page = view(Report(checks=tuple(checks)))
+    page.wait(lambda: page.js("document.querySelector('canvas')"))
     assert page.js("document.querySelectorAll('canvas').length") == 1
     assert page.js("document.querySelectorAll('tbody tr').length") == 200
     page.one("#search").send_keys("test_29")
