@@ -152,9 +152,9 @@ def _dependence(seen: _Outputs, forward: Forward, batch: Any, size: int, names: 
     for name in names:
         pairs = zip(one[name], other[name], strict=False)
         firsts = [(a[:1], b[:1]) for a, b in pairs if a.ndim and a.shape == b.shape and len(a) == size]
-        difference = max((_distance(a, b) for a, b in firsts if _distance(a, b) > _rounding(a)), default=0.0)
-        if difference:
-            return Mixing(name, difference)
+        differences = [found for a, b in firsts if (found := _distance(a, b)) > _rounding(a)]
+        if differences:
+            return Mixing(name, max(differences))
     return None
 
 

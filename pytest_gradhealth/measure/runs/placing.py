@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -49,9 +49,10 @@ def placed(model: nn.Module, device: torch.device | None, precision: Precision |
 
     A model that several processes train stays where they have put it.
     """
-    lazy = any(map(nn.parameter.is_lazy, parameters_of(modules_of(model)).values()))
+    parameters = parameters_of(modules_of(model)).values()
+    lazy = any(map(nn.parameter.is_lazy, parameters))
     other = precision if precision is not None and not precision.suits(model) else None
-    moves = device is not None and _is_elsewhere(model, device) and ranks_of(model) is None
+    moves = device is not None and _is_elsewhere(parameters, device) and ranks_of(model) is None
     if not (lazy or other or moves):
         return model
     made = copied_model(model)
@@ -60,9 +61,9 @@ def placed(model: nn.Module, device: torch.device | None, precision: Precision |
     return made.to(own_device(device)) if device is not None else made
 
 
-def _is_elsewhere(model: nn.Module, device: torch.device) -> bool:
+def _is_elsewhere(parameters: Iterable[nn.Parameter], device: torch.device) -> bool:
     """A model spread over devices of the kind that was asked for stays as its owner placed it."""
-    homes = {parameter.device for parameter in parameters_of(modules_of(model)).values()}
+    homes = {parameter.device for parameter in parameters}
     if {home.type for home in homes} != {device.type}:
         return True
     return device.index is not None and device not in homes
