@@ -238,11 +238,11 @@ def unscaled(view: View) -> Explanation | None:
             return Explanation(
                 cause=cause, remedy="standardise each feature: subtract its mean, divide by its deviation"
             )
-    peak = view.leaves[0].input_peak if view.leaves else 0.0
-    if peak <= LARGE:
+    first = next(iter(view.leaves), None)
+    if first is None or first.input_peak <= LARGE:
         return None
     remedy = "scale the input to mean 0 and standard deviation 1 (or to 0..1)"
-    return Explanation(cause=f"the input has values up to {peak:.0f}", remedy=remedy)
+    return Explanation(cause=f"the input has values up to {first.input_peak:.0f}", remedy=remedy)
 
 
 def unnormalised(view: View, weak: Sequence[str]) -> Explanation | None:

@@ -32,13 +32,13 @@ LOST = 0.9
 
 def find(view: View) -> Iterator[Finding]:
     """Most layers lose most of their updates."""
-    moved = [layer for layer in view.trained if layer.lost_update is not None]
-    lost = [layer for layer in moved if (layer.lost_update or 0.0) > LOST]
+    moved = {layer.name: layer.lost_update for layer in view.trained if layer.lost_update is not None}
+    lost = {name: share for name, share in moved.items() if share > LOST}
     if not any(use.learning_rate for use in view.record.optimisers) or 2 * len(lost) <= len(moved):
         return
-    share = min(layer.lost_update or 0.0 for layer in lost)
+    share = min(lost.values())
     yield RULE.finding(
-        [layer.name for layer in lost],
+        lost,
         f"a step left {share:.0%} of the weights of {counted(len(lost), 'layer')} exactly as they were, although they "
         "have a gradient",
         value=share,

@@ -109,9 +109,8 @@ def _samples_for_time(view: View) -> Iterator[Finding]:
 
     Attention over the batch is the same whatever its order, so that the experiment cannot show it.
     """
-    graph = view.record.loss_graph
-    samples = graph.single_targets if graph is not None else 0
-    if samples < SEVERAL or view.record.samples != samples:
+    graph, samples = view.record.loss_graph, view.record.samples
+    if graph is None or samples is None or samples < SEVERAL or graph.single_targets != samples:
         return
     for signal in view.record.signals:
         crossed = signal.taken_for_time == samples and signal.taken_for_batch % samples
