@@ -34,6 +34,7 @@ __all__ = [
     "place_of_shard",
     "saved_dimension",
     "set_version",
+    "stages_of",
     "unseen",
     "unwrapped",
     "why_nothing_can_be_watched",
@@ -171,6 +172,15 @@ def _place_of_chunk(tensor: Any) -> tuple[int, ...]:
 
 
 _BATCHED: Any = _key("Batched")
+
+
+def stages_of(schedule: Any) -> list[Any]:
+    """The stages that this process holds of a pipeline's schedule.
+
+    Raises:
+        AttributeError: this torch keeps them elsewhere.
+    """
+    return list(schedule._stages) if hasattr(schedule, "_stages") else [schedule._stage]
 
 
 def is_batched(tensor: Tensor) -> bool:

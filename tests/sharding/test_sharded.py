@@ -148,6 +148,44 @@ def test_every_rank_has_the_same_records_and_messages(two: list[Any], scene: str
     assert spread[0] == spread[1]
 
 
+@pytest.mark.parametrize("kind", ["GPipe", "1F1B", "interleaved"])
+def test_the_stages_of_a_pipeline_have_one_record_whose_norms_are_those_of_the_whole_model(
+    two: list[Any], kind: str
+) -> None:
+    whole, stages = (GradientRecord.from_dict(two[0]["pipelined"][name]) for name in ("whole", kind))
+    for one, other in ((stages, whole), (stages.later, whole.later)):
+        assert one.names == other.names
+        assert (one.loss, one.samples) == (about(other.loss), other.samples)
+        for mine, its in zip(one, other, strict=True):
+            for name in ("norm", "weight_norm", "signal", "reach", "gain"):
+                assert getattr(mine, name) == about(getattr(its, name)), f"{mine.name}.{name}"
+            for name in ("shape", "units", "dead", "missing", "predecessors", "optimised"):
+                assert getattr(mine, name) == getattr(its, name), f"{mine.name}.{name}"
+    assert [layer.update for layer in stages] == [about(layer.update) for layer in whole]
+
+
+@pytest.mark.parametrize("fault", ["vanishing-gradient", "dead-layer", "severed"])
+def test_a_fault_in_a_stage_is_named_with_its_layer(two: list[Any], fault: str) -> None:
+    whole, stages = (two[0]["pipelined"][fault][name] for name in ("whole", "GPipe"))
+    assert whole["found"]
+    assert stages["found"] == whole["found"]
+
+
+def test_every_rank_of_a_pipeline_has_the_same_records_and_messages(two: list[Any]) -> None:
+    assert two[0]["pipelined"] == two[1]["pipelined"]
+
+
+def test_layers_of_one_name_in_several_stages_are_told_apart(two: list[Any]) -> None:
+    record = GradientRecord.from_dict(two[0]["pipelined"]["one name in two stages"]["record"])
+    assert record.names == ("stage0.0", "stage0.2", "stage1.0", "stage1.2")
+    assert record["stage1.0"].predecessors == ("stage0.2",)
+
+
+def test_a_step_of_a_pipeline_has_only_its_own_gradient(two: list[Any]) -> None:
+    record = GradientRecord.from_dict(two[0]["pipelined"]["gradients kept"]["record"])
+    assert {x.name: x.norm for x in record.later} == pytest.approx({x.name: x.norm for x in record}, rel=1e-5)
+
+
 def test_an_error_on_one_rank_is_an_error_on_all_with_its_number(two: list[Any]) -> None:
     told = [answers["disagreeing"]["raises"] for answers in two]
     assert told == ["MeasurementError: rank 1 of 2 raised ValueError: no such sample", "ValueError: no such sample"]

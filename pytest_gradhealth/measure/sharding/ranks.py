@@ -20,7 +20,7 @@ from pytest_gradhealth.errors import MeasurementError, RankLostError
 
 __tracebackhide__ = True
 
-__all__ = ["PATIENCE", "Ranks", "placed", "ranks_of", "unwrapped", "wrapper_of"]
+__all__ = ["PATIENCE", "Alone", "Ranks", "placed", "ranks_of", "ranks_of_group", "unwrapped", "wrapper_of"]
 
 PATIENCE = timedelta(seconds=30)
 """How long one rank waits for the others, who have measured the same pass."""
@@ -95,6 +95,33 @@ class Ranks:
     def _lost(self, error: RuntimeError) -> str:
         first = next((line for line in str(error).splitlines() if line.strip()), "no message")
         return f"{self.name} waited {PATIENCE.seconds} s for the other ranks of its model in vain: {first}"
+
+
+class Alone:
+    """This process, where no other holds a part of the same thing."""
+
+    members = (0,)
+
+    def __len__(self) -> int:
+        return 1
+
+    def gathered(self, mine: T) -> list[T]:
+        """As :meth:`Ranks.gathered`."""
+        return [mine]
+
+    def together(self, action: Callable[[], T]) -> list[T]:
+        """As :meth:`Ranks.together`."""
+        return [action()]
+
+    def first(self, mine: T) -> T:
+        """As :meth:`Ranks.first`."""
+        return mine
+
+
+def ranks_of_group(group: Any) -> Ranks | Alone:
+    """The ranks of a process group; None: of the default one."""
+    members = dist.get_process_group_ranks(group or dist.group.WORLD)
+    return Ranks(tuple(sorted(members))) if len(members) > 1 else Alone()
 
 
 @cache

@@ -36,7 +36,7 @@ from pytest_gradhealth.measure.watching.quiet import OuterCall, QuietProbe, desc
 from pytest_gradhealth.measure.watching.schedule import FORWARDS, is_due, is_observed, is_power_of_two
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, UnregisteredParameter
 
-__all__ = ["Watched", "is_due"]
+__all__ = ["WHOLE", "Records", "Watched", "is_due"]
 
 OVERFLOWS = 16
 """Scaled passes in a row that may overflow before the model is at fault: a scaler starts at 2**16 and halves."""
@@ -144,10 +144,13 @@ class Watched:
         self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
-            self._team = team_of(called, model, histograms=self._histograms)
+            self._team = self._team_of(called, model)
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
             self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
             self._drawn = random_state()
+
+    def _team_of(self, called: nn.Module, model: nn.Module) -> Team | None:
+        return team_of(called, model, histograms=self._histograms)
 
     def step_made(self) -> None:
         """An optimiser has made a step, of this model or another."""
@@ -212,7 +215,7 @@ class Watched:
             return
         try:
             with unseen():
-                seen = partial(_seen, probe, loss, objective)
+                seen = partial(self._read, probe, loss, objective)
                 record = without_graph(self._record, as_torch(model), seen, scale)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
@@ -224,11 +227,20 @@ class Watched:
 
     def _record(self, model: nn.Module, read: Callable[[], Pass], scale: float) -> GradientRecord:
         """The record of the pass at hand; of a model that several ranks train, of all of them."""
-        seen = unscaled(read() if self._team is None else self._team.read(read), scale)
+        seen = unscaled(read() if self._team is None else self._of_team(self._team, read), scale)
         weights = None if self._team is None else self._team.weights
         record = summarise(model, [seen], samples=self._samples, seed=None, weights=weights)
         record = with_underflow(record, [seen], self._formats)
         return record if self._team is None else self._team.told(record)
+
+    def _read(self, probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -> Pass:
+        """What the probe of this process has seen of a pass, and what the loss was computed from."""
+        if probe.problem:
+            raise MeasurementError(probe.problem)
+        return replace(probe.read(loss), objective=objective)
+
+    def _of_team(self, team: Team, read: Callable[[], Pass]) -> Pass:
+        return team.read(read)
 
     def _look_for_unregistered(self, model: nn.Module) -> None:
         """From the second measured pass on: a test of a single step pays nothing for it."""
@@ -243,6 +255,12 @@ class Watched:
         if 0 < self._overflows < OVERFLOWS:
             self._scaled_away = f"every measured gradient overflowed under a loss scale of {scale:g}; train more steps"
             return {}
+        record = self._described(record, probe)
+        parts = {roots: self._part(record, roots) for roots in self._chains()}
+        return {roots: part for roots, part in parts.items() if any(layer.arrived for layer in part)}
+
+    def _described(self, record: GradientRecord, probe: QuietProbe) -> GradientRecord:
+        """Without what a pass of this model does not show, and with what is known of the loss."""
         if probe.compiled:
             layers = tuple(replace(layer, order=order) for order, layer in enumerate(record))
             record = replace(record, layers=layers, notes=(*record.notes, COMPILED))
@@ -251,15 +269,13 @@ class Watched:
         elif probe.offers_more(self._roots):
             record = _without_unused(record)
         paths = probe.paths
-        record = replace(
+        return replace(
             record,
             steps=self._passes - 1,
             toy_loss=paths.toy_loss,
             step_function=paths.step_function,
             random=self._drawn != random_state(),
         )
-        parts = {roots: self._part(record, roots) for roots in self._chains()}
-        return {roots: part for roots, part in parts.items() if any(layer.arrived for layer in part)}
 
     def _chains(self) -> list[tuple[str, ...]]:
         """Parts called from outside; in one chain where one was given what another had made."""
@@ -322,10 +338,3 @@ def _without_unused(record: GradientRecord) -> GradientRecord:
     note = f"only a part of what the model returns is used here: {', '.join(left_out)} not judged"
     kept = tuple(layer for layer in record if layer.name not in left_out)
     return replace(record, layers=kept, notes=(*record.notes, note))
-
-
-def _seen(probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -> Pass:
-    """What the probe of this process has seen of a pass, and what the loss was computed from."""
-    if probe.problem:
-        raise MeasurementError(probe.problem)
-    return replace(probe.read(loss), objective=objective)

@@ -92,7 +92,7 @@ class QuietProbe(Probe):
 
     def all_is_gone(self) -> bool:
         """Whether all that the calls so far have made was thrown away, as a test does that sends nothing back."""
-        return all(call.is_gone() for call in self._calls)
+        return bool(self._calls) and all(call.is_gone() for call in self._calls)
 
     def call_begins(self) -> None:
         """What earlier calls have made may have been thrown away by now."""
