@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from pytest_gradhealth.judge.families import MIXED
 from pytest_gradhealth.judge.rule import Rule
@@ -81,7 +81,7 @@ def find(view: View) -> Iterator[Finding]:
     """What the experiment with a permuted batch has shown; else a sequence module that is given samples first."""
     difference, module = view.record.sample_mixing, view.record.mixed_at
     if difference is None:
-        yield from islice(_samples_for_time(view), 1)
+        yield from islice(chain(_samples_for_time(view), _softmax_over_samples(view)), 1)
         return
     if not view.limits.judges(module):
         return
@@ -117,7 +117,7 @@ def _samples_for_time(view: View) -> Iterator[Finding]:
     if graph is None or samples is None or samples < SEVERAL or graph.single_targets != samples:
         return
     for signal in view.record.signals:
-        crossed = signal.taken_for_time == samples and signal.taken_for_batch % samples
+        crossed = samples and signal.taken_for_time == samples and signal.taken_for_batch % samples
         if crossed and view.limits.judges(signal.name):
             yield RULE.finding(
                 [signal.name],
@@ -126,3 +126,24 @@ def _samples_for_time(view: View) -> Iterator[Finding]:
                 cause=TIME_FIRST[0],
                 remedy=TIME_FIRST[1],
             )
+
+
+def _softmax_over_samples(view: View) -> Iterator[Finding]:
+    """A softmax over as many numbers as the batch has targets, one for each sample, in a test that trains."""
+    samples, module = _single_samples(view), view.record.mixed_at
+    if samples and view.record.softmax_over == samples and view.limits.judges(module):
+        behind = f" behind {module!r}" if module else ""
+        yield RULE.finding(
+            [module],
+            f"a softmax{behind} runs over the {samples} samples of the batch",
+            value=float(samples),
+            cause="its dim is the first one (dim=0, or no dim given), so that samples share what is to sum to one",
+            remedy="give it the dimension that is to sum to one, mostly dim=-1",
+        )
+
+
+def _single_samples(view: View) -> int:
+    """How many samples there are, where each has one target; 0: it is not known, or they are too few to tell."""
+    graph = view.record.loss_graph
+    samples = graph.single_targets if graph is not None else 0
+    return samples if samples >= SEVERAL and view.record.samples == samples else 0
