@@ -23,9 +23,9 @@ RULE = Rule(
     theory="""\
 torch finds parameters in attributes that are a `Parameter` or a `Module` ([PyTorch:
 Module](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html)). Layers in a plain list or dict, a
-tensor with `requires_grad` that is no `Parameter` (as `nn.Parameter(...).to(device)` is none), and a layer that `forward` makes anew each time receive a
-gradient and belong to no optimiser. What is frozen, or runs under `no_grad` (a teacher hidden on purpose), is left
-alone.""",
+tensor with `requires_grad` that is no `Parameter` (`nn.Parameter(...).to(device)` is none), and a layer that `forward`
+makes anew each time receive a gradient and belong to no optimiser. What is frozen, or runs under `no_grad` (a teacher
+hidden on purpose), is left alone.""",
     remedies=(
         "Use `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` or `nn.Parameter`.",
         "Create layers in `__init__`, not in `forward`.",
