@@ -260,13 +260,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--part", type=int, nargs=2, default=(1, 1), metavar=("I", "N"), help="every Nth of them")
     parser.add_argument("--tests", nargs="+", default=TESTS)
     options = parser.parse_args(arguments)
     if find_spec("coverage") is None:
         parser.error("coverage is not installed: nox -s mutation, or python -m pip install coverage")
     found = [mutant for source in options.sources for mutant in _mutants(source)]
-    drawn = random.Random(options.seed).sample(found, min(options.mutants, len(found)))
-    print(f"{len(drawn)} of {len(found)} mutants, seed {options.seed}", flush=True)
+    part, parts = options.part
+    drawn = random.Random(options.seed).sample(found, min(options.mutants, len(found)))[part - 1 :: parts]
+    print(f"{len(drawn)} of {len(found)} mutants, seed {options.seed}, part {part} of {parts}", flush=True)
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(options.jobs) as pool:
         bench = Bench(Path(home), options.tests, options.jobs, options.seconds)
         print(f"{len(bench.seconds)} tests, {sum(bench.seconds.values()):.0f} s of CPU", flush=True)
