@@ -47,6 +47,8 @@ class GradientRecord(Plain):
     steps: int = 0
     """Optimiser steps made on a copy before this measurement (0: the model as it was given)."""
     layers: tuple[LayerGradient, ...] = ()
+    learning_rate: float | None = None
+    """The one that a check was asked to tell lost updates for; None: it was not, or a test trains by itself."""
     unregistered: tuple[UnregisteredParameter, ...] = ()
     """Parameters that are trained in no step of an optimiser which is given the model's own."""
     signals: tuple[Signal, ...] = ()

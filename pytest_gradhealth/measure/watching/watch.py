@@ -60,7 +60,7 @@ class Watch:
         self.unjudged: list[str] = []
         """Models of which nothing is known through a fault of ours."""
         self._unseen: dict[str, None] = {}
-        self._optimisers = OptimiserTrace()
+        self._optimisers = OptimiserTrace(formats)
         self._detached_loss = False
         self._pipelines: list[Pipeline] = []
         self._by_schedule: MutableMapping[Any, Pipeline] = _WeakIdKeys()
