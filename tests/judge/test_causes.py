@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -350,3 +351,56 @@ def test_what_is_read_at_positions_that_are_all_alike() -> None:
     assert finding.layer == "memory"
     assert "stands at other positions" in finding.cause
     assert examined(lambda: Recalling(0.9), [(inputs, target)]).healthy
+
+
+class Weigh(torch.autograd.Function):
+    """A product whose backward forgets the second factor."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(values, weights)
+        return values * weights
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        _, weights = ctx.saved_tensors
+        return grads[0] * weights, None
+
+
+class WeighBoth(Weigh):
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        values, weights = ctx.saved_tensors
+        return grads[0] * weights, grads[0] * values
+
+
+class Weighed(nn.Module):
+    """Values times weights, by functions of its own; the weights may be detached behind another one."""
+
+    def __init__(self, weigh: type[torch.autograd.Function], detach: bool) -> None:
+        super().__init__()
+        self.values, self.weights, self.head = (
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, CLASSES),
+        )
+        self.weigh, self.detach = weigh, detach
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.weigh.apply(self.weights(x), torch.ones(WIDTH)) if self.detach else self.weights(x)
+        weights = weights.detach() if self.detach else weights
+        output: Tensor = self.head(self.weigh.apply(self.values(x), weights))  # type: ignore[no-untyped-call]
+        return output
+
+
+@pytest.mark.parametrize(
+    ("weigh", "detach", "word"), [(Weigh, False, "Weigh.backward returns None for it"), (WeighBoth, True, "detach()")]
+)
+def test_a_backward_that_returns_nothing_for_an_input(
+    weigh: type[torch.autograd.Function], detach: bool, word: str
+) -> None:
+    findings = examined(Weighed(weigh, detach), BATCHES).findings
+    (finding,) = (finding for finding in findings if finding.kind == "detached-layer")
+    assert finding.layers == ("weights",)
+    assert word in finding.cause
+    assert "test_causes.py:" in finding.cause
