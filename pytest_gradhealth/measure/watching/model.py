@@ -269,8 +269,11 @@ class Watched:
         elif probe.offers_more(self._roots):
             record = _without_unused(record)
         paths = probe.paths
+        over, layer = paths.softmax_over
         return replace(
             record,
+            softmax_over=over,
+            mixed_at=layer,
             steps=self._passes - 1,
             toy_loss=paths.toy_loss,
             step_function=paths.step_function,
