@@ -673,6 +673,13 @@ def test_behind_which_layer_an_operation_left_its_domain(fields: dict[str, Any],
     assert ("arises behind 'fc3'" in finding.message) is (first == "fc3")
 
 
+@pytest.mark.parametrize(("place", "is_batch"), [(0, True), (1, False)])
+def test_a_batch_that_is_none_from_the_start(place: int, is_batch: bool) -> None:
+    signals = tuple(signal(i, nonfinite_input=int(i >= place)) for i in range(8))
+    cause = only("non-finite", record(loss=math.nan, signals=signals)).cause
+    assert (cause == "the batch itself contains NaN or infinity") is is_batch
+
+
 def test_an_operation_is_told_with_the_places_where_it_left_its_domain() -> None:
     finding = only("non-finite", record(loss=math.nan, operations=(LOG,)))
     assert finding.cause == "log() at a.py:3 gives NaN or infinity at 2 places"
@@ -747,3 +754,22 @@ def test_how_many_layers_are_in_no_optimiser(free: tuple[int, ...], said: str) -
     layers = [layer(i, optimised=i not in free) for i in range(8)]
     given = record(layers, optimisers=(use(reached=2, foreign=2),))
     assert only("unoptimised-layer", given).message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("shares", "fields", "said"),
+    [
+        (dict.fromkeys(range(5), 0.91), {}, "most updates of 5 of 8 layers (91% in 'fc0')"),
+        ({i: 0.9 + i / 100 for i in range(1, 6)}, {}, "most updates of 5 of 8 layers (95% in 'fc5')"),
+        (dict.fromkeys(range(4), 0.91), {}, None),  # half of them
+        (dict.fromkeys(range(8), 0.9), {}, None),
+        (dict.fromkeys(range(8), 0.91), {"precision": "bfloat16"}, None),  # they are kept in it already
+    ],
+)
+def test_updates_that_weights_in_another_format_would_lose(shares: dict[int, float], fields: dict[str, Any], said: str | None) -> None:  # fmt: skip
+    forecasts = [Underflow(format="bfloat16", lost_update=shares.get(i, 0.0)) for i in range(8)]
+    eighths = [Underflow(format="float8_e4m3fn", lost_update=1.0), Underflow(format="float16")]
+    given = record([layer(i, underflow=(one, *eighths)) for i, one in enumerate(forecasts)], **fields)
+    notes = [note for note in remarks(given, Limits()) if "updates" in note]
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]

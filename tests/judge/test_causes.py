@@ -404,3 +404,39 @@ def test_a_backward_that_returns_nothing_for_an_input(
     assert finding.layers == ("weights",)
     assert word in finding.cause
     assert "test_causes.py:" in finding.cause
+
+
+class Singular(nn.Module):
+    """A layer whose outputs all are what its bias is, and a function that has no slope there."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.head, self.function = nn.Linear(WIDTH, 4), nn.Linear(WIDTH, CLASSES), function
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(x) + self.function(self.layer(x)).mean()
+        return output
+
+
+def vectors(x: Tensor) -> Tensor:
+    symmetric = torch.diag_embed(x + 1)
+    return torch.linalg.eigh(symmetric + symmetric.mT).eigenvectors.square()
+
+
+@pytest.mark.parametrize(
+    ("function", "cause", "remedy"),
+    [
+        (lambda x: (x + 1).acos(), "acos() at test_causes.py", "clamp"),
+        (lambda x: torch.asin(x.cos()), "is given 1 or -1 at", "clamp"),
+        (vectors, "finds equal values at", "values alone"),
+        (lambda x: x.sqrt(), "is 0 at", "sqrt(x + eps)"),
+    ],
+    ids=["acos", "asin", "eigh", "sqrt"],
+)
+def test_a_point_without_a_slope_is_named(function: Callable[[Tensor], Tensor], cause: str, remedy: str) -> None:
+    (finding, *_) = examined(Singular(function), BATCHES).findings
+    assert finding.fault == "non-finite"
+    assert cause in finding.cause
+    assert remedy in finding.remedy
