@@ -177,3 +177,24 @@ def test_of_a_jacobian_taken_row_by_row_few_rows_are_looked_at(monkeypatch: pyte
     assert [layer.norm for layer in behind] == [layer.norm for layer in alone]
     assert [signal.gradient for signal in behind.signals] == pytest.approx([s.gradient for s in alone.signals])
     assert len(followed) == 16 + 16 + 16 + 1
+
+
+class Frees(nn.Module):
+    """A reversible network gives back the memory of its input, which it can compute again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(600, 600)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x)
+        x.untyped_storage().resize_(0)
+        return out
+
+
+@pytest.mark.parametrize("samples", [2, 64])
+def test_an_input_whose_memory_was_given_back_is_not_read(samples: int) -> None:
+    """Reading it would end the process."""
+    with Watch() as watch:
+        Frees()(torch.randn(samples, 600))
+    assert not list(watch.problems())

@@ -15,7 +15,17 @@ from pytest_gradhealth.measure.passes.reductions import Came, Reductions
 from pytest_gradhealth.measure.passes.sampling import Samples
 from pytest_gradhealth.measure.torch_private import is_batched
 
-__all__ = ["Seen"]
+__all__ = ["Seen", "is_freed"]
+
+
+def is_freed(tensor: Tensor) -> bool:
+    """Whether its memory was given back, as reversible networks do with their inputs: reading it would crash."""
+    if type(tensor) not in statistics.ORDINARY:
+        return False
+    try:
+        return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
+    except (RuntimeError, NotImplementedError):  # sparse, or of a transform: it has no storage of its own
+        return False
 
 
 class Seen:
@@ -47,7 +57,7 @@ class Seen:
 
     def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
         """What it holds; filled in later."""
-        return {} if tensor.ndim == 0 or tensor.is_complex() else self._samples.add(tensor, kind)
+        return {} if tensor.ndim == 0 or tensor.is_complex() or is_freed(tensor) else self._samples.add(tensor, kind)
 
     def await_gradient(self, tensor: Tensor) -> None:
         """Note what comes back to the tensor, which carries a graph."""

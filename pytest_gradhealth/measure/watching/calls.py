@@ -18,7 +18,7 @@ from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.paths import place_of
 from pytest_gradhealth.measure.passes.reductions import Reductions
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
-from pytest_gradhealth.measure.passes.seen import Seen
+from pytest_gradhealth.measure.passes.seen import Seen, is_freed
 from pytest_gradhealth.measure.torch_private import unwrapped
 from pytest_gradhealth.measure.watching.schedule import is_observed
 
@@ -48,7 +48,7 @@ class Met(Seen):
 
     def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
         """Small tensors are described later, many at a time; of large ones a sample is taken."""
-        if tensor.ndim == 0 or tensor.is_complex():
+        if tensor.ndim == 0 or tensor.is_complex() or is_freed(tensor):
             return {}
         if self.size > SAMPLED or type(tensor) not in statistics.ORDINARY or statistics.is_ragged(tensor):
             return self._samples.add(tensor, kind)
