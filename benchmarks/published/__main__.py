@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from pytest_gradhealth.record import Check
 
 RESULTS = Path(__file__).parent / "results.json"
 BATCH, WATCHED, TRAINED = 32, 50, 600
+HEADER = ("check", "watched", "kind right", "alarms, check", "alarms, watched")
+CLASSES = 20
+"""More values than these are no classes."""
 LEARNS, LOST = 0.5, 0.5
 """Gain of a repair that learns, and the share of it below which the wrong program is confirmed as faulty."""
 
@@ -48,34 +52,36 @@ def main() -> None:
     print(table(outcomes))
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """The row of the docs, and what each program was found to have."""
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Each program with what was found, and the row of the docs."""
+    told = [f"{o.name:22} {o.label:11} {_joined(o.check):50} {_joined(o.watched)}" for o in outcomes]
+    alarmed = [one for one in outcomes if one.check_repaired or one.watched_repaired]
+    told += [f"alarm on {o.name}: {_joined(o.check_repaired)}, {_joined(o.watched_repaired)}" for o in alarmed]
     confirmed = [one for one in outcomes if one.label == "confirmed"]
-    healthy = [one for one in outcomes if one.gains[1] >= LEARNS]
-    lines = [
-        f"{one.name:22} {one.label:11} {' '.join(one.check) or '-':50} {' '.join(one.watched) or '-'}"
-        for one in outcomes
-    ]
-    lines += [
-        f"alarm {one.name}: {one.check_repaired} {one.watched_repaired}"
-        for one in outcomes
-        if one.check_repaired or one.watched_repaired
-    ]
-    counts = [
-        f"{sum(bool(one.check) for one in confirmed)} of {len(confirmed)}",
-        f"{sum(bool(one.watched) for one in confirmed)} of {len(confirmed)}",
-        f"{sum(bool(one.check_repaired) for one in healthy)} of {len(healthy)}",
-        f"{sum(bool(one.watched_repaired) for one in healthy)} of {len(healthy)}",
-    ]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "| check | watched | alarms, check | alarms, watched |",
-            "| --- | --- | --- | --- |",
-            f"| {' | '.join(counts)} |",
-        ]
+    learn = [one for one in outcomes if one.gains[1] >= LEARNS]
+    counts = (
+        _share([one.check for one in confirmed]),
+        _share([one.watched for one in confirmed]),
+        _share([_right(one) for one in confirmed if one.check or one.watched]),
+        _share([one.check_repaired for one in learn]),
+        _share([one.watched_repaired for one in learn]),
     )
+    header = f"| {' | '.join(HEADER)} |\n|{' --- |' * len(HEADER)}"
+    return "\n".join([*told, "", header, f"| {' | '.join(counts)} |"])
+
+
+def _right(outcome: Outcome) -> list[str]:
+    """Findings of a kind that was expected."""
+    expected = next(program.kinds for program in PROGRAMS if program.name == outcome.name)
+    return [one for one in (*outcome.check, *outcome.watched) if one.split("@")[0] in expected]
+
+
+def _joined(findings: Sequence[str]) -> str:
+    return " ".join(findings) or "-"
+
+
+def _share(found: Sequence[Sequence[str]]) -> str:
+    return f"{sum(map(bool, found))} of {len(found)}"
 
 
 def _outcome(program: Program) -> Outcome:
@@ -102,20 +108,15 @@ def checked(version: Version) -> list[Check]:
     batches = _batches(version.data())
     kept: list[Check] = []
     examined = GradHealth(Settings(device="cpu"), sink=kept.append)
-    try:
+    with suppress(GradientHealthError):
         examined.check(version.network, [next(batches), next(batches)], loss=version.loss)
-    except GradientHealthError:
-        pass
     return kept
 
 
 def watched(version: Version) -> list[Check]:
     kept: list[Check] = []
-    try:
-        with GradHealth(Settings(device="cpu"), sink=kept.append).watch():
-            _trained(version, WATCHED)
-    except GradientHealthError:
-        pass
+    with suppress(GradientHealthError), GradHealth(Settings(device="cpu"), sink=kept.append).watch():
+        _trained(version, WATCHED)
     return kept
 
 
@@ -126,7 +127,7 @@ def _named(checks: list[Check]) -> tuple[str, ...]:
 def _batches(data: Data) -> Iterator[Data]:
     g = torch.Generator().manual_seed(1)
     while True:
-        for chosen in torch.randperm(len(data[0]), generator=g).split(BATCH):
+        for chosen in torch.randperm(len(data[0]), generator=g).split(BATCH):  # type: ignore[no-untyped-call]
             yield data[0][chosen], data[1][chosen]
 
 
@@ -136,7 +137,7 @@ def _trained(version: Version, steps: int) -> nn.Sequential:
     optimiser = version.optimise(network)
     for _, (x, target) in zip(range(steps), batches, strict=False):
         optimiser.zero_grad()
-        version.loss(network(x), target).backward()
+        version.loss(network(x), target).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return network
 
@@ -154,7 +155,7 @@ def _score(out: Tensor, target: Tensor, asked: Tensor) -> float:
     """Accuracy over chance, or the share of the variance explained."""
     if not out.isfinite().all():
         return -1.0
-    if asked.unique().numel() > 20:
+    if len(set(asked.flatten().tolist())) > CLASSES:
         target = target.reshape(out.shape)
         return max(-1.0, float(1 - (out - target).square().mean() / (target - target.mean(0)).square().mean()))
     truth = asked if asked.ndim == 1 else asked.argmax(1) if asked.shape[1] > 1 else asked[:, 0].long()

@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam, Optimizer
 from benchmarks.published import data as d
 
 EPS = 1e-7
+ADAM = partial(Adam, lr=1e-3)
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
@@ -77,7 +78,7 @@ class Version:
     data: Callable[[], d.Data]
     network: Make
     loss: Callable[[Tensor, Tensor], Tensor]
-    optimiser: Callable[..., Optimizer] = partial(Adam, lr=1e-3)
+    optimiser: Callable[..., Optimizer] = ADAM
     kept: int = 0
     """First layers that the optimiser does not hold."""
 
@@ -106,7 +107,8 @@ def normal(std: float, mean: float = 0.0) -> Callable[[Tensor], object]:
 
 
 def _stack(activation: str, depth: int, start: Callable[[Tensor], object]) -> nn.Sequential:
-    return dense(2, *[16, activation] * depth, 1, "sigmoid", start=start)
+    hidden: list[int | str | float] = [16, activation] * depth
+    return dense(2, *hidden, 1, "sigmoid", start=start)
 
 
 RING = Version(data=d.circles, network=lambda: _stack("relu", 2, nn.init.kaiming_uniform_), loss=binary)
@@ -117,7 +119,7 @@ SCORED = Version(data=lambda: d.classes(d.digits()), network=lambda: dense(256, 
 NEWS = Version(data=d.newswires, network=lambda: dense(400, 64, "relu", 64, "relu", 8, "softmax"), loss=categorical)
 HOUSE = Version(data=d.prices, network=lambda: dense(8, 32, "relu", 1), loss=F.mse_loss)
 DEEP_RING = replace(RING, network=lambda: _stack("relu", 8, nn.init.kaiming_uniform_))
-RATE = "absurd-step"
+FAST, SLOW = "excessive-steps", "negligible-steps"
 
 AUTOTRAINER = "AUTOTRAINER (ICSE 2021)"
 NEURALINT = "NeuraLint (TOSEM 2021)"
@@ -155,8 +157,8 @@ PROGRAMS: tuple[Program, ...] = (
         DEEP_RING,
         network=lambda: _stack("tanh", 8, normal(0.01)),
     ),
-    program("blob-oscillating", AUTOTRAINER, RATE, BLOB, optimiser=partial(SGD, lr=30.0)),
-    program("blob-slow", AUTOTRAINER, RATE, BLOB, optimiser=partial(Adam, lr=1e-7)),
+    program("blob-oscillating", AUTOTRAINER, FAST, BLOB, optimiser=partial(SGD, lr=30.0)),
+    program("blob-slow", AUTOTRAINER, SLOW, BLOB, optimiser=partial(Adam, lr=1e-7)),
     program(
         "digits-saturated",
         AUTOTRAINER,
@@ -171,19 +173,19 @@ PROGRAMS: tuple[Program, ...] = (
         IMAGE,
         network=lambda: convolutional(normal(1.0)),
     ),
-    program("news-slow", AUTOTRAINER, RATE, NEWS, optimiser=partial(SGD, lr=1e-6)),
-    program("news-oscillating", AUTOTRAINER, RATE, NEWS, optimiser=partial(Adam, lr=1.0)),
+    program("news-slow", AUTOTRAINER, SLOW, NEWS, optimiser=partial(SGD, lr=1e-6)),
+    program("news-oscillating", AUTOTRAINER, FAST, NEWS, optimiser=partial(Adam, lr=1.0)),
     program(
         "xor-linear",
         XOR_POST,
-        "activation-missing",
+        "missing-activation",
         Version(
             data=d.xor, network=lambda: dense(2, 8, "relu", 1, "sigmoid"), loss=binary, optimiser=partial(Adam, lr=0.02)
         ),
         network=lambda: dense(2, 8, 8, 1, "sigmoid"),
     ),
-    program("ring-linear", NEURALINT, "activation-missing", RING, network=lambda: dense(2, 16, 16, 1, "sigmoid")),
-    program("house-linear", NEURALINT, "activation-missing", HOUSE, network=lambda: dense(8, 32, 32, 1)),
+    program("ring-linear", NEURALINT, "missing-activation", RING, network=lambda: dense(2, 16, 16, 1, "sigmoid")),
+    program("house-linear", NEURALINT, "missing-activation", HOUSE, network=lambda: dense(8, 32, 32, 1)),
     program(
         "line-relu",
         DL_FORUM,
@@ -254,7 +256,7 @@ PROGRAMS: tuple[Program, ...] = (
     program(
         "digits-no-softmax",
         UMLAUT,
-        "clamped-probabilities activation-missing",
+        "clamped-probabilities",
         DIGIT,
         network=lambda: dense(256, 64, "relu", 10),
     ),
@@ -270,8 +272,8 @@ PROGRAMS: tuple[Program, ...] = (
         optimiser=partial(SGD, lr=0.01),
     ),
     program("digits-dropout", UMLAUT, "excessive-dropout", SCORED, network=lambda: dense(256, 64, "relu", 0.99, 10)),
-    program("digits-rate", UMLAUT, RATE, SCORED, optimiser=partial(Adam, lr=10.0)),
-    program("digits-momentum", DEEPLOCALIZE, RATE, SCORED, optimiser=partial(SGD, lr=2.0, momentum=0.99)),
+    program("digits-rate", UMLAUT, FAST, SCORED, optimiser=partial(Adam, lr=10.0)),
+    program("digits-momentum", DEEPLOCALIZE, FAST, SCORED, optimiser=partial(SGD, lr=2.0, momentum=0.99)),
     program(
         "digits-decay",
         DEEPLOCALIZE,
