@@ -43,6 +43,7 @@ SPREAD = {
 }
 STAGES = 2
 """Ranks of the pipelines."""
+PIPELINES = {f"pipeline ({kind}), {STAGES} ranks": kind for kind in networks.SCHEDULES}
 
 Row = tuple[str, str, str, str]
 
@@ -61,9 +62,9 @@ def rows() -> Iterator[Row]:
     for name, (way, count) in SPREAD.items():
         record = GradientRecord.from_dict(found[count][way])
         yield "cpu (gloo)", record.precision, name, difference(record, whole)
-    for kind in networks.SCHEDULES:
+    for name, kind in PIPELINES.items():
         record = GradientRecord.from_dict(found[STAGES][kind])
-        yield "cpu (gloo)", record.precision, f"pipeline ({kind}), 2 ranks", difference(record, stages)
+        yield "cpu (gloo)", record.precision, name, difference(record, stages)
     if not torch.cuda.is_available():
         yield "cuda (nccl)", "any", "any", "not available here: no CUDA device"
     yield "any", "any", "FullyShardedDataParallel (FSDP1)", "refused: it flattens parameters"
