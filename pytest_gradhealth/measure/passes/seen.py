@@ -63,7 +63,7 @@ class Seen:
     @property
     def reach(self) -> Iterator[float]:
         """Sensitivity at the last quarter of a long sequence over that at the first, for each gradient that came."""
-        for came in self.came:
+        for came in self.came if self._is_long else ():
             if came.quarters is not None:
                 first, last = (norm * self.description[end] for norm, end in zip(came.quarters, ENDS, strict=True))
                 yield last / first if first else math.inf if last else math.nan
