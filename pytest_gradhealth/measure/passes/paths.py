@@ -17,7 +17,7 @@ from torch.autograd.function import BackwardCFunction
 from pytest_gradhealth.measure.torch_private import saved_dimension
 from pytest_gradhealth.record import LayerGradient
 
-__all__ = ["PathTrace", "Upstream", "place_of", "predecessors", "reaches", "with_reach"]
+__all__ = ["PathTrace", "Upstream", "leaves_behind", "place_of", "predecessors", "reaches", "with_reach"]
 
 MOST = 30_000
 """Nodes of a graph that are walked; of a larger one nothing is known. Torch frees nodes that Python has seen by
@@ -297,6 +297,17 @@ def _largest_behind(layers: Sequence[Any], size: Mapping[str, float]) -> dict[st
                     largest[name], changed = found, True
             running = max(running, found) if layer.predecessors is None else running
     return largest
+
+
+def leaves_behind(outputs: Iterable[Tensor]) -> set[int]:
+    """The places of all leaves that outputs were computed from; of a graph that is too large, of those near them."""
+    waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+    met = set(waiting)
+    while waiting and len(met) < MOST:
+        new = {child for child, _ in waiting.pop().next_functions if child is not None} - met
+        met |= new
+        waiting += new
+    return {_place_of(node) for node in met}
 
 
 def place_of(tensor: Tensor) -> int:
