@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from pytest_gradhealth import GradHealth
 from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure.sharding.launch import run_ranks
-from pytest_gradhealth.record import GradientRecord
+from pytest_gradhealth.record import Check, GradientRecord
 from pytest_gradhealth.settings import DTYPES, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -41,13 +41,16 @@ SPREAD = {
     "tensor parallel, 2 ranks": ("tensor parallel", 2),
     "fully_shard x tensor parallel, 4 ranks": ("two dimensions", 4),
 }
+STAGES = 2
+"""Ranks of the pipelines."""
+PIPELINES = {f"pipeline ({kind}), {STAGES} ranks": kind for kind in networks.SCHEDULES}
 
 Row = tuple[str, str, str, str]
 
 
 def rows() -> Iterator[Row]:
     """Device, precision, parallelism, and the largest difference or why there is none."""
-    whole = measured("cpu", "float32")
+    whole, stages = measured("cpu", "float32"), measured("cpu", "float32", blocks=4)
     for device in DEVICES:
         for precision in PRECISIONS:
             try:
@@ -59,35 +62,46 @@ def rows() -> Iterator[Row]:
     for name, (way, count) in SPREAD.items():
         record = GradientRecord.from_dict(found[count][way])
         yield "cpu (gloo)", record.precision, name, difference(record, whole)
+    for name, kind in PIPELINES.items():
+        record = GradientRecord.from_dict(found[STAGES][kind])
+        yield "cpu (gloo)", record.precision, name, difference(record, stages)
     if not torch.cuda.is_available():
         yield "cuda (nccl)", "any", "any", "not available here: no CUDA device"
     yield "any", "any", "FullyShardedDataParallel (FSDP1)", "refused: it flattens parameters"
-    yield "any", "any", "pipeline stages", "not measured here: each rank has a record of its own stage"
 
 
-def measured(device: str, precision: str) -> GradientRecord:
+def measured(device: str, precision: str, blocks: int = 2) -> GradientRecord:
     """The record of the whole network in one process."""
     health = GradHealth(Settings(device=device, dtypes=(precision,)))
-    return health.measure(networks.Network(), networks.batch(), F.cross_entropy)
+    return health.measure(networks.Network(blocks=blocks), networks.batch(), F.cross_entropy)
 
 
 def spread(count: int) -> dict[str, Any]:
     """The records of the network in every way that takes so many ranks."""
     ways = [way for way, ranks in SPREAD.values() if ranks == count]
-    first = run_ranks(on_ranks, (ways,), count=count)[0]
+    kinds = list(networks.SCHEDULES) if count == STAGES else []
+    first = run_ranks(on_ranks, (ways, kinds), count=count)[0]
     if first.error:
         raise SystemExit(f"rank {first.rank} of {count} {first.error}")
     return dict(first.value)
 
 
-def on_ranks(ways: list[str]) -> dict[str, Any]:
+def on_ranks(ways: list[str], kinds: list[str]) -> dict[str, Any]:
     """What each rank does."""
-    return {way: _on_rank(way) for way in ways}
+    return {way: _on_rank(way) for way in ways} | {kind: _in_stages(kind) for kind in kinds}
 
 
 def _on_rank(way: str) -> dict[str, Any]:
     model, mine = networks.WAYS[way](networks.Network)
     return GradHealth().measure(model, mine, F.cross_entropy, device="cpu").to_dict()
+
+
+def _in_stages(kind: str) -> dict[str, Any]:
+    whole = networks.Network(blocks=4)
+    pipeline, checks = networks.Pipeline(lambda index, parts: networks.Part(whole, index, parts), kind), list[Check]()
+    with GradHealth(sink=checks.append).watch():
+        pipeline.step()
+    return checks[0].record.to_dict()
 
 
 def difference(record: GradientRecord, whole: GradientRecord) -> str:

@@ -78,6 +78,7 @@ class Checker(Examiner, OnRanks):
         seed: int | None = None,
         max_batches: int | None = None,
         dtypes: Sequence[str] | None = None,
+        learning_rate: float | None = None,
         histograms: bool | None = None,
         **limits: Unpack[LimitKeywords],
     ) -> Measurement:
@@ -93,6 +94,7 @@ class Checker(Examiner, OnRanks):
             seed: overrides the configured seed.
             max_batches: overrides how many batches are taken.
             dtypes: overrides the precisions that it is made in, as in ``["float32", "autocast-bfloat16"]``.
+            learning_rate: tell which updates rounding takes from weights in half precision, of steps of this size.
             histograms: look at every element of every gradient: the record then has each layer's histogram, and norms
                 of order inf (``record["fc"]["weight"].vector_norm(math.inf)``).
             **limits: override single limits, as in ``max_ratio=1e4``.
@@ -101,7 +103,7 @@ class Checker(Examiner, OnRanks):
             GradientHealthError: a limit is broken; the message is the verdict and the table.
             MeasurementError: there is nothing to measure with what was given.
         """
-        settings = self._with(device, seed, max_batches, limits, histograms, dtypes)
+        settings = self._with(device, seed, max_batches, limits, histograms, dtypes, learning_rate)
         first, *others = self._rehearsals(settings, model, batches, loss, step)
         checks = [self.examined(first, settings, name)]
         checks += [self.examined(rehearsal, settings, name, first) for rehearsal in others]
@@ -121,10 +123,11 @@ class Checker(Examiner, OnRanks):
         seed: int | None = None,
         max_batches: int | None = None,
         dtypes: Sequence[str] | None = None,
+        learning_rate: float | None = None,
         histograms: bool | None = None,
     ) -> Measurement:
         """Like :meth:`check`, without a verdict."""
-        settings = self._with(device, seed, max_batches, {}, histograms, dtypes)
+        settings = self._with(device, seed, max_batches, {}, histograms, dtypes, learning_rate)
         rehearsals = self._rehearsals(settings, model, batches, loss, step)
         records = [rehearsal.measure() for rehearsal in rehearsals]
         for record in records:
@@ -217,6 +220,7 @@ class Checker(Examiner, OnRanks):
         limits: LimitKeywords,
         histograms: bool | None = None,
         dtypes: Sequence[str] | None = None,
+        learning_rate: float | None = None,
     ) -> Settings:
         given = {
             "device": device,
@@ -224,6 +228,7 @@ class Checker(Examiner, OnRanks):
             "max_batches": max_batches,
             "histograms": histograms,
             "dtypes": dtypes,
+            "learning_rate": learning_rate,
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if device is not None:
@@ -262,6 +267,7 @@ class Checker(Examiner, OnRanks):
                 seed=settings.seed,
                 histograms=settings.histograms,
                 formats=settings.formats,
+                learning_rate=settings.learning_rate,
                 precision=precision,
                 progress=self._progress,
                 notes=(note,) if note else (),

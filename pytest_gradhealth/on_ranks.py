@@ -122,10 +122,14 @@ def _on_rank(
     sick: dict[str, Any] | None = None
     health = examiner(sink=checks.append, tolerate=_let_pass if tolerant else None)
     health._names = names
+    function = found_at(*place)  # imports what it needs before the watch begins
     try:
         with health.new_watch() as watch:
-            found_at(*place)(health, *arguments)
+            function(health, *arguments)
         watched = [] if checks else health.judged_passes(watch)
+        problems = "; ".join(watch.problems())
+        if problems and not checks:
+            raise MeasurementError(f"could not measure {problems}")
         for check in watched:
             health._raise_if_sick(check)
     except GradientHealthError as error:

@@ -46,6 +46,8 @@ class Settings:
     """Precisions that a check is made in, one after the other; empty: the model's own."""
     formats: tuple[str, ...] = ()
     """Formats for which is forecast what gradients lose in them."""
+    learning_rate: float | None = None
+    """The one for which a check tells what rounding takes from updates; None: it does not."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
@@ -56,6 +58,11 @@ class Settings:
         _require_int("max_batches", self.max_batches, low=1)
         _require_seconds("try_seconds", self.try_seconds)
         _require_seconds("selftest_seconds", self.selftest_seconds)
+        rate = self.learning_rate
+        if rate is not None and (
+            isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf
+        ):
+            raise ConfigurationError(f"learning_rate={rate!r} must be a number above 0")
         if not isinstance(self.histograms, bool):
             raise ConfigurationError(f"histograms={self.histograms!r} must be True or False")
 

@@ -21,10 +21,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pytest_gradhealth.__main__ import main as command
+from pytest_gradhealth import __main__ as command
 from pytest_gradhealth.errors import ConfigurationError
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.record import Check, Finding, GradientRecord, LayerGradient, Signal
@@ -61,6 +62,8 @@ TEXTS = (
     "x",
 )
 DEPTHS = (10, 200, 5000, 100_000)
+
+command._parser = cache(command._parser)  # made once: making it takes longer than to read what it is given
 
 
 class Fuzzer:
@@ -200,7 +203,7 @@ def _record() -> GradientRecord:
 def _quietly(arguments: list[str]) -> int:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            return command(arguments)
+            return command.main(arguments)
         except SystemExit as stop:
             return stop.code if isinstance(stop.code, int) else 2
 

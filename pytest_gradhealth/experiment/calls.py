@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.losses import function
 from pytest_gradhealth.measure.passes.source import frames
 
-__all__ = ["Call", "name_of", "rewrite"]
+__all__ = ["Call", "is_in_module", "name_of", "rewrite"]
 
 Call = Callable[..., Any]
 Rewrite = Callable[[str, Call, tuple[Any, ...], dict[str, Any]], Any]
@@ -59,6 +60,12 @@ def rewrite(subject: Subject, names: frozenset[str], begin: Callable[[], Rewrite
             return step(model, batch)
 
     subject.step = changed
+
+
+def is_in_module() -> bool:
+    """Whether the call at hand is made inside a module, and not by the loss or the step around it."""
+    running = (frame for frame in frames() if frame.f_code.co_name == "forward" and frame.f_code.co_argcount)
+    return any(isinstance(frame.f_locals.get(frame.f_code.co_varnames[0]), nn.Module) for frame in running)
 
 
 def _is_measuring() -> bool:

@@ -83,6 +83,11 @@ class _Trial:
         """Whether a check finds nothing any more, and training agrees."""
         return self.check.healthy and (self.training is None or self.training.agrees)
 
+    @property
+    def left(self) -> float:
+        """The loss that training leaves; infinite where there was no time for it."""
+        return math.inf if self.training is None else self.training.after
+
 
 def tried(
     check: Check,
@@ -217,13 +222,19 @@ def _named(cures: tuple[Cure, ...]) -> str:
     return " and ".join(cure.name for cure in cures)
 
 
+def _cause_of(trial: _Trial) -> str:
+    return " and ".join(cure.cause for cure in trial.cures)
+
+
 def _is_same(one: Check, other: Check) -> bool:
     """Whether a change made no difference to what was found."""
     return one.findings == other.findings
 
 
 def _best_first(trials: list[_Trial]) -> list[_Trial]:
-    cured = [trial for trial in trials if trial.cured]
+    """Causes in the order in which they were tried; of cures of one cause first what training brings furthest."""
+    causes = [_cause_of(trial) for trial in trials]
+    cured = sorted((t for t in trials if t.cured), key=lambda t: (causes.index(_cause_of(t)), t.left))
     others = sorted((t for t in trials if not t.cured), key=lambda t: len(t.check.findings))
     return [*cured, *others[:SHOWN]]
 
@@ -233,7 +244,7 @@ def _attempt(before: Check, trial: _Trial) -> Attempt:
         change=_named(trial.cures),
         cures=trial.cured,
         outcome=_outcome(before, trial.check) + _shown(trial),
-        cause=" and ".join(cure.cause for cure in trial.cures),
+        cause=_cause_of(trial),
         remedy="; ".join(cure.sentence for cure in trial.cures),
     )
 

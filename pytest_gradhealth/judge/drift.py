@@ -230,7 +230,7 @@ def _noise(profile: Profile) -> float:
 
 def _largest(values: list[float]) -> float:
     """The largest finite value."""
-    largest = max(values, default=0.0)  # most often it is that one; nan, only where it stands first
+    largest = max(values)  # most often it is that one; nan, only where it stands first
     if largest < math.inf:
         return largest
     return max([value for value in values if value < math.inf], default=0.0)

@@ -218,7 +218,7 @@ def _gains(view: View) -> dict[str, float]:
 
 def _falling(factors: dict[str, float]) -> dict[str, float]:
     """Decades lost at each layer that loses."""
-    return {name: -math.log10(factor) for name, factor in factors.items() if 0 < factor < LOSSY}
+    return {name: -math.log10(factor) for name, factor in factors.items() if factor < LOSSY}
 
 
 def _rising(factors: dict[str, float]) -> dict[str, float]:

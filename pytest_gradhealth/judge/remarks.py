@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_gradhealth.errors import counted
 from pytest_gradhealth.judge import design
 from pytest_gradhealth.judge.limits import Limits
 from pytest_gradhealth.judge.recurrence import GATED, forgetful
+from pytest_gradhealth.judge.rules.lost_update import LOST
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import GradientRecord, Signal
 
@@ -25,8 +27,27 @@ def remarks(record: GradientRecord, limits: Limits) -> tuple[str, ...]:
     return (
         *_silence(view),
         *_sameness(view),
+        *_lost_updates(view),
         *(_memory(signal) for signal in forgetful(view) if signal.kind in GATED),
     )
+
+
+def _lost_updates(view: View) -> Iterator[str]:
+    """Formats that weights cannot be kept in: most layers would lose most of their updates.
+
+    Nobody keeps them in float8: they are cast to it for each product.
+    """
+    forecasts = [(layer.name, one) for layer in view.trained for one in layer.underflow if one.lost_update is not None]
+    forms = dict.fromkeys(one.format for _, one in forecasts if not one.format.startswith("float8"))
+    for form in (one for one in forms if one != view.record.precision):
+        shares = {name: one.lost_update or 0.0 for name, one in forecasts if one.format == form}
+        lost = [name for name, share in shares.items() if share > LOST]
+        if 2 * len(lost) > len(shares):
+            worst = max(lost, key=shares.__getitem__)
+            yield (
+                f"weights kept in {form} would lose most updates of {len(lost)} of {counted(len(shares), 'layer')} "
+                f"({shares[worst]:.0%} in {worst or '(model)'!r}): keep them in float32, as autocast does"
+            )
 
 
 def _memory(signal: Signal) -> str:

@@ -203,6 +203,11 @@ class View:
         """Whether the batch holds different samples: what is given alike (``torch.ones``) cannot be told apart."""
         return not self.leaves or any(map(_differ, [*self.entries, *self._given]))
 
+    @property
+    def samples_can_be_compared(self) -> bool:
+        """Whether the batch holds several samples, and different ones."""
+        return (self.record.samples or 0) > 1 and self.samples_differ
+
     @cached_property
     def _given(self) -> list[Signal]:
         """The model itself, where it is known what it was given."""

@@ -129,6 +129,9 @@ def _cut_by(found: Operation) -> Explanation:
     if found.name == "checkpoint":
         cause = f"a reentrant checkpoint{where} records no graph, since none of its inputs requires a gradient"
         return Explanation(cause=cause, remedy="use checkpoint(..., use_reentrant=False), or let an input require one")
+    if found.name.endswith(".backward"):
+        cause = f"{found.name} returns None for it; the forward{where} uses it"
+        return Explanation(cause=cause, remedy="return the gradient of each input that has one")
     how = {"data": ".data", "no_grad": "torch.no_grad()"}.get(found.name, f"{found.name}()")
     cause = f"{how}{where} detaches the signal from the graph"
     return Explanation(cause=cause, remedy=f"remove {how} there, or freeze the layers in front of it")
@@ -238,11 +241,11 @@ def unscaled(view: View) -> Explanation | None:
             return Explanation(
                 cause=cause, remedy="standardise each feature: subtract its mean, divide by its deviation"
             )
-    peak = view.leaves[0].input_peak if view.leaves else 0.0
-    if peak <= LARGE:
+    first = next(iter(view.leaves), None)
+    if first is None or first.input_peak <= LARGE:
         return None
     remedy = "scale the input to mean 0 and standard deviation 1 (or to 0..1)"
-    return Explanation(cause=f"the input has values up to {peak:.0f}", remedy=remedy)
+    return Explanation(cause=f"the input has values up to {first.input_peak:.0f}", remedy=remedy)
 
 
 def unnormalised(view: View, weak: Sequence[str]) -> Explanation | None:

@@ -23,6 +23,7 @@ __all__ = [
     "NAMES",
     "copy_on_write",
     "counts_operations",
+    "eager",
     "hide_from_dynamo",
     "inside_backward",
     "inside_transform",
@@ -34,6 +35,7 @@ __all__ = [
     "place_of_shard",
     "saved_dimension",
     "set_version",
+    "stages_of",
     "unseen",
     "unwrapped",
     "why_nothing_can_be_watched",
@@ -173,10 +175,24 @@ def _place_of_chunk(tensor: Any) -> tuple[int, ...]:
 _BATCHED: Any = _key("Batched")
 
 
+def stages_of(schedule: Any) -> list[Any]:
+    """The stages that this process holds of a pipeline's schedule.
+
+    Raises:
+        AttributeError: this torch keeps them elsewhere.
+    """
+    return list(schedule._stages) if hasattr(schedule, "_stages") else [schedule._stage]
+
+
 def is_batched(tensor: Tensor) -> bool:
     """Whether a tensor stands for many at once: several gradients computed together (``is_grads_batched``)."""
     keys = _keys(tensor)
     return bool(keys.has(_BATCHED)) if hasattr(keys, "has") else False
+
+
+def eager() -> AbstractContextManager[Any]:
+    """A context in which nothing that ``torch.compile`` has made is used, so that hooks see each module."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def is_compiled(module: nn.Module) -> bool:

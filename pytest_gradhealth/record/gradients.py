@@ -47,6 +47,8 @@ class GradientRecord(Plain):
     steps: int = 0
     """Optimiser steps made on a copy before this measurement (0: the model as it was given)."""
     layers: tuple[LayerGradient, ...] = ()
+    learning_rate: float | None = None
+    """The one that a check was asked to tell lost updates for; None: it was not, or a test trains by itself."""
     unregistered: tuple[UnregisteredParameter, ...] = ()
     """Parameters that are trained in no step of an optimiser which is given the model's own."""
     signals: tuple[Signal, ...] = ()
@@ -57,6 +59,9 @@ class GradientRecord(Plain):
     their root mean square; None: they agree, or it was not looked at."""
     mixed_at: str = ""
     """First module at which they differ; empty: behind all of them."""
+    softmax_over: int = 0
+    """Length of the first dimension, where a softmax in a test that trains runs over it, behind ``mixed_at``; 0: none
+    does, or another dimension could be the samples."""
     custom_functions: tuple[CustomFunction, ...] = ()
     """Functions whose backward the user wrote, beside the derivative of their forward."""
     optimisers: tuple[OptimiserUse, ...] = ()

@@ -70,6 +70,9 @@ class Underflow(Plain):
     """The smallest power of two that, multiplied with the loss, keeps 99 % from zero; None: scaled already."""
     max_loss_scale: float | None = None
     """The largest power of two with which no element overflows; None: scaled already."""
+    lost_update: float | None = None
+    """Share of its weights that a step would leave as they are, were they kept in this format; None: no step was looked
+    at, and no learning rate was given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,8 @@ class LayerGradient(Plain):
     """Norm of what an optimiser's step added to its weights over the norm of those; None: no step was looked at."""
     lost_update: float | None = None
     """Share (0 to 1) of its elements with a gradient that a step left as they were, in half precision, because weight
-    and step add up to the same weight; None: not in half precision, or no step was looked at."""
+    and step add up to the same weight; None: not in half precision, or no step was looked at. In a check, of those that
+    Adam would move by the learning rate that was given."""
     tied: tuple[str, ...] = ()
     """Other layers that own the same parameter; its gradient counts once, at the first of them."""
     histogram: Histogram | None = None

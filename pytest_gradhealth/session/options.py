@@ -62,6 +62,7 @@ MEASURING = (
         "Forecast what underflows in bfloat16, float16, float8_e4m3fn, float8_e5m2. Default: none.",
         "NAMES",
     ),
+    Option("learning_rate", "float", "Tell which updates rounding takes away at this rate. Default: none.", "RATE"),
     Option("seed", "int", "Seed of every random number generator while measuring. Default: 0.", "N"),
     Option("max_batches", "int", "Batches taken from an iterable at most. Default: 4.", "N"),
     Option("try_seconds", "float", "Time to try cures on copies of a model that failed. Default: 5.", "SECONDS"),

@@ -17,7 +17,7 @@ def measured() -> dict[tuple[str, str], float]:
 def test_every_precision_and_every_way_to_spread_a_model_was_measured() -> None:
     alone = {precision for precision, way in measured() if way == "one process"}
     assert alone == set(hardware.PRECISIONS)
-    assert {way for _, way in measured()} == {"one process", *hardware.SPREAD}
+    assert {way for _, way in measured()} == {"one process", *hardware.SPREAD, *hardware.PIPELINES}
 
 
 def test_what_is_spread_is_what_the_whole_model_has() -> None:

@@ -297,6 +297,24 @@ def test_a_cure_must_hold_with_adam_in_the_models_own_precision() -> None:
     assert not attempts["no constant factor"].cures
 
 
+def test_a_term_of_the_loss_that_is_switched_off_stays_so() -> None:
+    """A hard Dice keeps its graph by a term times zero: with that term let in, another objective would be trained."""
+
+    def hard_dice(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        mask = (output > 0).float() + 0 * output
+        return 1 - 2 * (mask[:, 0] * target).sum() / (mask[:, 0].sum() + target.sum() + 1)
+
+    told = tried(lambda: deep(nn.ReLU, 2), loss=hard_dice).tried
+    assert "no constant factor" not in [attempt.change for attempt in told]
+
+
+def test_of_several_cures_of_one_cause_the_one_that_trains_best_comes_first() -> None:
+    told = [attempt for attempt in tried(lambda: deep(nn.Tanh, 12, scale=0.1)).tried if attempt.cures]
+    assert len({attempt.cause for attempt in told}) == 1 < len(told)
+    left = [float(attempt.outcome.rpartition(" -> ")[2].partition(" ")[0]) for attempt in told]
+    assert left == sorted(left)
+
+
 def test_no_pass_begins_when_the_time_is_over() -> None:
     runner = Runner(Cut, batches(), step=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), seed=0)
     assert torch.isfinite(Subject.of(runner, 0).dry_run())

@@ -198,6 +198,7 @@ def test_what_is_ignored_and_what_layers_have_adds_up() -> None:
         (1e-4, None, "max_dead=1e-04"),
         (0.00015, None, "max_dead=0.00015"),
         (100.0, None, "max_dead=100"),
+        (10000.0, None, "max_dead=10000"),
         (12345.0, None, "max_dead=12345"),
         (100000.0, None, "max_dead=1e+05"),
         (None, None, "max_dead=off"),
@@ -212,3 +213,10 @@ def test_the_largest_whole_number_that_a_float_holds_is_a_limit() -> None:
     assert Limits(max_norm=largest).max_norm == largest
     with pytest.raises(ConfigurationError, match="max_norm is a number of 1024 bits"):
         Limits(max_norm=largest + 1)
+
+
+def test_a_rule_that_is_ignored_everywhere_takes_no_layer_out() -> None:
+    limits = Limits(ignore=["GH203", "head.*"])
+    assert limits.under("GH203") is limits
+    assert limits.under("GH203").judges("")
+    assert Limits(ignore=["GH203:"]).under("GH203").judges("")

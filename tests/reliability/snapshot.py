@@ -39,10 +39,16 @@ def of_process() -> dict[str, Any]:
         "autocast": (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()),
         "anomaly detection": torch.is_anomaly_enabled(),
         "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        "filled when deterministic": torch.utils.deterministic.fill_uninitialized_memory,
+        "debug mode": torch.get_deterministic_debug_mode(),
         "precision": torch.get_float32_matmul_precision(),
-        "threads": torch.get_num_threads(),
+        "cudnn": [getattr(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")],
+        "onednn and nnpack": (torch.backends.mkldnn.enabled, torch.backends.nnpack.is_available()),
+        "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "python's threads": threading.active_count(),
         "warning filters": list(warnings.filters),
+        "what shows warnings": (warnings.showwarning, warnings.formatwarning),
+        "hooks of saved tensors": torch._C._autograd._top_saved_tensors_default_hooks(False),
         "numpy errors": np.geterr(),
         "environment": dict(os.environ),
         "folder": os.getcwd(),
@@ -82,9 +88,11 @@ def of(value: Any, inside: frozenset[int] = frozenset()) -> Any:
 
 
 def _of_module(module: nn.Module) -> dict[str, Any]:
+    kinds = type(module).__mro__
     told = {name: of(value) for name, value in vars(module).items()}
-    slots = (name for kind in type(module).__mro__ for name in vars(kind).get("__slots__", ()))
-    return {"class": type(module), **told, **{f"slot {name}": of(getattr(module, name, None)) for name in slots}}
+    slots = (name for kind in kinds for name in vars(kind).get("__slots__", ()))
+    classes = {kind: [(name, id(value)) for name, value in vars(kind).items()] for kind in kinds}
+    return {"classes": classes, **told, **{f"slot {name}": of(getattr(module, name, None)) for name in slots}}
 
 
 def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:

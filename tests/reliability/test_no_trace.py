@@ -9,7 +9,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -80,21 +80,26 @@ def made(name: str) -> Case:
     return case
 
 
+def trained(model: nn.Module) -> torch.optim.Optimizer:
+    """An optimiser with a state, and hooks in front of its steps and behind them."""
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
+    optimiser.step()
+    optimiser.register_step_pre_hook(lambda *args: None)
+    optimiser.register_step_post_hook(lambda *args: None)
+    return optimiser
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_however_a_check_ends(name: str) -> None:
-    case = made(name)
-    model, process = snapshot.of_model(case.model), snapshot.of_process()
-    check(case)
-    assert snapshot.differences(snapshot.of_model(case.model), model) == []
-    for number, end in enumerate(ENDS):
-        error = ERRORS[(number + len(name)) % len(ERRORS)]
-        case = made(name)
-        step, model = end(case, error), snapshot.of_model(case.model)
-        process = snapshot.of_process()
-        with pytest.raises(error, match="on purpose"):
+    for number, end in enumerate((None, *ENDS)):
+        error, case = ERRORS[(number + len(name)) % len(ERRORS)], made(name)
+        optimiser, step = trained(case.model), case.step if end is None else end(case, error)
+        model, state, process = snapshot.of_model(case.model), snapshot.of_optimiser(optimiser), snapshot.of_process()
+        with nullcontext() if end is None else pytest.raises(error, match="on purpose"):
             check(case, step)
-        assert snapshot.differences(snapshot.of_model(case.model), model) == [], end.__name__
-        assert snapshot.differences(snapshot.of_process(), process) == [], end.__name__
+        assert snapshot.differences(snapshot.of_model(case.model), model) == [], end
+        assert snapshot.differences(snapshot.of_optimiser(optimiser), state) == [], end
+        assert snapshot.differences(snapshot.of_process(), process) == [], end
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -51,7 +51,7 @@ def test_half_of_the_layers_are_enough_to_compare(make_record, left, another):
     assert not another or findings[0].message == f"only {left} of the baseline's 8 layers are in this model"
 
 
-@pytest.mark.parametrize(("number", "rest"), [(3, "less)"), (5, "and 2 more")])
+@pytest.mark.parametrize(("number", "rest"), [(3, "less)"), (4, "and 1 more"), (5, "and 2 more")])
 def test_three_moves_are_named(make_record, scale, number, rest):
     before = make_record()
     layers = tuple(replace(x, norm=x.norm / 10) if i < number else x for i, x in enumerate(before))
@@ -61,7 +61,7 @@ def test_three_moves_are_named(make_record, scale, number, rest):
     assert found.message.count("gradient norm of") == 3
 
 
-@pytest.mark.parametrize(("number", "rest"), [(5, "e4"), (7, "e4 and 2 more")])
+@pytest.mark.parametrize(("number", "rest"), [(5, "e4"), (6, "e4 and 1 more"), (7, "e4 and 2 more")])
 def test_five_layers_are_told(make_record, make_layer, number, rest):
     before = make_record()
     after = make_record(*before.layers, *(make_layer(f"e{i}", 9 + i, kind="New") for i in range(number)))
@@ -226,3 +226,109 @@ def test_other_layers_whose_weights_moved_are_counted(make_record, number, more)
 def test_a_common_factor_counts_beyond_the_limit(make_record, scale, by_one):
     layers = [replace(x, norm=x.norm * scale) for x in make_record()]
     assert [found.layers for found in drift(make_record(*layers), make_record())] == ([()] if by_one else [])
+
+
+def ten(make_layer, *rest, norm=0.5, signal=0.05):
+    """Ten strong layers that may move together, and others."""
+    return [make_layer(f"fc{i}", i, norm=norm, signal=signal) for i in range(10)] + list(rest)
+
+
+@pytest.mark.parametrize("largest", [0.5, 1000.0])
+def test_what_is_noise_beside_the_strongest_does_not_tell_the_common_factor(make_record, make_layer, largest):
+    def record(factor, noise):
+        weak = [make_layer(f"bias{i}", 20 + i, norm=noise, signal=0.05) for i in range(12)]
+        return make_record(*ten(make_layer, *weak, norm=largest * factor))
+
+    (found,) = drift(record(10.0, largest * 2e-9), record(1.0, largest * 1e-9))
+    assert found.value == pytest.approx(10.0)
+
+
+def test_the_floor_moves_with_the_common_factor(make_record, make_layer):
+    """One layer is two floors high before and half of one after: that is noise, and no third."""
+
+    def record(factor, weak):
+        return make_record(*ten(make_layer, make_layer("weak", 10, norm=weak, signal=0.05), norm=0.5 * factor))
+
+    assert [found.layers for found in drift(record(10.0, 2.5e-6), record(1.0, 1e-6))] == [()]
+    assert [found.layers for found in drift(record(10.0, 1e-6), record(1.0, 1e-5))] == [(), ("weak",)]
+
+
+def test_a_strongest_layer_that_fell_lowers_the_floor(make_record, make_layer):
+    def record(factor, strongest, weak):
+        own = [make_layer("s", 10, norm=strongest, signal=0.05), make_layer("weak", 11, norm=weak, signal=0.05)]
+        return make_record(*ten(make_layer, *own, norm=0.5 * factor))
+
+    findings = drift(record(10.0, 5.0, 2e-5), record(1.0, 50.0, 1e-5))
+    assert [set(found.layers) for found in findings] == [set(), {"s", "weak"}]
+
+
+def test_the_common_factor_is_the_median(make_record):
+    layers = [replace(x, norm=x.norm * (5.9 if i < 3 else 10.0)) for i, x in enumerate(make_record())]
+    (found,) = drift(make_record(*layers), make_record())
+    assert found.value == pytest.approx(10.0)
+    assert "(10x more, limit 3x)" in found.message
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_what_moved_by_just_the_limit_is_within_it(make_record, factor):
+    layers = [replace(x, norm=x.norm * factor if i == 3 else x.norm) for i, x in enumerate(make_record())]
+    assert drift(make_record(*layers), make_record(), 2.0) == []
+    assert drift(make_record(*layers), make_record(), 1.99)[0].layers == ("fc3",)
+
+
+@pytest.mark.parametrize("limit", [1.2, 3.0])
+def test_nothing_on_either_side_is_no_move(make_record, make_layer, limit):
+    def record(nothing):
+        return make_record(*(make_layer(f"fc{i}", i, norm=nothing, signal=nothing, reach=0.0) for i in range(4)))
+
+    assert drift(record(0.0), record(None), limit) == []
+    among = [make_record(make_layer("a", 0), make_layer("b", 1, norm=noise)) for noise in (1e-9, 4e-9)]
+    assert drift(*among, limit) == []
+
+
+@pytest.mark.parametrize(("loss", "scaled"), [(15.0, False), (14.9, True)])
+def test_a_loss_that_moved_by_half_as_much_again(make_record, scale, loss, scaled):
+    (found,) = drift(scale(make_record(), {"*": 10.0}, loss=loss), make_record(loss=1.0))
+    assert ("it is scaled" in found.cause and "did not" not in found.cause) is scaled
+
+
+def test_where_all_moved_no_path_explains_it(make_record, make_layer):
+    def record(*factors, path="net."):
+        return make_record(
+            *(make_layer(f"{path}fc{i}", i, norm=0.1 * factor, gain=None) for i, factor in enumerate(factors))
+        )
+
+    def cause(moved, path):
+        (found,) = drift(record(*moved, path=path), record(*[1.0] * len(moved), path=path))
+        return found.cause
+
+    everywhere = "the forward pass, the loss or the data changed"
+    assert cause((10.0, 100.0, 1e3, 1e4), "net.") == everywhere
+    assert cause((10.0, 100.0, 1.0, 1.0), "net.") == "only layers in net moved, so the change is in there"
+    assert cause((10.0, 100.0, 1.0, 1.0), "") == everywhere
+
+
+def test_another_model_is_told_at_its_first_new_layer(make_record, make_layer):
+    others = [make_layer(f"other{i}", i, kind="Conv2d", shape=(3, 3)) for i in range(3)]
+    (found,) = drift(make_record(*others), make_record())
+    assert found.layers == ("other0",)
+    assert found.message == "only 0 of the baseline's 8 layers are in this model"
+
+
+def test_a_tilt_is_told_at_the_first_layer(make_record):
+    layers = [replace(x, norm=x.norm * 2.9 ** (1 - 2 * i / 7)) for i, x in enumerate(make_record())]
+    (found,) = drift(make_record(*layers), make_record())
+    assert found.layers == ("fc0",)
+    assert "first quarter 2.49x more, last 2.49x less" in found.message
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", 1], [1, 2]])
+def test_layers_of_a_baseline_have_names_of_their_own(names):
+    layers = [{"name": name, "kind": "Linear"} for name in names]
+    with pytest.raises(ValueError, match="unique strings"):
+        Profile.load({"layers": layers})
+
+
+def test_what_a_layer_of_a_baseline_leaves_out_is_its_default():
+    profile = Profile.load({"layers": [{"name": "a", "kind": "Linear"}]})
+    assert (profile.reach, profile.weight, profile.norm, profile.signal, profile.gain) == ([0.0], [0.0], *[[None]] * 3)

@@ -171,6 +171,79 @@ class OnOneRank(nn.Module):
         return self.head(self.second(x).relu())
 
 
+def pipelined() -> dict[str, Any]:
+    """Networks cut into stages, in training, beside whole ones."""
+    found: dict[str, Any] = {"whole": train(Network(blocks=4), sharded_networks.batch())}
+    for kind in sharded_networks.SCHEDULES:
+        found[kind] = trained_in_stages(partial(Network, blocks=4), kind)["record"]
+    sick = {"severed": Severed, **{name: SICK[name] for name in ("vanishing-gradient", "dead-layer")}}
+    for name, make in sick.items():
+        found[name] = {"whole": verdict_of_training(make), "GPipe": trained_in_stages(make)}
+    found["one name in two stages"] = trained_in_stages(None)
+    found["gradients kept"] = trained_in_stages(Network, keeps_gradients=True)
+    return found
+
+
+class Severed(Network):
+    """A network whose first layers get no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks[0].down.register_forward_hook(lambda module, args, output: output.detach().requires_grad_())
+
+
+def halves(index: int, parts: int) -> nn.Module:
+    """Stages whose layers have the same names."""
+    torch.manual_seed(index)
+    sizes = (8, 16, 16) if index == 0 else (16, 16, 3)
+    return nn.Sequential(nn.Linear(sizes[0], sizes[1]), nn.ReLU(), nn.Linear(sizes[1], sizes[2]))
+
+
+def trained_in_stages(
+    make: sharded_networks.Make | None, kind: str = "GPipe", *, keeps_gradients: bool = False
+) -> dict[str, Any]:
+    """Three steps of a pipeline: its record, what is found, and the message."""
+    whole = make() if make else None
+    cut = halves if whole is None else partial(sharded_networks.Part, whole)
+    pipeline, checks = sharded_networks.Pipeline(cut, kind), list[Check]()
+    message = ""
+    try:
+        with GradHealth(sink=checks.append).watch():
+            for _ in range(2 if keeps_gradients else 3):
+                pipeline.step()
+                if not keeps_gradients:
+                    pipeline.optimiser.step()
+                    pipeline.optimiser.zero_grad()
+    except GradientHealthError as error:
+        message = str(error)
+    return told(checks, message)
+
+
+def verdict_of_training(make: sharded_networks.Make) -> dict[str, Any]:
+    """The same of a whole network."""
+    checks, message = list[Check](), ""
+    model, (x, y) = make(), sharded_networks.batch()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    try:
+        with GradHealth(sink=checks.append).watch():
+            for _ in range(3):
+                F.cross_entropy(model(x), y).backward()
+                optimiser.step()
+                optimiser.zero_grad()
+    except GradientHealthError as error:
+        message = str(error)
+    return told(checks, message)
+
+
+def told(checks: list[Check], message: str) -> dict[str, Any]:
+    (check,) = checks
+    return {
+        "record": check.record.to_dict(),
+        "found": [(f.kind, f.layers) for f in check.findings],
+        "message": message,
+    }
+
+
 def disagreeing() -> dict[str, str]:
     """What each rank is told where only one of them fails."""
     found = {}
@@ -201,6 +274,16 @@ def refused() -> list[str]:
     except MeasurementError as error:
         told.append(str(error))
     return told
+
+
+def static() -> str:
+    """What a check says of a model whose graph must be the same in every backward."""
+    model, mine = sharded_networks.ddp(Network, static_graph=True)
+    try:
+        GradHealth().measure(model, mine, F.cross_entropy, device="cpu")
+    except MeasurementError as error:
+        return str(error)
+    return ""
 
 
 def embedded() -> dict[str, Any]:
@@ -239,13 +322,15 @@ def on_two_ranks() -> dict[str, Any]:
     ways = [way for way in sharded_networks.WAYS if way not in ("hybrid", "two dimensions")]
     return {
         "measured": measured(ways),
-        "watched": watched(["ddp", "fsdp", "checkpointed", "tensor parallel"]),
+        "watched": watched(["ddp", "hooked", "fsdp", "checkpointed", "tensor parallel"]),
         "embedded": embedded(),
         "accumulated": accumulated(),
         "sick": sick(["ddp", "fsdp", "tensor parallel"]),
         "disagreeing": disagreeing(),
         "unchanged": unchanged(),
         "refused": refused(),
+        "static": static(),
+        "pipelined": pipelined(),
     }
 
 

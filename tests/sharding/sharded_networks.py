@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
@@ -64,6 +67,13 @@ def part(index: int, parts: int) -> tuple[Tensor, Tensor]:
 
 def ddp(make: Make, **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     return nn.parallel.DistributedDataParallel(make(), **options), part(dist.get_rank(), dist.get_world_size())
+
+
+def hooked(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    """Gradients that are views of buckets, reduced by a hook of the user's."""
+    model, mine = ddp(make, gradient_as_bucket_view=True)
+    model.register_comm_hook(None, allreduce_hook)
+    return model, mine
 
 
 def fsdp(make: Make, mesh: DeviceMesh | None = None, **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
@@ -138,6 +148,7 @@ def spread_tokens() -> nn.Module:
 
 WAYS = {
     "ddp": ddp,
+    "hooked": hooked,
     "fsdp": fsdp,
     "checkpointed": checkpointed,
     "bfloat16": bfloat16,
@@ -147,3 +158,50 @@ WAYS = {
     "tensor parallel": tensor_parallel,
     "two dimensions": two_dimensions,
 }
+
+
+class Part(nn.Module):
+    """One of several parts of a network, with the names that its layers have there."""
+
+    def __init__(self, whole: nn.Module, index: int, parts: int) -> None:
+        super().__init__()
+        size = len(whole.blocks) // parts
+        self.blocks = nn.ModuleDict({str(i): whole.blocks[i] for i in range(index * size, (index + 1) * size)})
+        self.stem = whole.stem if index == 0 else nn.Identity()
+        self.norm, self.head = (whole.norm, whole.head) if index == parts - 1 else (nn.Identity(), nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks.values():
+            x = block(x)
+        return self.head(self.norm(x))
+
+
+SCHEDULES = {"GPipe": ScheduleGPipe, "1F1B": Schedule1F1B, "interleaved": ScheduleInterleaved1F1B}
+
+
+class Pipeline:
+    """A schedule in which each rank holds one part of a network, or two of four.
+
+    Args:
+        cut: makes the part of an index, given how many there are.
+        kind: a name in ``SCHEDULES``.
+    """
+
+    def __init__(self, cut: Callable[[int, int], nn.Module], kind: str = "GPipe") -> None:
+        rank, ranks, several = dist.get_rank(), dist.get_world_size(), kind == "interleaved"
+        indices = [rank, rank + ranks] if several else [rank]
+        parts = 2 * ranks if several else ranks
+        self.parts = [cut(index, parts) for index in indices]
+        stages = [
+            PipelineStage(part, index, parts, torch.device("cpu"))
+            for part, index in zip(self.parts, indices, strict=True)
+        ]
+        self.schedule = SCHEDULES[kind](stages if several else stages[0], 4, loss_fn=F.cross_entropy)
+        self.optimiser = torch.optim.SGD([p for part in self.parts for p in part.parameters()], 0.1)
+
+    def step(self) -> None:
+        """Send the global batch, of which the first rank takes the inputs and the last the targets."""
+        x, y = batch()
+        first, last = dist.get_rank() == 0, dist.get_rank() == dist.get_world_size() - 1
+        self.schedule.step(*([x] if first else []), **({"target": y} if last else {}))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     reason="torch 2.6 cannot fully_shard on the CPU; Windows has not been tried",
 )
 
-TWO = ["ddp", "fsdp", "checkpointed", "offloaded", "tensor parallel"]
+TWO = ["ddp", "hooked", "fsdp", "checkpointed", "offloaded", "tensor parallel"]
 FOUR = ["fsdp", "hybrid", "two dimensions"]
 
 
@@ -88,7 +88,7 @@ def test_a_mixed_precision_policy_changes_gradients_as_it_does_without_us(two: l
     assert {layer.name: layer.norm for layer in record} == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("way", ["ddp", "fsdp", "checkpointed", "tensor parallel"])
+@pytest.mark.parametrize("way", ["ddp", "hooked", "fsdp", "checkpointed", "tensor parallel"])
 def test_a_watched_test_is_measured_as_the_whole_model_is(two: list[Any], way: str) -> None:
     agree(two[0]["watched"][way], two[0]["watched"]["whole"])
     agree(two[0]["watched"][way]["later"], two[0]["watched"]["whole"]["later"])
@@ -148,6 +148,44 @@ def test_every_rank_has_the_same_records_and_messages(two: list[Any], scene: str
     assert spread[0] == spread[1]
 
 
+@pytest.mark.parametrize("kind", ["GPipe", "1F1B", "interleaved"])
+def test_the_stages_of_a_pipeline_have_one_record_whose_norms_are_those_of_the_whole_model(
+    two: list[Any], kind: str
+) -> None:
+    whole, stages = (GradientRecord.from_dict(two[0]["pipelined"][name]) for name in ("whole", kind))
+    for one, other in ((stages, whole), (stages.later, whole.later)):
+        assert one.names == other.names
+        assert (one.loss, one.samples) == (about(other.loss), other.samples)
+        for mine, its in zip(one, other, strict=True):
+            for name in ("norm", "weight_norm", "signal", "reach", "gain"):
+                assert getattr(mine, name) == about(getattr(its, name)), f"{mine.name}.{name}"
+            for name in ("shape", "units", "dead", "missing", "predecessors", "optimised"):
+                assert getattr(mine, name) == getattr(its, name), f"{mine.name}.{name}"
+    assert [layer.update for layer in stages] == [about(layer.update) for layer in whole]
+
+
+@pytest.mark.parametrize("fault", ["vanishing-gradient", "dead-layer", "severed"])
+def test_a_fault_in_a_stage_is_named_with_its_layer(two: list[Any], fault: str) -> None:
+    whole, stages = (two[0]["pipelined"][fault][name] for name in ("whole", "GPipe"))
+    assert whole["found"]
+    assert stages["found"] == whole["found"]
+
+
+def test_every_rank_of_a_pipeline_has_the_same_records_and_messages(two: list[Any]) -> None:
+    assert two[0]["pipelined"] == two[1]["pipelined"]
+
+
+def test_layers_of_one_name_in_several_stages_are_told_apart(two: list[Any]) -> None:
+    record = GradientRecord.from_dict(two[0]["pipelined"]["one name in two stages"]["record"])
+    assert record.names == ("stage0.0", "stage0.2", "stage1.0", "stage1.2")
+    assert record["stage1.0"].predecessors == ("stage0.2",)
+
+
+def test_a_step_of_a_pipeline_has_only_its_own_gradient(two: list[Any]) -> None:
+    record = GradientRecord.from_dict(two[0]["pipelined"]["gradients kept"]["record"])
+    assert {x.name: x.norm for x in record.later} == pytest.approx({x.name: x.norm for x in record}, rel=1e-5)
+
+
 def test_an_error_on_one_rank_is_an_error_on_all_with_its_number(two: list[Any]) -> None:
     told = [answers["disagreeing"]["raises"] for answers in two]
     assert told == ["MeasurementError: rank 1 of 2 raised ValueError: no such sample", "ValueError: no such sample"]
@@ -159,6 +197,11 @@ def test_a_parameter_that_one_rank_does_not_use_is_named(two: list[Any]) -> None
     assert "parameter 'second.weight' receives a gradient on some ranks and none on rank 1" in first["is unused"]
     assert "find_unused_parameters=True" in first["is unused"]
     assert first["is allowed"]
+
+
+def test_a_graph_that_is_static_from_its_first_backward_on_is_not_given_one(two: list[Any]) -> None:
+    assert two[0]["static"] == two[1]["static"]
+    assert "static_graph=True) would take a check's backward pass for the first" in two[0]["static"]
 
 
 def test_parameters_that_fsdp1_flattens_are_refused(two: list[Any]) -> None:

@@ -195,3 +195,48 @@ def test_no_hook_stays() -> None:
     before = (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
     watched(probe)
     assert before == (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
+
+
+@pytest.mark.parametrize(
+    ("lose", "cause"),
+    [
+        (lambda model, optimiser: nn.utils.clip_grad_norm_(model.parameters(), 0.0), "clip_grad_norm_"),
+        (lambda model, optimiser: optimiser.zero_grad(), "zero_grad() runs between"),
+        (lambda model, optimiser: nn.utils.clip_grad_norm_(model.parameters(), 1.0), None),
+    ],
+    ids=["clipped at 0", "zeroed before the step", "clipped at 1"],
+)
+def test_gradients_that_are_gone_before_the_step(
+    lose: Callable[[nn.Module, torch.optim.Optimizer], object], cause: str | None
+) -> None:
+    def run() -> None:
+        model = net()
+        optimiser = torch.optim.SGD(model.parameters(), 0.1)
+        for step in range(3):
+            x, y = batch(step)
+            optimiser.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            lose(model, optimiser)
+            optimiser.step()
+
+    findings = [finding for check in watched(run) for finding in check.findings]
+    assert [finding.kind for finding in findings] == ([] if cause is None else ["idle-optimiser"])
+    assert all(cause in finding.cause and finding.layers == ("0", "2", "4") for finding in findings if cause)
+
+
+def test_an_optimiser_that_asks_for_gradients_inside_its_step() -> None:
+    def run() -> None:
+        model = net()
+        optimiser = torch.optim.LBFGS(model.parameters(), max_iter=2)
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = F.cross_entropy(model(batch()[0]), batch()[1])
+            loss.backward()
+            return loss
+
+        for _ in range(3):
+            optimiser.step(closure)
+            optimiser.zero_grad()
+
+    assert kinds(watched(run)) == []

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_gradhealth.experiment.calls import Call, Rewrite, rewrite
+from pytest_gradhealth.experiment.calls import Call, Rewrite, is_in_module, rewrite
 from pytest_gradhealth.experiment.cures.cure import SIZES, Cure
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.passes.nesting import map_leaves
@@ -115,14 +115,17 @@ def unmasked(subject: Subject) -> bool:
 
 
 def unscaled(subject: Subject) -> bool:
-    """Products and quotients without constants that are far from one."""
+    """Products and quotients without constants that are far from one.
+
+    A term of a loss that is multiplied by zero is switched off: letting it in would be another objective.
+    """
     seen = [False]
 
     def change(name: str, function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if len(args) < 2:
             return NotImplemented
         x, factor = args[:2] if _graphed(args[0]) else (args[1], args[0])
-        if not _graphed(x) or not _is_odd(factor):
+        if not _graphed(x) or not _is_odd(factor) or (_is_zero(factor) and not is_in_module()):
             return NotImplemented
         seen[0] = True
         return x.clone()
@@ -141,6 +144,10 @@ def _is_odd(factor: Any) -> bool:
         low, high = float(sizes.min()), float(sizes.max())
         return high == 0 or (low == high and not 1 / CONSTANT < high < CONSTANT)
     return isinstance(factor, int | float) and not 1 / CONSTANT < abs(factor) < CONSTANT
+
+
+def _is_zero(factor: Any) -> bool:
+    return not factor.any() if isinstance(factor, Tensor) else factor == 0
 
 
 def _graphed(value: Any) -> bool:

@@ -68,9 +68,7 @@ loss = F.cross_entropy
 def find(view: View) -> Iterator[Finding]:
     """Samples hardly differ in the last quarter of the modules."""
     limit, variation = view.limits.min_variation, view.variation
-    if not view.samples_differ or (view.record.samples or 0) < 2:
-        return
-    if limit is None or variation is None or variation >= limit:
+    if limit is None or variation is None or variation >= limit or not view.samples_can_be_compared:
         return
     stretch = localise.collapse_stretch(view, "samples")
     if localise.is_passed_by(view, stretch):

@@ -46,7 +46,7 @@ def find(view: View) -> Iterator[Finding]:
     """Both the input and the output are nearly constant."""
     given = [signal.input_variation for signal in view.entries if signal.input_variation is not None]
     variation = view.variation
-    if not given or variation is None or not view.samples_differ or (view.record.samples or 0) < 2:
+    if not given or variation is None or not view.samples_can_be_compared:
         return
     if max(given) >= OFFSET or variation >= OFFSET * RESTORED:
         return

@@ -65,18 +65,16 @@ def find(view: View) -> Iterator[Finding]:
     if limit is None or len(body) < 2:
         return
     start = max(max(signal.rms for signal in body[: math.ceil(len(body) / 4)]), 1.0)
-    largest = max(body, key=lambda signal: signal.rms)
-    if largest.rms / start <= limit:
-        return
+    growth = max(signal.rms for signal in body) / start
     stretch = localise.growing_stretch(view)
     allowed = limit * (JUMP if len(stretch) == 1 else 1)
-    if largest.rms / start <= allowed:
+    if growth <= allowed:
         return
     yield RULE.finding(
         stretch,
-        f"the signal grows {largest.rms / start:.0e} times on its way forward "
+        f"the signal grows {growth:.0e} times on its way forward "
         f"({MAX_GROWTH.at(limit, here=allowed)}), {localise.span(view, stretch)}",
-        value=largest.rms / start,
+        value=growth,
         limit=allowed,
         limit_name=MAX_GROWTH.name,
         **growing(view, stretch),

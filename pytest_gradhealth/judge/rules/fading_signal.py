@@ -62,9 +62,7 @@ def find(view: View) -> Iterator[Finding]:
     """What differs between samples is small in the last quarter of the modules."""
     limit = view.limits.min_amplitude
     amplitude = highest([signal.amplitude for signal in view.back])
-    if limit is None or (view.record.samples or 0) < 2 or amplitude is None or amplitude >= limit:
-        return
-    if not view.samples_differ:
+    if limit is None or amplitude is None or amplitude >= limit or not view.samples_can_be_compared:
         return
     stretch = localise.dimming_stretch(view)
     if localise.is_passed_by(view, stretch):

@@ -22,7 +22,12 @@ RULE = Rule(
     theory="""\
 bfloat16 has about three significant digits: a step of less than a 256th of the weight is rounded away
 ([Micikevicius et al., 2018](https://arxiv.org/abs/1710.03740), section 3.1). Mixed precision keeps a copy of the
-weights in float32 for this reason. Found in tests that train by themselves.""",
+weights in float32 for this reason.
+
+Found in tests that train by themselves, and in a check that is given a learning rate:
+`check(..., dtypes=["bfloat16"], learning_rate=1e-5)`. There the step is Adam's, which moves each weight by about the
+learning rate. Most layers must lose most of their updates. What weights in float32 would lose in one of the `formats`
+that were asked for is a note and no finding: autocast keeps them in float32.""",
     remedies=("Keep the weights in float32; `torch.autocast` computes in half precision.", "Raise the learning rate."),
 )
 
@@ -32,14 +37,17 @@ LOST = 0.9
 
 def find(view: View) -> Iterator[Finding]:
     """Most layers lose most of their updates."""
-    moved = [layer for layer in view.trained if layer.lost_update is not None]
-    lost = [layer for layer in moved if (layer.lost_update or 0.0) > LOST]
-    if not any(use.learning_rate for use in view.record.optimisers) or 2 * len(lost) <= len(moved):
+    moved = {layer.name: layer.lost_update for layer in view.trained if layer.lost_update is not None}
+    lost = {name: share for name, share in moved.items() if share > LOST}
+    rate = view.record.learning_rate
+    stepped = rate or any(use.learning_rate for use in view.record.optimisers)
+    if not stepped or 2 * len(lost) <= len(moved):
         return
-    share = min(layer.lost_update or 0.0 for layer in lost)
+    share = min(lost.values())
+    step, as_it = ("a step left", "they were") if rate is None else (f"a step of {rate:g} leaves", "they are")
     yield RULE.finding(
-        [layer.name for layer in lost],
-        f"a step left {share:.0%} of the weights of {counted(len(lost), 'layer')} exactly as they were, although they "
+        lost,
+        f"{step} {share:.0%} of the weights of {counted(len(lost), 'layer')} exactly as {as_it}, although they "
         "have a gradient",
         value=share,
         cause=f"the steps are smaller than the distance between two numbers of {view.record.precision}",

@@ -79,15 +79,16 @@ def _finding(view: View, lost: Sequence[tuple[LayerGradient, Underflow]], everyo
 
 def _remedy(everyone: Sequence[Underflow]) -> str:
     """The loss scale that helps every layer, where none overflows with it."""
-    needed = [one.loss_scale for one in everyone if one.loss_scale is not None]
-    most = min((one.max_loss_scale for one in everyone if one.max_loss_scale is not None), default=0.0)
-    if not needed:
+    known = [(one.loss_scale, one.max_loss_scale) for one in everyone]
+    scales = [(needed, most) for needed, most in known if needed is not None and most is not None]
+    if not scales:
         return "keep this gradient in float8_e5m2 or bfloat16, or scale smaller blocks"
-    if max(needed) > most:
-        scales = f"a loss scale of {_power(max(needed))} is needed, and above {_power(most)} a gradient overflows"
-        return f"train in bfloat16: {scales}"
-    scales = f"{_power(max(needed))} (torch.amp.GradScaler; up to {_power(most)} nothing overflows)"
-    return f"scale the loss by {scales}, or use bfloat16"
+    needed, most = max(needed for needed, _ in scales), min(most for _, most in scales)
+    needs, allows = _power(needed), _power(most)
+    if needed > most:
+        return f"train in bfloat16: a loss scale of {needs} is needed, and above {allows} a gradient overflows"
+    scale = f"{needs} (torch.amp.GradScaler; up to {allows} nothing overflows)"
+    return f"scale the loss by {scale}, or use bfloat16"
 
 
 def _power(scale: float) -> str:

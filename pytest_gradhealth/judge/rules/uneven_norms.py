@@ -30,16 +30,15 @@ plain SGD, which has one learning rate for all layers, a bound on the ratio is a
 def find(view: View) -> Iterator[Finding]:
     """The strongest layer's norm over the weakest layer's is large."""
     limit = view.limits.max_ratio
-    if limit is None or len(view.trained) < 2:
+    norms = {layer.name: layer.norm for layer in view.trained if layer.norm is not None}
+    if limit is None or len(norms) < 2:
         return
-    weakest = min(view.trained, key=lambda layer: layer.norm or 0.0)
-    strongest = max(view.trained, key=lambda layer: layer.norm or 0.0)
-    low, high = weakest.norm or 0.0, strongest.norm or 0.0
-    value = high / low if low else math.inf
+    weakest, strongest = min(norms, key=norms.__getitem__), max(norms, key=norms.__getitem__)
+    value = norms[strongest] / norms[weakest] if norms[weakest] else math.inf
     if value > limit:
         yield RULE.finding(
-            [weakest.name, strongest.name],
-            f"gradient norm of {weakest.name!r} is {value:.1e} times smaller than that of {strongest.name!r} "
+            [weakest, strongest],
+            f"gradient norm of {weakest!r} is {value:.1e} times smaller than that of {strongest!r} "
             f"({MAX_RATIO.at(limit)})",
             value=value,
             limit=limit,

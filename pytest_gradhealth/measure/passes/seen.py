@@ -56,6 +56,11 @@ class Seen:
         self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
 
     @property
+    def tensor(self) -> Tensor | None:
+        """None: it is not there any more."""
+        return self._tensor()
+
+    @property
     def hooked(self) -> bool:
         """Whether a gradient can come back."""
         return self._handle is not None

@@ -26,6 +26,8 @@ __all__ = ["Unmoved", "UnregisteredParameters", "hidden_modules"]
 
 MOST = 1000
 """Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
+CONVERSIONS = 4
+"""Nodes between a copy of a parameter and the parameter: moved, converted, scaled."""
 
 
 class _Place(NamedTuple):
@@ -149,12 +151,29 @@ def hidden_modules(modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
 
 
 def _held(modules: Mapping[str, nn.Module]) -> Iterator[tuple[Tensor, _Place]]:
-    """Leaves that ask for a gradient in plain attributes of modules, without those that the model lists."""
+    """Leaves that ask for a gradient in plain attributes of modules, or behind copies there, without those listed."""
     listed = set(map(id, parameters_of(modules).values()))
     for place, value in _plain(modules):
-        for tensor in value.parameters() if isinstance(value, nn.Module) else [value]:
-            if tensor.is_leaf and tensor.requires_grad and id(tensor) not in listed:
+        for tensor in value.parameters() if isinstance(value, nn.Module) else _leaves(value):
+            if tensor.requires_grad and id(tensor) not in listed:
                 yield tensor, place
+
+
+def _leaves(tensor: Tensor) -> list[Tensor]:
+    """The leaf itself, or the one that a moved or converted copy was made of: ``nn.Parameter(...).to(device)``.
+
+    What was computed from several, or in more steps than that, is a result that the model keeps.
+    """
+    node = tensor.grad_fn
+    for _ in range(CONVERSIONS):
+        if node is None:
+            break
+        following = [child for child, _ in node.next_functions if child is not None]
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            return [leaf]
+        node = following[0] if len(following) == 1 else None
+    return [tensor] if tensor.is_leaf else []
 
 
 def _plain(modules: Mapping[str, nn.Module]) -> Iterator[tuple[_Place, nn.Module | Tensor]]:

@@ -29,6 +29,7 @@ from pytest_gradhealth.measure.passes.wrappers import with_plain_names, with_pla
 from pytest_gradhealth.measure.precisions.precision import Precision
 from pytest_gradhealth.measure.precisions.scaling import unscaled
 from pytest_gradhealth.measure.precisions.underflow import with_underflow
+from pytest_gradhealth.measure.precisions.updates import with_lost_updates
 from pytest_gradhealth.measure.runs.adam import Adam
 from pytest_gradhealth.measure.runs.custom_functions import compare, custom_functions
 from pytest_gradhealth.measure.runs.dropout import without_noise
@@ -40,6 +41,7 @@ from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.sharding.ranks import placed as spread_over
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
+from pytest_gradhealth.measure.torch_private import eager
 from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
 
 __tracebackhide__ = True
@@ -68,6 +70,7 @@ class Runner:
         seed: int = 0,
         histograms: bool = False,
         formats: Sequence[str] = (),
+        learning_rate: float | None = None,
         precision: Precision | None = None,
         progress: Callable[[str], None] = lambda text: None,
         notes: tuple[str, ...] = (),
@@ -76,6 +79,7 @@ class Runner:
         self._scale = 1.0 if precision is None else precision.first_scale
         batches = batches if precision is None else precision.batches(batches)
         self._seed, self._batches, self._progress = seed, batches, progress
+        self._learning_rate = learning_rate
         self._formats, histograms = formats, histograms or bool(formats)
         self._histograms = histograms
         self._suspected, self._custom = Suspicion(), list[type[torch.autograd.Function]]()
@@ -209,6 +213,7 @@ class Runner:
         with (
             uninterrupted(),
             paused(),
+            eager(),
             isolated_rng(seed),
             torch.inference_mode(False),
             torch.enable_grad(),
@@ -360,6 +365,7 @@ class Runner:
         weights = None if self._team is None else self._team.weights
         record = summarise(self._model, passes, samples=min(counts, default=None), seed=self._seed, weights=weights)
         record = with_underflow(record, passes, self._formats)
+        record = with_lost_updates(self._model, record, self._learning_rate, self._formats)
         if self._precision is not None:
             record = replace(record, precision=self._precision.name)
         record = replace(record, notes=(*self._notes, *record.notes))

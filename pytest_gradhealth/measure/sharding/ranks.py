@@ -7,10 +7,10 @@ is named instead of waited for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
-from functools import cache
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,7 @@ from pytest_gradhealth.errors import MeasurementError, RankLostError
 
 __tracebackhide__ = True
 
-__all__ = ["PATIENCE", "Ranks", "placed", "ranks_of", "unwrapped", "wrapper_of"]
+__all__ = ["PATIENCE", "Alone", "Ranks", "placed", "ranks_of", "ranks_of_group", "unwrapped", "wrapper_of"]
 
 PATIENCE = timedelta(seconds=30)
 """How long one rank waits for the others, who have measured the same pass."""
@@ -97,10 +97,43 @@ class Ranks:
         return f"{self.name} waited {PATIENCE.seconds} s for the other ranks of its model in vain: {first}"
 
 
-@cache
+class Alone:
+    """This process, where no other holds a part of the same thing."""
+
+    members = (0,)
+
+    def __len__(self) -> int:
+        return 1
+
+    def gathered(self, mine: T) -> list[T]:
+        """As :meth:`Ranks.gathered`."""
+        return [mine]
+
+    def together(self, action: Callable[[], T]) -> list[T]:
+        """As :meth:`Ranks.together`."""
+        return [action()]
+
+    def first(self, mine: T) -> T:
+        """As :meth:`Ranks.first`."""
+        return mine
+
+
+def ranks_of_group(group: Any) -> Ranks | Alone:
+    """The ranks of a process group; None: of the default one."""
+    members = dist.get_process_group_ranks(group or dist.group.WORLD)
+    return Ranks(tuple(sorted(members))) if len(members) > 1 else Alone()
+
+
+_groups_of: MutableMapping[Any, dict[tuple[int, ...], Any]] = WeakKeyDictionary()
+"""Groups of our own, by the default group that they were made under: it may be destroyed, and another made."""
+
+
 def _group(members: tuple[int, ...]) -> Any:
     """Made once: every rank of the model comes here with its first pass."""
-    return dist.new_group(list(members), timeout=PATIENCE, backend="gloo", use_local_synchronization=True)
+    made = _groups_of.setdefault(dist.group.WORLD, {})
+    if members not in made:
+        made[members] = dist.new_group(list(members), timeout=PATIENCE, backend="gloo", use_local_synchronization=True)
+    return made[members]
 
 
 def ranks_of(model: nn.Module) -> Ranks | None:

@@ -16,7 +16,7 @@ from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.paths import Upstream
 from pytest_gradhealth.measure.passes.results import Pass
 from pytest_gradhealth.measure.passes.summary import Weight, whole_loss_graph
-from pytest_gradhealth.measure.sharding.ranks import Ranks, ranks_of, wrapper_of
+from pytest_gradhealth.measure.sharding.ranks import Alone, Ranks, ranks_of, wrapper_of
 from pytest_gradhealth.measure.sharding.shares import averaged, shares, whole_gradients, whole_weights
 from pytest_gradhealth.measure.sharding.signals import by_data, whole_loss, whole_modules
 from pytest_gradhealth.record import GradientRecord
@@ -24,6 +24,11 @@ from pytest_gradhealth.record import GradientRecord
 __tracebackhide__ = True
 
 __all__ = ["Team", "team_of"]
+
+STATIC = (
+    "DistributedDataParallel(static_graph=True) would take a check's backward pass for the first of the training: "
+    "check the model before it is wrapped, or train it in a watched test"
+)
 
 
 class Team:
@@ -38,7 +43,7 @@ class Team:
 
     def __init__(
         self,
-        ranks: Ranks,
+        ranks: Ranks | Alone,
         model: nn.Module,
         wrapper: nn.parallel.DistributedDataParallel | None,
         *,
@@ -105,18 +110,25 @@ class Team:
             return False
         return any(self._marked.get(name) != _state(gradient) for name, gradient in self._gradients().items())
 
-    def read(self, one_pass: Callable[[], Pass]) -> Pass:
-        """What all ranks saw of the pass that a test has made."""
+    def read(self, one_pass: Callable[[], Pass], divided_by: int = 1) -> Pass:
+        """What all ranks saw of the pass that a test has made.
+
+        Args:
+            one_pass: what this rank saw.
+            divided_by: by what gradients were divided since, with what they held before.
+        """
         everyone = self.ranks.together(one_pass)
         before = self._before or {}
         came = {
-            name: gradient - before[name] if name in before else gradient
+            name: gradient - before[name] / divided_by if name in before else gradient
             for name, gradient in self._gradients().items()
         }
         return self._whole(everyone, came)
 
     def told(self, record: GradientRecord) -> GradientRecord:
         """The record of the first rank on every rank, with what belongs to no number, and who measured it."""
+        if len(self.ranks) == 1:
+            return record
         everyone = self.ranks.gathered(record)
         unregistered = tuple(dict.fromkeys(found for one in everyone for found in one.unregistered))
         return replace(everyone[0], unregistered=unregistered, notes=(*everyone[0].notes, self._note()))
@@ -130,6 +142,8 @@ class Team:
         if self._wrapper is None:
             yield
             return
+        if self._wrapper.static_graph:
+            raise MeasurementError(STATIC)
         with self._wrapper.no_sync():
             yield
 

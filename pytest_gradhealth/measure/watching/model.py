@@ -36,7 +36,7 @@ from pytest_gradhealth.measure.watching.quiet import OuterCall, QuietProbe, desc
 from pytest_gradhealth.measure.watching.schedule import FORWARDS, is_due, is_observed, is_power_of_two
 from pytest_gradhealth.record import GradientRecord, LayerGradient, LossGraph, Signal, UnregisteredParameter
 
-__all__ = ["Watched", "is_due"]
+__all__ = ["WHOLE", "Records", "Watched", "is_due"]
 
 OVERFLOWS = 16
 """Scaled passes in a row that may overflow before the model is at fault: a scaler starts at 2**16 and halves."""
@@ -70,7 +70,7 @@ class Watched:
         self._current: Records = {}
         self._roots: dict[str, bool] = {}
         self._failed = self._scaled_away = ""
-        self._passes = self._forwards = self._overflows = 0
+        self._passes = self._forwards = self._barren = self._overflows = 0
         self._finished = True
         self._samples: int | None = None
         self._untouched: GradientRecord | None = None
@@ -89,6 +89,11 @@ class Watched:
     def armed(self) -> bool:
         """Whether the pass at hand is measured."""
         return self._probe is not None
+
+    @property
+    def looks(self) -> bool:
+        """Whether the backward at hand is looked at."""
+        return self._probe is not None and not self._probe.passed_over
 
     @property
     def problem(self) -> str:
@@ -141,13 +146,17 @@ class Watched:
     def _begin_pass(self, called: nn.Module) -> None:
         self.close()
         self._passes += 1
-        self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
+        self._finished, self._samples, self._roots = False, None, {}
+        self._forwards = self._barren = 0
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
-            self._team = team_of(called, model, histograms=self._histograms)
+            self._team = self._team_of(called, model)
             self._probe, self._held = QuietProbe(model, histograms=self._histograms), model
             self._probe.compiled = any(map(is_compiled, (*called.modules(), *model.modules())))
             self._drawn = random_state()
+
+    def _team_of(self, called: nn.Module, model: nn.Module) -> Team | None:
+        return team_of(called, model, histograms=self._histograms)
 
     def step_made(self) -> None:
         """An optimiser has made a step, of this model or another."""
@@ -156,11 +165,15 @@ class Watched:
             with suppress(Exception):  # a model of a kind not thought of
                 self._untouched = summarise(as_torch(model), [Pass({}, {}, None)], samples=self._samples, seed=None)
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
-        """What comes from now on belongs to this backward; what it walks through is still there to be read."""
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> None:
+        """What comes from now on belongs to this backward; what it walks through is still there to be read.
+
+        A Jacobian is taken row by row: of backward passes that bring parameters nothing, few are looked at.
+        """
         if self._model() is None:
             self.close()  # it was measured; walking the graphs of other models would tell nothing of it
         if self._probe is not None:
+            self._probe.passed_over = not trains and not is_observed(self._barren + 1)
             self._probe.backward_begins(outputs)
             if self._team is not None:
                 self._team.mark()
@@ -189,10 +202,11 @@ class Watched:
         if self._probe is None:
             self._finished = True
         elif self.was_reached:
-            self._finished = True
+            self._finished, self._barren = True, 0
             self._measure(loss, scale, objective)
             self._held = None
         else:
+            self._barren += 1
             self._probe.back_to_mark()  # gradients of inputs alone: a penalty, forces
 
     def close(self) -> None:
@@ -212,7 +226,7 @@ class Watched:
             return
         try:
             with unseen():
-                seen = partial(_seen, probe, loss, objective)
+                seen = partial(self._read, probe, loss, objective)
                 record = without_graph(self._record, as_torch(model), seen, scale)
             self._current = self._judgeable(record, probe, scale)
             self._latecomers.await_missing(as_torch(model), record)
@@ -224,11 +238,20 @@ class Watched:
 
     def _record(self, model: nn.Module, read: Callable[[], Pass], scale: float) -> GradientRecord:
         """The record of the pass at hand; of a model that several ranks train, of all of them."""
-        seen = unscaled(read() if self._team is None else self._team.read(read), scale)
+        seen = unscaled(read() if self._team is None else self._of_team(self._team, read), scale)
         weights = None if self._team is None else self._team.weights
         record = summarise(model, [seen], samples=self._samples, seed=None, weights=weights)
         record = with_underflow(record, [seen], self._formats)
         return record if self._team is None else self._team.told(record)
+
+    def _read(self, probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -> Pass:
+        """What the probe of this process has seen of a pass, and what the loss was computed from."""
+        if probe.problem:
+            raise MeasurementError(probe.problem)
+        return replace(probe.read(loss), objective=objective)
+
+    def _of_team(self, team: Team, read: Callable[[], Pass]) -> Pass:
+        return team.read(read)
 
     def _look_for_unregistered(self, model: nn.Module) -> None:
         """From the second measured pass on: a test of a single step pays nothing for it."""
@@ -243,23 +266,30 @@ class Watched:
         if 0 < self._overflows < OVERFLOWS:
             self._scaled_away = f"every measured gradient overflowed under a loss scale of {scale:g}; train more steps"
             return {}
+        record = self._described(record, probe)
+        parts = {roots: self._part(record, roots) for roots in self._chains()}
+        return {roots: part for roots, part in parts.items() if any(layer.arrived for layer in part)}
+
+    def _described(self, record: GradientRecord, probe: QuietProbe) -> GradientRecord:
+        """Without what a pass of this model does not show, and with what is known of the loss."""
         if probe.compiled:
             layers = tuple(replace(layer, order=order) for order, layer in enumerate(record))
             record = replace(record, layers=layers, notes=(*record.notes, COMPILED))
         if self.has_own_call:
             record = _without_signals(record, offers_more=probe.offers_more(self._roots))
         elif probe.offers_more(self._roots):
-            record = _without_unused(record)
+            record = _without_unused(record, probe.fed_elsewhere(self._roots))
         paths = probe.paths
-        record = replace(
+        over, layer = paths.softmax_over
+        return replace(
             record,
+            softmax_over=over,
+            mixed_at=layer,
             steps=self._passes - 1,
             toy_loss=paths.toy_loss,
             step_function=paths.step_function,
             random=self._drawn != random_state(),
         )
-        parts = {roots: self._part(record, roots) for roots in self._chains()}
-        return {roots: part for roots, part in parts.items() if any(layer.arrived for layer in part)}
 
     def _chains(self) -> list[tuple[str, ...]]:
         """Parts called from outside; in one chain where one was given what another had made."""
@@ -305,8 +335,8 @@ def _without_signals(record: GradientRecord, *, offers_more: bool) -> GradientRe
     return replace(record, layers=kept, signals=(), notes=(*record.notes, OWN_CALL))
 
 
-def _without_unused(record: GradientRecord) -> GradientRecord:
-    """Leave out layers that feed only what the model offers beside what this test's loss uses."""
+def _without_unused(record: GradientRecord, fed_elsewhere: set[str]) -> GradientRecord:
+    """Leave out layers and parameters that feed only what the model offers beside what this test's loss uses."""
     signals = {signal.name: signal for signal in record.signals}
     cuts = [signal.order for signal in record.signals if signal.input_attached is False and signal.gradient is not None]
 
@@ -316,16 +346,20 @@ def _without_unused(record: GradientRecord) -> GradientRecord:
             return False
         return not any(order > signal.order for order in cuts)
 
-    left_out = [layer.name for layer in record if unused(layer)]
+    left_out, kept = list[str](), list[LayerGradient]()
+    for layer in record:
+        spared = [name for name in layer.missing if _full(layer, name) in fed_elsewhere]
+        missing = tuple(name for name in layer.missing if name not in spared)
+        if unused(layer) or (spared and not missing and not layer.arrived):
+            left_out.append(layer.name)
+        else:
+            left_out += [_full(layer, name) for name in spared]
+            kept.append(replace(layer, missing=missing))
     if not left_out:
         return record
     note = f"only a part of what the model returns is used here: {', '.join(left_out)} not judged"
-    kept = tuple(layer for layer in record if layer.name not in left_out)
-    return replace(record, layers=kept, notes=(*record.notes, note))
+    return replace(record, layers=tuple(kept), notes=(*record.notes, note))
 
 
-def _seen(probe: QuietProbe, loss: Tensor | None, objective: LossGraph | None) -> Pass:
-    """What the probe of this process has seen of a pass, and what the loss was computed from."""
-    if probe.problem:
-        raise MeasurementError(probe.problem)
-    return replace(probe.read(loss), objective=objective)
+def _full(layer: LayerGradient, parameter: str) -> str:
+    return f"{layer.name}.{parameter}" if layer.name else parameter

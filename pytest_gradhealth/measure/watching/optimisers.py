@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.wrappers import plain_name
+from pytest_gradhealth.measure.precisions.updates import HALVES, stays
 from pytest_gradhealth.measure.sharding.updates import over_ranks
 from pytest_gradhealth.measure.watching.schedule import is_due
 from pytest_gradhealth.record import GradientRecord, LayerGradient, OptimiserUse, parent_of
@@ -26,7 +27,6 @@ __all__ = ["OptimiserTrace", "Update"]
 
 LARGE = 50_000_000
 """Elements of an optimiser's parameters from which they are not copied."""
-HALVES = frozenset({torch.float16, torch.bfloat16})
 
 
 @dataclass(slots=True)
@@ -52,9 +52,16 @@ class Update:
         """Share of the updates that rounding took away; None: the layer is not in half precision, or had nothing."""
         return self.lost / self.asked if self.asked else None
 
+    elements: float = 0.0
+    """Elements whose gradient was not zero."""
+    stayed: list[float] = field(default_factory=list)
+    """Those of them that would have stayed what they were, by format."""
+
     def add(self, numbers: Iterable[float]) -> None:
         """One more parameter."""
-        moved, size, asked, lost = numbers
+        moved, size, asked, lost, elements, *stayed = numbers
+        self.elements += elements
+        self.stayed = [a + b for a, b in zip(self.stayed or [0.0] * len(stayed), stayed, strict=True)]
         self.moved, self.size = self.moved + moved, self.size + size
         self.asked, self.lost = self.asked + int(asked), self.lost + int(lost)
 
@@ -77,6 +84,12 @@ class _Use:
     models: set[int] = field(default_factory=set)
     before: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Parameters in a step that is looked at, each with a copy of what it was."""
+    blank: bool = False
+    """Whether none of them had a gradient other than zero as the step began."""
+    looked_at: int = 0
+    """Steps that were looked at, of the informed ones."""
+    zeroed: int = 0
+    """Those of them that began and ended without a gradient other than zero: some optimisers ask for one inside."""
 
     def hold(self, optimiser: Optimizer) -> None:
         """Parameters may be added at any time."""
@@ -98,6 +111,11 @@ class _Use:
         """Those that are still there."""
         return (parameter for reference in self.held.values() if (parameter := reference()) is not None)
 
+    def is_blank(self) -> bool:
+        """Whether all that is looked at in this step has no gradient, or one of zeros; each is held here as a whole."""
+        held = [parameter for parameter, _ in self.before.values()]
+        return all(shard_of(p) is p and (p.grad is None or not p.grad.any()) for p in held) and bool(held)
+
     def summary(self) -> OptimiserUse:
         """As it stands in the record."""
         return OptimiserUse(
@@ -109,13 +127,19 @@ class _Use:
             frozen=self.frozen,
             learning_rate=self.learning_rate,
             eps_underflows=self.eps_underflows,
+            zeroed=0 < self.looked_at == self.zeroed,
         )
 
 
 class OptimiserTrace:
-    """The optimisers of one watch."""
+    """The optimisers of one watch.
 
-    def __init__(self) -> None:
+    Args:
+        formats: forecast which updates weights would lose in them.
+    """
+
+    def __init__(self, formats: Sequence[str] = ()) -> None:
+        self._formats = formats
         self._uses: list[_Use] = []
         self._by_optimiser: MutableMapping[Optimizer, _Use] = WeakKeyDictionary()
         self._held: set[int] = set()
@@ -131,6 +155,7 @@ class OptimiserTrace:
         use.before.clear()
         if is_due(use.steps + 1) and sum(parameter.numel() for parameter in use.parameters()) < LARGE:
             use.before = {id(p): (p, shard_of(p.detach()).clone()) for p in use.parameters() if _is_ordinary(p)}
+            use.blank = use.is_blank()
 
     def ended(self, optimiser: Optimizer, models: Callable[[], Mapping[int, nn.Module]], backwards: int) -> None:
         """A step has been made.
@@ -142,7 +167,10 @@ class OptimiserTrace:
         """
         use = self._use_of(optimiser)
         use.steps += 1
-        use.informed += backwards > use.backwards
+        if backwards > use.backwards:
+            use.informed += 1
+            use.looked_at += bool(use.before)
+            use.zeroed += bool(use.before) and use.blank and use.is_blank()
         use.backwards = backwards
         use.look_for_gradients()
         if is_due(use.steps):
@@ -166,8 +194,11 @@ class OptimiserTrace:
 
     def _with_update(self, model: int, layer: LayerGradient, updates: Mapping[str, Update]) -> LayerGradient:
         update = updates.get(layer.name, Update())
+        known = zip(self._formats, update.stayed, strict=False)
+        shares = {form: stayed / update.elements for form, stayed in known if update.elements}
         return replace(
             layer,
+            underflow=tuple(replace(one, lost_update=shares.get(one.format)) for one in layer.underflow),
             optimised=None if layer.frozen else layer.name not in self._unheld[model],
             update=update.ratio,
             lost_update=update.lost_share,
@@ -192,7 +223,7 @@ class OptimiserTrace:
         use.foreign = use.held.keys() - owners.keys()
         use.frozen = sum(not parameter.requires_grad for parameter in use.parameters())
         found: dict[int, dict[str, list[float]]] = {}
-        for key, numbers in _differences(use.before):
+        for key, numbers in _differences(use.before, self._formats):
             if key in owners:
                 number, name = owners[key]
                 found.setdefault(number, {})[name] = numbers
@@ -203,7 +234,7 @@ class OptimiserTrace:
             self._updates.setdefault(number, []).append(layers)
 
 
-def _differences(before: dict[int, tuple[Tensor, Tensor]]) -> Iterator[tuple[int, list[float]]]:
+def _differences(before: dict[int, tuple[Tensor, Tensor]], formats: Sequence[str]) -> Iterator[tuple[int, list[float]]]:
     """For each parameter, as far as it is held here, the numbers of :class:`Update`, from one transfer for each."""
     for key, (parameter, earlier) in before.items():
         held = shard_of(parameter.detach())
@@ -212,10 +243,13 @@ def _differences(before: dict[int, tuple[Tensor, Tensor]]) -> Iterator[tuple[int
         wide = torch.promote_types(earlier.dtype, torch.float32)
         now, then = held.to(wide), earlier.to(wide)
         numbers = [(now - then).square().sum(), then.square().sum()]
-        if parameter.dtype in HALVES and parameter.grad is not None:
+        if parameter.grad is not None and (formats or parameter.dtype in HALVES):
             asked = shard_of(parameter.grad) != 0
-            numbers += [asked.sum(), (asked & (now == then)).sum()]
-        yield key, [*torch.stack([number.to(wide) for number in numbers]).tolist(), 0.0, 0.0][:4]
+            halves = asked if parameter.dtype in HALVES else torch.zeros_like(asked)
+            numbers += [halves.sum(), (halves & (now == then)).sum(), asked.sum()]
+            numbers += [(asked & stays(then, now - then, form)).sum() for form in formats]
+        known = torch.stack([number.to(wide) for number in numbers]).tolist()
+        yield key, known + [0.0] * (5 + len(formats) - len(known))
 
 
 def _layer_of(parameter: str) -> str:

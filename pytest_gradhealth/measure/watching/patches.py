@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from pytest_gradhealth.errors import MeasurementError
 from pytest_gradhealth.measure import torch_private
 from pytest_gradhealth.measure.passes.pause import is_paused
-from pytest_gradhealth.measure.torch_private import unseen
+from pytest_gradhealth.measure.torch_private import counts_operations, unseen
 from pytest_gradhealth.measure.watching.callers import runs_forward
 from pytest_gradhealth.measure.watching.own_calls import OwnCalls
+from pytest_gradhealth.measure.watching.pipeline_steps import PipelineSteps, runs_microbatch
 from pytest_gradhealth.measure.watching.quiet import OuterCall
 from pytest_gradhealth.record import LossGraph
 
@@ -38,8 +40,11 @@ class Listener(Protocol):
     def could_not_begin(self, module: nn.Module, error: Exception) -> None:
         """A call that was not measured through a fault of ours."""
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
-        """The engine is about to run; what is read of the loss comes back with :meth:`backward_done`."""
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> LossGraph | None:
+        """The engine is about to run; what is read of the loss comes back with :meth:`backward_done`.
+
+        ``trains`` is whether parameters are asked for: it was not ``autograd.grad`` of inputs alone.
+        """
 
     def backward_done(self, outputs: tuple[Any, ...], objective: LossGraph | None) -> None:
         """It has run."""
@@ -50,11 +55,23 @@ class Listener(Protocol):
     def scaled(self, loss: Any, scaler: torch.amp.GradScaler) -> None:
         """A gradient scaler has made a loss larger."""
 
+    def pipeline_begins(self, schedule: Any) -> None:
+        """A step of a pipeline's schedule begins."""
+
+    def pipeline_ended(self, schedule: Any, *, failed: bool) -> None:
+        """It has ended, or raised."""
+
     def step_begins(self, optimiser: Optimizer) -> None:
         """An optimiser is about to make a step."""
 
     def step_ended(self, optimiser: Optimizer) -> None:
         """An optimiser has made a step."""
+
+
+LATE = (
+    "torch.distributed.pipelining was imported after the watch had begun, so that this step of a pipeline is not "
+    "measured; import it at the top of the module"
+)
 
 
 class _Here(threading.local):
@@ -136,6 +153,10 @@ def _called_from_outside(
 
 def _begun(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
     try:
+        if _pipeline_steps.came_late and _active:
+            _pipeline_steps.wrap()
+            if runs_microbatch():
+                raise MeasurementError(LATE)
         with unseen():
             return _active[-1].begin(module, args, kwargs) if _active else None
     except Exception as error:  # a module or arguments of a kind not thought of: the test goes on, and is told
@@ -156,12 +177,18 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
         return _unheard(listeners, outputs, args, kwargs)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     with unseen():
-        objectives = [listener.backward_begins(given) for listener in listeners]
+        trains = bool(kwargs.get("accumulate_grad")) or _asks_for_parameters(args)
+        objectives = [listener.backward_begins(given, trains) for listener in listeners]
     result = _engine_run(outputs, *args, **kwargs)
     with unseen():
         for listener, objective in zip(listeners, objectives, strict=True):
             listener.backward_done(given, objective)
     return result
+
+
+def _asks_for_parameters(args: tuple[Any, ...]) -> bool:
+    """Whether ``autograd.grad`` was given any: its inputs stand behind gradients and two switches."""
+    return any(isinstance(wanted, nn.Parameter) for wanted in args[3]) if len(args) > 3 else True
 
 
 def _unheard(listeners: list[Listener], outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -190,6 +217,26 @@ def _stepped(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
             listener.step_ended(optimiser)
 
 
+def _in_pipeline(step: Callable[..., Any], schedule: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a step of a pipeline's schedule, which is one pass of all its stages."""
+    __tracebackhide__ = True
+    listeners = _active[-1:] if torch.is_grad_enabled() and not is_paused() and not counts_operations() else []
+    for listener in listeners:
+        listener.pipeline_begins(schedule)
+    failed = True
+    try:
+        result = step(schedule, *args, **kwargs)
+        failed = False
+    finally:
+        if failed:
+            for listener in listeners:
+                listener.pipeline_ended(schedule, failed=True)
+    with unseen():
+        for listener in listeners:
+            listener.pipeline_ended(schedule, failed=False)
+    return result
+
+
 def _scaled(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
     """Stands in for ``GradScaler.scale``."""
     __tracebackhide__ = True
@@ -205,6 +252,7 @@ _PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (torch.amp.GradScaler, "scale", _scaled),
 )
 _own_calls = OwnCalls(_called_by)
+_pipeline_steps = PipelineSteps(_in_pipeline)
 _handles: list[RemovableHandle] = []
 _module_call: Callable[..., Any] = nn.Module.__call__
 _engine_run: Callable[..., Any] = getattr(torch.autograd, torch_private.ENGINE, lambda *args, **kwargs: None)
@@ -223,6 +271,7 @@ def _patch() -> None:
     for owner, name, ours in _PATCHES:
         setattr(owner, name, ours)
     _own_calls.wrap()
+    _pipeline_steps.wrap()
     _handles[:] = register_optimizer_step_pre_hook(_stepping), register_optimizer_step_post_hook(_stepped)
 
 
@@ -232,6 +281,7 @@ def _unpatch() -> None:
         if getattr(owner, name) is ours:
             setattr(owner, name, original)
     _own_calls.unwrap()
+    _pipeline_steps.unwrap()
     for handle in _handles:
         handle.remove()
     _handles.clear()

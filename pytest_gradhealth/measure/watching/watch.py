@@ -24,6 +24,7 @@ from pytest_gradhealth.measure.watching import patches
 from pytest_gradhealth.measure.watching.callers import is_trained, owner_of, unwrapped
 from pytest_gradhealth.measure.watching.model import Watched
 from pytest_gradhealth.measure.watching.optimisers import OptimiserTrace
+from pytest_gradhealth.measure.watching.pipelines import Pipeline, Stage
 from pytest_gradhealth.measure.watching.quiet import OuterCall, describe_error
 from pytest_gradhealth.record import GradientRecord, LossGraph
 
@@ -59,8 +60,10 @@ class Watch:
         self.unjudged: list[str] = []
         """Models of which nothing is known through a fault of ours."""
         self._unseen: dict[str, None] = {}
-        self._optimisers = OptimiserTrace()
+        self._optimisers = OptimiserTrace(formats)
         self._detached_loss = False
+        self._pipelines: list[Pipeline] = []
+        self._by_schedule: MutableMapping[Any, Pipeline] = _WeakIdKeys()
         if model is not None:
             entry = self._add(unwrapped(model))
             for part in model.modules():
@@ -100,17 +103,26 @@ class Watch:
     def passes(self) -> Iterator[tuple[GradientRecord, ...]]:
         """For each model that received gradients, in order of first use, the records of its measured passes."""
         for number, entry in enumerate(self._entries):
+            if isinstance(entry, Stage):
+                continue
             optimisers = self._optimisers.uses_of(number)
             for records in entry.passes(any(not use.reached and use.steps for use in optimisers)):
-                told = (replace(x, optimisers=optimisers, detached_loss=self._detached_loss) for x in records)
-                yield self._optimisers.told(number, tuple(told))
+                yield self._told(number, records)
+        yield from filter(None, (pipeline.passes() for pipeline in self._pipelines))
+
+    def _told(self, number: int, records: tuple[GradientRecord, ...]) -> tuple[GradientRecord, ...]:
+        """Records of a model with what its optimisers do."""
+        optimisers = self._optimisers.uses_of(number)
+        told = (replace(x, optimisers=optimisers, detached_loss=self._detached_loss) for x in records)
+        return self._optimisers.told(number, tuple(told))
 
     def problems(self) -> Iterator[str]:
         """Why models that were called could not be measured."""
         yield from self._unseen
-        for entry in self._entries:
-            if entry.problem:
-                yield f"{entry.name}: {entry.problem}"
+        alone = [entry for entry in self._entries if not isinstance(entry, Stage)]
+        problems = [(one.name, one.problem) for one in alone]
+        problems += [(one.name, one.problem) for one in self._pipelines]
+        yield from (f"{name}: {problem}" for name, problem in problems if problem)
 
     def why_unmeasured(self) -> str:
         """Why nothing was measured although a backward ran; empty: no model was called that could have been."""
@@ -157,18 +169,18 @@ class Watch:
         self._entries.append(Watched(module, histograms=self._histograms, formats=self._formats))
         return self._entries[-1]
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> LossGraph | None:
         """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
         with self._bookkeeping:
             self._senders.add(threading.get_ident())
             entries = self._sent_here()
             for entry in entries:
                 if entry.armed:
-                    entry.backward_begins(outputs)
+                    entry.backward_begins(outputs, trains)
             loss = _loss_of(outputs)
             if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
                 self._detached_loss = True
-            if loss is not None and any(entry.armed for entry in entries) and not counts_operations():
+            if loss is not None and any(entry.looks for entry in entries) and not counts_operations():
                 with suppress(Exception):  # a test's graph may hold anything
                     return aside(graph.read, loss)
             return None
@@ -192,6 +204,33 @@ class Watch:
             return entries
         others = (self._senders | patches.threads_in_calls()) - {here}
         return [entry for entry in entries if entry.caller not in others]
+
+    def pipeline_begins(self, schedule: Any) -> None:
+        """A step of a pipeline's schedule begins."""
+        pipeline = self._by_schedule.get(schedule)
+        if pipeline is None and any(map(self._is_watched, torch_private.stages_of(schedule))):
+            pipeline = self._by_schedule[schedule] = Pipeline(schedule, self._add_stage)
+            self._pipelines.append(pipeline)
+        if pipeline is not None:
+            pipeline.step_begins()
+
+    def pipeline_ended(self, schedule: Any, *, failed: bool) -> None:
+        """It has ended; what all ranks saw of it is put together."""
+        pipeline = self._by_schedule.get(schedule)
+        if pipeline is not None and failed:
+            pipeline.step_failed()
+        elif pipeline is not None:
+            pipeline.step_ended(lambda stage: self._told(self._entries.index(stage), stage.told()))
+
+    def _is_watched(self, stage: Any) -> bool:
+        return not self._only or any(part in self._by_module for part in stage.submod.modules())
+
+    def _add_stage(self, stage: Any) -> Stage:
+        entry = Stage(stage, histograms=self._histograms, formats=self._formats)
+        self._entries.append(entry)
+        for module in (unwrapped(stage.submod), stage.submod):
+            self._by_module[module] = entry
+        return entry
 
     def step_begins(self, optimiser: Optimizer) -> None:
         """An optimiser is about to make a step."""

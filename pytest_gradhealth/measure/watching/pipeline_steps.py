@@ -1,0 +1,68 @@
+"""Steps of a pipeline's schedule (``torch.distributed.pipelining``), told to whoever watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import FrameType
+from typing import Any
+
+__all__ = ["PipelineSteps", "runs_microbatch"]
+
+SCHEDULES = "torch.distributed.pipelining.schedules"
+KINDS = ("PipelineScheduleSingle", "PipelineScheduleMulti")
+ONE_CHUNK = frozenset({"forward_one_chunk", "backward_one_chunk", "backward_weight_one_chunk"})
+"""What a stage does with one microbatch. Before the first it may run its module to learn the shapes of tensors."""
+
+Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class PipelineSteps:
+    """The ``step`` of every schedule, handed to a function while a watch is open.
+
+    Args:
+        handler: is given the schedule's own ``step``, the schedule and its arguments; returns what that returns.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._original: dict[type, Any] = {}
+
+    @property
+    def came_late(self) -> bool:
+        """Whether the schedules have been imported since, so that a step may be under way that nobody was told of."""
+        return not self._original and SCHEDULES in sys.modules
+
+    def wrap(self) -> None:
+        """Take the place of ``step``, where anybody has imported it."""
+        for name in KINDS:
+            kind = getattr(sys.modules.get(SCHEDULES), name, None)
+            if kind is not None and kind not in self._original:
+                self._original[kind] = kind.step
+                kind.step = _standing_in(kind.step, self._handler)
+
+    def unwrap(self) -> None:
+        """Put it back."""
+        for kind, original in self._original.items():
+            kind.step = original  # type: ignore[attr-defined]
+        self._original.clear()
+
+
+def runs_microbatch() -> bool:
+    """Whether a stage is at work on one."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name in ONE_CHUNK:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _standing_in(original: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
+    @wraps(original)
+    def step(schedule: Any, /, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        return handler(original, schedule, args, kwargs)
+
+    return step
