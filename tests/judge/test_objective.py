@@ -305,6 +305,31 @@ def test_a_broadcast_that_is_meant(loss: Loss, outputs: int) -> None:
     assert not kinds(regressed(loss, outputs))
 
 
+def policy_gradient(output: Tensor, target: Tensor, *, baseline: Tensor) -> Tensor:
+    """Each log-probability weighed by a reward less a baseline, as an advantage without a graph."""
+    return -((target - baseline).detach() * output.squeeze(1)).mean() + output.square().mean()
+
+
+def whitened(output: Tensor, target: Tensor) -> Tensor:
+    """Each output weighed by a row of a table that is made of all targets, and no difference."""
+    table = torch.outer(target, target).tanh()
+    return (table * (output.squeeze(1) - target)).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (lambda output, target: policy_gradient(output, target, baseline=output), ["objective"]),
+        (lambda output, target: policy_gradient(output, target, baseline=output.squeeze(1)), []),
+        (lambda output, target: policy_gradient(output, target, baseline=target.mean()), []),
+        (whitened, []),
+    ],
+    ids=["a column", "a row", "one number", "a table of products"],
+)
+def test_an_advantage_that_is_a_table_of_all_pairs(loss: Loss, found: list[str]) -> None:
+    assert kinds(regressed(loss, 1)) == found
+
+
 @pytest.mark.parametrize(("alike", "alarm"), [(True, False), (False, True)])
 def test_targets_that_are_all_the_same(alike: bool, alarm: bool) -> None:
     """The last bias does the work, and what lies in front may fade."""
