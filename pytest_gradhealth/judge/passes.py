@@ -79,7 +79,9 @@ def _found(
     faults = {finding.fault for finding in last}
     redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults or _is_nan(record))
     known = {finding.fault for finding in redeemed}
-    counts = {NON_FINITE.name, DEAD.name} if _may_be_dead(record, record.later) else {NON_FINITE.name}
+    swept = any(f.kind == "excessive-steps" for f in redeemed)  # they kill layers, too
+    may_be_dead = not swept and _may_be_dead(record, record.later)
+    counts = {NON_FINITE.name, DEAD.name} if may_be_dead else {NON_FINITE.name}
     return redeemed, tuple(f for f in last if f.fault in counts - known)
 
 

@@ -22,6 +22,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import (
+    CustomFunction,
     Finding,
     GradientRecord,
     LayerGradient,
@@ -65,6 +66,35 @@ def tokens(first: float, last: float) -> GradientRecord:
 
 def steep(strongest: float, **fields: Any) -> GradientRecord:
     return record([layer(i, sensitivity=strongest if i == 5 else 0.0) for i in range(8)], loss=2.0, **fields)
+
+
+def lossy(**fields: Any) -> GradientRecord:
+    return record(loss_graph=LossGraph(output_bound="tanh", **fields))
+
+
+def recurrent(kind: str, steps: int, reach: float | None) -> GradientRecord:
+    return record(
+        [layer(0), layer(1)], signals=(signal(0), replace(signal(1), kind=kind, steps=steps, time_reach=reach))
+    )
+
+
+def nearly_constant(given: float | None, left: float, samples: int | None = 8) -> GradientRecord:
+    signals = [signal(i, input_variation=given, sample_variation=left, input_attached=bool(i)) for i in range(8)]
+    return record(signals=tuple(signals), samples=samples)
+
+
+def normalising(size: float, number: int = 3) -> GradientRecord:
+    norms = [replace(signal(i, rms=size), kind="LayerNorm", name=f"norm{i}") for i in range(number)]
+    return record(signals=(*(signal(i) for i in range(3)), *norms))
+
+
+def derived(backward: float, precision: str = "float64") -> GradientRecord:
+    return record(custom_functions=(CustomFunction(name="F", forward=1.0, backward=backward, precision=precision),))
+
+
+def feature(scale: float, peak: float) -> GradientRecord:
+    given = ModelInput(name="0", shape=(8, 5), high=peak, feature=3, feature_scale=scale)
+    return record(inputs=(given,), signals=(signal(0, input_max=peak), *(signal(i) for i in range(1, 8))))
 
 
 SMALL = {"sample_variation": 0.99e-3}
@@ -124,6 +154,40 @@ LIMITS: list[tuple[str, GradientRecord, bool]] = [
     ("negligible-gradients", record([layer(i, norm=1e-12 * 600**0.5) for i in range(8)]), True),
     ("negligible-gradients", record([layer(i, norm=1.01e-11 * 600**0.5) for i in range(8)]), False),
     ("mixed-samples", record(sample_mixing=0.0), True),
+    ("unreachable-targets", lossy(unreachable=0.4), False),
+    ("unreachable-targets", lossy(unreachable=0.41), True),
+    ("clamped-probabilities", lossy(clamped=0.5), False),
+    ("clamped-probabilities", lossy(clamped=0.51), True),
+    ("ignored-targets", lossy(ignored_targets=0.99), False),
+    ("ignored-targets", lossy(ignored_targets=1.0), True),
+    ("scores-as-log-probabilities", lossy(probability_sum=1.5), False),
+    ("scores-as-log-probabilities", lossy(probability_sum=1.51), True),
+    ("targets-out-of-range", lossy(target_excess=1e-3), False),
+    ("targets-out-of-range", lossy(target_excess=1.1e-3), True),
+    ("single-class", lossy(classes=2), False),
+    ("single-class", lossy(classes=1), True),
+    ("closed-recurrent-gate", recurrent("LSTM", 8, 0.301**6), False),
+    ("closed-recurrent-gate", recurrent("LSTM", 8, 0.299**6), True),
+    ("closed-recurrent-gate", recurrent("LSTM", 7, 1e-9), False),
+    ("closed-recurrent-gate", recurrent("RNN", 8, 1e-9), False),
+    ("vanishing-over-time", recurrent("RNN", 100, 1e-6), False),
+    ("vanishing-over-time", recurrent("RNN", 100, 0.99e-6), True),
+    ("vanishing-over-time", recurrent("RNN", 99, 1e-9), False),
+    ("constant-input", nearly_constant(0.01, 0.05), False),
+    ("constant-input", nearly_constant(0.0099, 0.099), True),
+    ("constant-input", nearly_constant(0.0099, 0.1), False),
+    ("constant-input", nearly_constant(None, 0.05), False),
+    ("constant-input", nearly_constant(0.0099, 0.05, samples=1), False),
+    ("ineffective-normalisation", normalising(0.03), False),
+    ("ineffective-normalisation", normalising(0.0299), True),
+    ("ineffective-normalisation", normalising(0.0299, 2), False),
+    ("wrong-backward", derived(0.9991), False),
+    ("wrong-backward", derived(0.9989), True),
+    ("wrong-backward", derived(0.91, "float32"), False),
+    ("wrong-backward", derived(0.89, "float32"), True),
+    ("unscaled-input", feature(100, 1000), True),
+    ("unscaled-input", feature(99, 1000), False),
+    ("unscaled-input", feature(100, 999), False),
     ("exploding-signal", record(signals=tuple(signal(i, rms=[1, math.inf, math.nan, 0, 1, 1][i]) for i in range(6))), False),
     ("exploding-signal", record(signals=tuple(signal(i, rms=[0, 1, math.inf, 1001, 1][i]) for i in range(5))), True),
 ]  # fmt: skip

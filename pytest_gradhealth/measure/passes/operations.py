@@ -111,7 +111,7 @@ class OperationTrace(TorchFunctionMode):
 
     def _behind(self, given: Any) -> Iterable[str]:
         """Owners of the parameters in the graphs of tensors; once much has been walked, no graph is walked twice."""
-        tensors = list(floating(given))
+        tensors = floating(given)
         yield from (self._owners[id(tensor)] for tensor in tensors if id(tensor) in self._owners)
         waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
         walked = set() if self._budget > 0 else self._shared

@@ -26,7 +26,7 @@ def count_made(name: str, args: tuple[Any, ...], result: Any) -> int:
     if not isinstance(result, Tensor) or not result.is_floating_point() or not result.requires_grad:
         return 0
     bad = int(result.isnan().sum())
-    given = list(floating(args))
+    given = floating(args)
     if bad:
         return 0 if any(bool(tensor.isnan().any()) for tensor in given) else bad
     if name.strip("_") in FILLING or any(bool(tensor.isinf().any()) for tensor in given):

@@ -27,7 +27,7 @@ from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.passes.traces import ModuleTrace
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
-from pytest_gradhealth.measure.watching.calls import Call, Met, Note, floats
+from pytest_gradhealth.measure.watching.calls import Call, Met, Note
 from pytest_gradhealth.measure.watching.keras import leaves
 
 __all__ = ["OuterCall", "QuietProbe", "describe_error"]
@@ -110,8 +110,8 @@ class QuietProbe(Probe):
         call, kind = self._calls[-1], class_of(module).__name__
         if call.is_counted_only(name):
             return
-        inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
-        outputs = floats(output)
+        inputs = floating(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
+        outputs = floating(output)
         given = inputs[:1] if inputs or name else [*islice(batched(args, kwargs), 1)]
         attached = any(map(_has_graph, outputs))
         call.add(
