@@ -208,3 +208,33 @@ def test_a_rank_that_leaves_the_others_waiting_ends_the_run_with_its_number(pyte
     assert time.monotonic() - began < 60 + 60  # starting takes its time on a busy machine
     assert done.returncode != 0
     assert "rank 1 of 2 raised ValueError: no such sample" in done.stdout, done.stdout + done.stderr
+
+
+LATE = """
+import torch, torch.distributed as dist, torch.nn.functional as F
+from torch import nn
+
+def test_imported_inside():
+    dist.init_process_group("gloo", init_method="file://{file}", rank=0, world_size=1)
+    try:
+        from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        schedule = ScheduleGPipe(PipelineStage(net, 0, 1, torch.device("cpu")), 2, loss_fn=F.cross_entropy)
+        for _ in range({steps}):
+            schedule.step(torch.randn(8, 4), target=torch.randint(3, (8,)))
+    finally:
+        dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_step_of_a_pipeline_that_nobody_was_told_of_is_not_judged_as_a_model(
+    pytester: pytest.Pytester, steps: int
+) -> None:
+    pytester.makepyfile(LATE.format(file=pytester.path / "store", steps=steps))
+    options = ("-p", "no:cacheprovider", "--gradhealth", "--gradhealth-json=health.json")
+    result = pytester.runpytest_subprocess(*options)
+    result.assert_outcomes(passed=1)
+    assert ("imported after the watch had begun" in result.stdout.str()) == (steps == 1)
+    assert len(json.loads((pytester.path / "health.json").read_text())["checks"]) == (steps > 1)

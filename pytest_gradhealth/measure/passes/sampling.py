@@ -18,7 +18,7 @@ from pytest_gradhealth.measure.passes import statistics
 
 __all__ = ["SAMPLED", "Samples"]
 
-SAMPLED = 1 << 13
+SAMPLED = 1 << 12
 """Elements of a tensor that its forward statistics are taken from."""
 WAITING = 1 << 18
 """Elements of samples that wait for others of their shape, at most: a megabyte."""

@@ -22,7 +22,7 @@ from pytest_gradhealth.measure.passes.pause import is_paused
 from pytest_gradhealth.measure.torch_private import counts_operations, unseen
 from pytest_gradhealth.measure.watching.callers import runs_forward
 from pytest_gradhealth.measure.watching.own_calls import OwnCalls
-from pytest_gradhealth.measure.watching.pipeline_steps import PipelineSteps, runs_microbatch
+from pytest_gradhealth.measure.watching.pipeline_steps import PipelineSteps
 from pytest_gradhealth.measure.watching.quiet import OuterCall
 from pytest_gradhealth.record import LossGraph
 
@@ -153,10 +153,8 @@ def _called_from_outside(
 
 def _begun(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
     try:
-        if _pipeline_steps.came_late and _active:
-            _pipeline_steps.wrap()
-            if runs_microbatch():
-                raise MeasurementError(LATE)
+        if _active and _pipeline_steps.is_in_missed_step():
+            raise MeasurementError(LATE)
         with unseen():
             return _active[-1].begin(module, args, kwargs) if _active else None
     except Exception as error:  # a module or arguments of a kind not thought of: the test goes on, and is told
