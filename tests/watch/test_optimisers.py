@@ -244,13 +244,14 @@ def test_a_learning_rate_that_warms_up_is_not_negligible() -> None:
 
 
 def test_a_classifier_without_activations_in_a_training_but_not_in_a_few_steps() -> None:
-    def run(steps: int) -> list[str]:
-        model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 3))
+    def run(steps: int, *between: nn.Module) -> list[str]:
+        model = nn.Sequential(nn.Linear(6, 16), *between, nn.Linear(16, 3))
         checks = watched(lambda: train(model, torch.optim.Adam(model.parameters()), steps))
         return [finding.kind for check in checks for finding in check.findings]
 
-    assert run(34) == ["missing-activation"]
-    assert run(8) == []
+    assert run(34, nn.Linear(16, 16)) == ["missing-activation"]
+    assert run(8, nn.Linear(16, 16)) == []
+    assert run(34) == []  # an encoder and a head are a minimal example of anything
 
 
 @pytest.mark.parametrize(

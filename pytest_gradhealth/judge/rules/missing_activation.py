@@ -17,7 +17,8 @@ __all__ = ["RULE", "find"]
 
 LINEAR, SHAPES = "Linear", frozenset({"Flatten", "Identity", "Unflatten"})
 PROBABILITIES = frozenset({"Sigmoid", "Softmax", "LogSoftmax", "LogSigmoid"})
-SEVERAL = 2
+SEVERAL = 3
+"""Layers from which it is a mistake: an encoder and a head in a row make many a minimal example of something else."""
 SAME = 1e-4
 """Relative distance within which what leaves one layer is what the next is given, but for rounding."""
 
@@ -30,9 +31,9 @@ RULE = Rule(
     when_silenced=True,
     theory="""\
 Linear layers in a row are one linear layer ([Goodfellow et al., 2016](https://www.deeplearningbook.org), section
-6.1): no number of them separates two rings, or learns XOR. Reported are classifiers all of whose layers are `Linear`
-and pass on to each other, unchanged, what they give and the gradient that comes back. A layer that is narrower
-than both the input and the output is a factorisation on purpose, and no finding.""",
+6.1): no number of them separates two rings, or learns XOR. Reported are classifiers of three layers or more, all of
+them `Linear`, that pass on to each other, unchanged, what they give and the gradient that comes back. A layer that is
+narrower than both the input and the output is a factorisation on purpose, and no finding.""",
     remedies=("Put an activation behind each hidden layer, as `nn.ReLU()`.", "Leave out all layers but one."),
     sick="""\
 model = lambda: nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3))
