@@ -29,10 +29,11 @@ nox.options.sessions = ["tests"]
 @nox.session
 @nox.parametrize("python,versions", MATRIX)
 def tests(session: nox.Session, versions: str) -> None:
-    """Tests and examples; what follows ``--`` goes to pytest."""
+    """Tests and examples; with arguments behind ``--`` the tests that they choose, and no examples."""
     chosen = OLDEST if versions == "oldest" else ["-c", "constraints.txt"]
     session.install(*chosen, "-e", ".[test]")
-    session.run("python", "-m", "pytest", "examples", "--gradhealth-report")
+    if not session.posargs:
+        session.run("python", "-m", "pytest", "examples", "--gradhealth-report")
     session.run("python", "-m", "pytest", *session.posargs)
 
 

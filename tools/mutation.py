@@ -7,7 +7,9 @@
 A mutant is a copy of the package with one fault: a comparison turned, a number moved, a condition negated, ``and``
 for ``or``, an operator exchanged, or two branches swapped. (Guards, such as ``frozen`` of a class or ``strict`` of
 ``zip``, are left alone.) It is killed if a test fails or does not end. For each, those tests alone are run that reach
-the faulty line, or all where the line runs only once in a process: the fastest first, up to ``--seconds`` of CPU. The
+the faulty line, or all where the line runs only once in a process: the fastest first, up to ``--seconds`` of CPU. A
+fault in a function is first shown to a fork of the process that has run all tests: there the function's code is
+exchanged, which takes no time. What survives that is run from its file, in a process that has seen nothing. The
 survivors are printed, to be read: each is a missing test, or changes nothing that anyone could see.
 
 The work is by hand, since mutmut leaves out what stands outside of functions, as limits do, and cosmic-ray starts a
@@ -21,13 +23,13 @@ import ast
 import compileall
 import multiprocessing
 import os
-import pickle
 import py_compile
 import random
 import resource
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +37,10 @@ from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
+
+import pytest
 
 __all__ = ["Mutant", "main", "mutants_of"]
 
@@ -77,6 +82,8 @@ class Mutant(NamedTuple):
     text: str
     once: bool
     """Whether the line runs once in a process: outside of functions, or in one whose result is kept."""
+    function: str
+    """Qualified name of the function that it is in; empty: outside of all."""
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
@@ -92,7 +99,9 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
             before = ast.unparse(twin)
             _break(twin)
             fault = f"{before}  ->  {ast.unparse(twin)}"
-            yield Mutant(path, node.lineno, node.end_lineno, fault, ast.unparse(tree), node not in repeated)
+            yield Mutant(
+                path, node.lineno, node.end_lineno, fault, ast.unparse(tree), node not in repeated, _home(tree, twin)
+            )
 
 
 def _repeats(node: ast.AST) -> bool:
@@ -100,6 +109,15 @@ def _repeats(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not any(
         ast.unparse(decorator).partition("(")[0].endswith(("cache", "overload")) for decorator in node.decorator_list
     )
+
+
+def _home(tree: Any, node: ast.AST, path: str = "") -> str:
+    """The function at module or class level whose body a node is in; empty: in none."""
+    for part in tree.body:
+        if isinstance(part, ast.FunctionDef | ast.ClassDef) and any(node in ast.walk(line) for line in part.body):
+            name = f"{path}.{part.name}".lstrip(".")
+            return name if isinstance(part, ast.FunctionDef) else _home(part, node, name)
+    return ""
 
 
 def _can_be_faulty(node: ast.AST) -> bool:
@@ -132,10 +150,10 @@ def _break(node: ast.AST) -> None:
 
 
 class Watch:
-    """Notes which test reaches which line of the package, and how long each takes."""
+    """Notes which test reaches which line of the package, and how long each takes; then judges mutants of functions."""
 
-    def __init__(self, coverage: Any) -> None:
-        self.coverage, self.seconds = coverage, dict[str, float]()
+    def __init__(self, coverage: Any, folder: Path, answers: Any) -> None:
+        self.coverage, self.folder, self.answers, self.seconds = coverage, folder, answers, dict[str, float]()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.coverage.switch_context(nodeid)
@@ -143,6 +161,63 @@ class Watch:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.seconds[nodeid] += time.process_time()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        reached = {
+            str(Path(file).relative_to(self.folder)): data.contexts_by_lineno(file) for file in data.measured_files()
+        }
+        self.answers.send((int(exitstatus), reached, self.seconds))
+        tests = {item.nodeid: item for item in session.items if "pytester" not in getattr(item, "fixturenames", ())}
+        steady = {name for name, test in tests.items() if _forked(lambda test=test: _fails(test)) == 0}
+        for module, function, text, chosen in iter(self.answers.recv, None):
+            code = next(c for c in _codes(compile(text, module, "exec")) if c.co_qualname == function)
+
+            def judged(module: str = module, code: CodeType = code, chosen: Sequence[str] = chosen) -> bool:
+                _function(module, code.co_qualname).__code__ = code
+                return any(_fails(tests[name]) for name in chosen if name in steady)
+
+            self.answers.send(_forked(judged) != 0)
+        os._exit(0)
+
+
+def _forked(action: Callable[[], bool]) -> int:
+    """Run in a fork of this process: 0 where the answer is no, or the attempt itself fails."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (ENDLESS, ENDLESS))
+    try:
+        os._exit(action())
+    finally:
+        os._exit(0)
+
+
+def _fails(test: pytest.Item) -> bool:
+    from _pytest.runner import runtestprotocol
+
+    return any(report.failed for report in runtestprotocol(test, log=False))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """All code inside, what is defined last first."""
+    for inner in reversed(code.co_consts):
+        if isinstance(inner, CodeType):
+            yield inner
+            yield from _codes(inner)
+
+
+def _function(module: str, name: str) -> FunctionType:
+    """A function by its qualified name, also one that is a property or a method of a class."""
+    found: Any = sys.modules[module]
+    for part in name.split("."):
+        found = vars(found)[part]
+    ways = ("__wrapped__", "func", "fget", "__func__")
+    while way := next((way for way in ways if hasattr(found, way)), None):
+        found = getattr(found, way)
+    return found  # type: ignore[no-any-return]
 
 
 def _enter(folder: Path) -> None:
@@ -155,27 +230,19 @@ def _enter(folder: Path) -> None:
     os.dup2(silent, 2)
 
 
-def _reach(folder: Path, tests: Sequence[str], result: Path) -> None:
-    """In a process of its own: run all tests, and write down what each reaches."""
+def _reach(folder: Path, tests: Sequence[str], answers: Any) -> None:
+    """In a process of its own: run all tests, say what each reaches, and judge mutants until ``None`` comes."""
     import coverage
-    import pytest
 
     _enter(folder)
     measured = coverage.Coverage(data_file=None, config_file=False, source_pkgs=["pytest_gradhealth"])
-    watch = Watch(measured)
     measured.start()
     ignored = [f"--ignore={path}" for path in LEFT_OUT]
-    status = pytest.main(["-q", "-p", "no:cacheprovider", *ignored, *tests], plugins=[watch])
-    measured.stop()
-    data = measured.get_data()
-    lines = {str(Path(file).relative_to(folder)): data.contexts_by_lineno(file) for file in data.measured_files()}
-    result.write_bytes(pickle.dumps((int(status), lines, watch.seconds)))
+    pytest.main(["-q", "-p", "no:cacheprovider", *ignored, *tests], plugins=[Watch(measured, folder, answers)])
 
 
 def _judge(folder: Path, tests: Sequence[str]) -> None:
     """In a process of its own: run tests until one fails."""
-    import pytest
-
     _enter(folder)
     resource.setrlimit(resource.RLIMIT_CPU, (ENDLESS, ENDLESS))
     sys.dont_write_bytecode = True
@@ -196,9 +263,12 @@ class Bench:
         compileall.compile_dir(
             first / "pytest_gradhealth", quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
         )
-        result = home / "reached"
-        self._run(_reach, first, tests, result)
-        status, self.lines, self.seconds = pickle.loads(result.read_bytes())
+        self.answers, theirs = self.context.Pipe()
+        self.asking = threading.Lock()
+        self.warm: Any = self.context.Process(target=_reach, args=(first, tests, theirs), daemon=True)  # type: ignore[attr-defined]
+        self.warm.start()
+        theirs.close()
+        status, self.lines, self.seconds = self.answers.recv()
         if status:
             raise SystemExit("tests fail without any mutant: they cannot tell anything")
         self.folders: SimpleQueue[Path] = SimpleQueue()
@@ -212,6 +282,8 @@ class Bench:
         tests = self._tests(mutant)
         if not tests:
             return False
+        if mutant.function and not mutant.once and self._kills_at_once(mutant, tests):
+            return True
         folder = self.folders.get()
         target = folder / mutant.path.relative_to(ROOT)
         whole = target.read_bytes()
@@ -221,6 +293,13 @@ class Bench:
         finally:
             target.write_bytes(whole)
             self.folders.put(folder)
+
+    def _kills_at_once(self, mutant: Mutant, tests: Sequence[str]) -> bool:
+        """In a fork of the process that has run all tests."""
+        module = ".".join(mutant.path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        with self.asking:
+            self.answers.send((module, mutant.function, mutant.text, tests))
+            return bool(self.answers.recv())
 
     def _tests(self, mutant: Mutant) -> list[str]:
         """The tests that reach it, or all where it runs once; the fastest first."""

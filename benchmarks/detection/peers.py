@@ -236,7 +236,7 @@ class _Outputs:
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def note(module: nn.Module, args: Any, output: Any) -> None:
             entry = self.seen.setdefault(name, {"kind": type(module).__name__, "squares": [], "numel": 0})
-            given, gave = next(floating(args), None), next(floating(output), None)
+            given, gave = (next(iter(floating(value)), None) for value in (args, output))
             if gave is None or gave.is_complex():
                 return
             entry |= _described(gave.detach(), given)

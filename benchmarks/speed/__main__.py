@@ -1,8 +1,9 @@
-"""What a check costs: ``python -m benchmarks.speed [--pairs 15] [--only resnet50 mlp] [--parts time growth memory]``.
+"""What a check costs: ``python -m benchmarks.speed [--pairs 15] [--only resnet50 mlp] [--parts time growth]``.
 
 Each row is timed against a bare training step (forward and backward) of the same model, in turn, on one thread and in
 processor time, so that what else the machine is doing meets both. Memory is the peak of the resident set of a process
 of its own, less what that process held before. The tables of ``docs/cost.md`` are written from what is measured.
+Other tools are timed too where they are installed: ``pip install torchlens torch-audit torchtest2 pytest-torch``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed import growth, memory, report, timing
+from benchmarks.speed import growth, memory, report, runs, timing
 from benchmarks.speed.models import CASES
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
+PARTS = ("time", "growth", "memory", "runs")
 
 
 def surroundings() -> dict[str, str]:
@@ -38,10 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=15, help="pairs of a bare step and what is timed")
     parser.add_argument("--only", nargs="*", choices=CASES, default=["resnet50", "vit", "gpt", "deep", "mlp"])
-    parser.add_argument(
-        "--parts", nargs="*", choices=("time", "growth", "memory"), default=["time", "growth", "memory"]
-    )
-    parser.add_argument("--rows", nargs="*", choices=timing.ROWS, default=list(timing.ROWS))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    rows = [*timing.ROWS, *timing.OTHERS]
+    parser.add_argument("--rows", nargs="*", choices=rows, default=rows)
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -57,6 +58,8 @@ def main() -> None:
         found["growth"] = growth.measured()
     if "memory" in options.parts:
         found["memory"] = memory.measured()
+    if "runs" in options.parts:
+        found["runs"] = runs.measured()
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     report.write(found)
 

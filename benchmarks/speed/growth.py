@@ -12,7 +12,7 @@ from pytest_gradhealth import GradHealth, Settings
 
 __all__ = ["measured"]
 
-LAYERS = (10, 100, 1000, 10_000)
+LAYERS = (10, 100, 1000, 3000, 10_000)
 
 
 def measured() -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def _grown(layers: int) -> dict[str, Any]:
     model, batch = case.model(), case.batch()
     health = GradHealth(Settings(device="cpu"))
     bare = [_seconds(lambda: case.loss(model(batch[0]), batch[1]).backward()) for _ in range(4)]  # type: ignore[no-untyped-call]
-    checked = [_seconds(lambda: health.check(model, batch, case.loss)) for _ in range(3 if layers < 5000 else 1)]
+    checked = [_seconds(lambda: health.check(model, batch, case.loss)) for _ in range(3 if layers < 2000 else 1)]
     return {"layers": layers, "bare": min(bare), "check": min(checked)}
 
 

@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "cost.md"
 def write(found: dict[str, Any]) -> None:
     """Put what was measured in the place of what stands between the markers of each table."""
     text = DOCS.read_text()
-    for name, table in (("time", _times), ("growth", _growth), ("memory", _memory)):
+    for name, table in (("time", _times), ("growth", _growth), ("memory", _memory), ("runs", _runs)):
         if name in found:
             text = _between(text, name, table(found))
     DOCS.write_text(text)
@@ -29,7 +29,8 @@ def _between(text: str, name: str, table: str) -> str:
 
 def _times(found: dict[str, Any]) -> str:
     cases = list(found["time"].values())
-    names = [name for name in (*ROWS, LOOP) if any(name in case["rows"] for case in cases)]
+    known = dict.fromkeys([*ROWS, LOOP, *(name for case in cases for name in case["rows"])])
+    names = [name for name in known if any(name in case["rows"] for case in cases)]
     body = [["bare step", *(_duration(case["bare"]) for case in cases)]]
     body += [[name, *(_ratio(case["rows"].get(name)) for case in cases)] for name in names]
     return _table(["", *(case["model"] for case in cases)], body) + _versions(found)
@@ -59,6 +60,17 @@ def _memory(found: dict[str, Any]) -> str:
         bare = peaks["bare step"]
         body += [[model, way, f"{peak:.0f} MB", f"{peak / bare:.2f}"] for way, peak in peaks.items()]
     return _table(["", "", "peak", "over a bare step"], body)
+
+
+def _runs(found: dict[str, Any]) -> str:
+    rows = found["runs"].items()
+    pairs = [[name, _duration(x["without"]), _duration(x["with"])] for name, x in rows if "with" in x]
+    sizes = [
+        [name, _duration(x["write"]), _duration(x["read"]) if "read" in x else "", f"{x['megabytes']:.0f} MB"]
+        for name, x in rows
+        if "write" in x
+    ]
+    return _table(["", "without", "with"], pairs) + "\n" + _table(["", "written in", "read in", "size"], sizes)
 
 
 def _versions(found: dict[str, Any]) -> str:

@@ -36,7 +36,6 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (Reductions, "collect", "norms of parameter gradients"),
     (summary, "_weights", "norms of weights"),
     (Samples, "add", "samples of outputs"),
-    (Samples, "add_gradient", "samples of outputs"),
     (Samples, "_describe", "samples of outputs"),
     (Samples, "collect", "samples of outputs"),
     (hooks.ModuleHook, "__call__", "hooks"),

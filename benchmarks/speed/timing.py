@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed.models import Case
+from benchmarks.speed.peers import installed
 from pytest_gradhealth import GradHealth, Settings
 from pytest_gradhealth.measure.watching.watch import Watch
 
-__all__ = ["LOOP", "ROWS", "bare_step", "measured", "ratios", "whole_check"]
+__all__ = ["LOOP", "OTHERS", "ROWS", "bare_step", "measured", "ratios", "whole_check"]
 
 STEPS = 100
 """Steps of a watched loop."""
@@ -32,8 +33,9 @@ def measured(case: Case, rows: Sequence[str], pairs: int) -> dict[str, Any]:
     bare = bare_step(model, batch, case.loss)
     found: dict[str, Any] = {"model": case.name, "parameters": sum(p.numel() for p in model.parameters())}
     found["bare"] = statistics.median(_seconds(bare) for _ in range(5))
-    found["rows"] = {name: ratios(bare, ROWS[name](model, batch, case.loss), pairs) for name in rows}
-    if found["bare"] * STEPS * 2 <= LONGEST and len(rows) == len(ROWS):
+    every = ROWS | OTHERS
+    found["rows"] = {name: ratios(bare, every[name](model, batch, case.loss), pairs) for name in rows}
+    if found["bare"] * STEPS * 2 <= LONGEST and set(ROWS) <= set(rows):
         found["rows"][LOOP] = ratios(_repeated(bare), _watched_loop(model, batch, case.loss), max(pairs // 3, 3))
     return found
 
@@ -170,6 +172,8 @@ ROWS: dict[str, Callable[[nn.Module, Any, Any], Step]] = {
     "`get_total_norm`": _total_norm,
     "histogram per parameter": _histograms,
 }
+OTHERS = installed()
+"""Other tools that are installed here."""
 LOOP = f"watched loop of {STEPS} steps"
 
 

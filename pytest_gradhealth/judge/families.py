@@ -30,7 +30,15 @@ __all__ = [
 
 FADING, STEEP = "fading", "steep"
 LEADING = frozenset(
-    {"clamped-probabilities", "closed-recurrent-gate", "single-class", "unscaled-input", "vanishing-over-time"}
+    {
+        "clamped-probabilities",
+        "closed-recurrent-gate",
+        "excessive-steps",
+        "single-class",
+        "unscaled-input",
+        "unscaled-targets",
+        "vanishing-over-time",
+    }
 )
 """Rules that explain every gradient that fades, dies or is the same."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from pytest_gradhealth.judge.evidence import circumstances, is_set
+from pytest_gradhealth.judge.evidence import Circumstance, circumstances, is_set
 from pytest_gradhealth.judge.families import DEAD, NON_FINITE, SYMMETRIC
 from pytest_gradhealth.judge.judge import judge
 from pytest_gradhealth.judge.limits import Limits
@@ -30,9 +31,21 @@ UNLEARNT = 0.5
 def verdict(passes: Sequence[GradientRecord], limits: Limits) -> tuple[GradientRecord, tuple[Finding, ...]]:
     """The record of a watched model and what is found in it."""
     record = combined(passes)
-    record = replace(record, notes=(*record.notes, *_unjudged(record, passes, limits)))
-    early, late = _found(record, passes, limits)
+    first = _look_at(record, passes, limits)
+    record = replace(record, notes=(*record.notes, *_unjudged(first)))
+    early, late = _found(record, first, passes, limits)
     return _late_alone(record) if late and not early else record, (*early, *late)
+
+
+class _Look(NamedTuple):
+    """What rules find in a record, and what circumstances of its passes may explain it."""
+
+    findings: tuple[Finding, ...]
+    circumstances: tuple[Circumstance, ...]
+
+
+def _look_at(record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits) -> _Look:
+    return _Look(judge(record, limits), tuple(circumstances(record, passes)))
 
 
 def combined(passes: Sequence[GradientRecord]) -> GradientRecord:
@@ -64,7 +77,7 @@ def _late_alone(record: GradientRecord) -> GradientRecord:
 
 
 def _found(
-    record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits
+    record: GradientRecord, look: _Look, passes: Sequence[GradientRecord], limits: Limits
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """What the first pass shows and the last has not redeemed, and what only the last shows.
 
@@ -72,14 +85,16 @@ def _found(
     and in a single pass weights that are alike may have been set so for the test. In the last pass gradients fade
     because the model has learnt, so that only what is exactly zero or not finite counts there.
     """
-    findings = _lasting(record, record, passes, limits)
+    findings = _lasting(record, look, limits)
     if record.later is None:
         return tuple(f for f in findings if f.fault != SYMMETRIC.name), ()  # set alike, to compare with known numbers
-    last = _lasting(record, record.later, passes, limits)
+    last = _lasting(record, _look_at(record.later, passes, limits), limits)
     faults = {finding.fault for finding in last}
     redeemed = tuple(f for f in findings if f.fault != NON_FINITE.name or f.fault in faults or _is_nan(record))
     known = {finding.fault for finding in redeemed}
-    counts = {NON_FINITE.name, DEAD.name} if _may_be_dead(record, record.later) else {NON_FINITE.name}
+    swept = any(f.kind == "excessive-steps" for f in redeemed)  # they kill layers, too
+    may_be_dead = not swept and _may_be_dead(record, record.later)
+    counts = {NON_FINITE.name, DEAD.name} if may_be_dead else {NON_FINITE.name}
     return redeemed, tuple(f for f in last if f.fault in counts - known)
 
 
@@ -97,14 +112,11 @@ def _is_nan(record: GradientRecord) -> bool:
     return record.loss is not None and math.isnan(record.loss)
 
 
-def _lasting(
-    record: GradientRecord, judged: GradientRecord, passes: Sequence[GradientRecord], limits: Limits
-) -> tuple[Finding, ...]:
+def _lasting(record: GradientRecord, look: _Look, limits: Limits) -> tuple[Finding, ...]:
     """What is found in the record, or in its later pass, and will not be gone after a few more steps."""
     steps = record.later.steps if record.later else 0
     is_opening = has_opening_gate(record) and (steps < OPENED or any(map(_is_opening, record.later or ())))
-    telling = _telling(judged, judge(judged, limits), passes, limits)
-    found = (f for f in telling if not (f.provisional and is_opening))
+    found = (f for f in _telling(look, limits) if not (f.provisional and is_opening))
     return tuple(f for f in found if not _is_starved(f))
 
 
@@ -118,17 +130,15 @@ def has_opening_gate(record: GradientRecord) -> bool:
     return any(layer.norm and (_is_opening(layer) or _is_small(layer)) for layer in record)
 
 
-def _telling(
-    judged: GradientRecord, findings: tuple[Finding, ...], passes: Sequence[GradientRecord], limits: Limits
-) -> tuple[Finding, ...]:
+def _telling(look: _Look, limits: Limits) -> tuple[Finding, ...]:
     """Findings that no circumstance explains, and those that break a limit which the user has set."""
-    known = list(circumstances(judged, passes))
-    return tuple(f for f in findings if is_set(limits, f.limit_name) or not any(one.explains(f) for one in known))
+    found, known = look
+    return tuple(f for f in found if is_set(limits, f.limit_name) or not any(one.explains(f) for one in known))
 
 
-def _unjudged(record: GradientRecord, passes: Sequence[GradientRecord], limits: Limits) -> tuple[str, ...]:
+def _unjudged(look: _Look) -> tuple[str, ...]:
     """What was not judged, and why."""
-    known, found = list(circumstances(record, passes)), judge(record, limits)
+    found, known = look
     told = (one.note for one in known if one.is_told or any(one.explains(finding) for finding in found))
     return tuple(dict.fromkeys(told))
 

@@ -129,6 +129,9 @@ def _cut_by(found: Operation) -> Explanation:
     if found.name == "checkpoint":
         cause = f"a reentrant checkpoint{where} records no graph, since none of its inputs requires a gradient"
         return Explanation(cause=cause, remedy="use checkpoint(..., use_reentrant=False), or let an input require one")
+    if found.name.endswith(".backward"):
+        cause = f"{found.name} returns None for it; the forward{where} uses it"
+        return Explanation(cause=cause, remedy="return the gradient of each input that has one")
     how = {"data": ".data", "no_grad": "torch.no_grad()"}.get(found.name, f"{found.name}()")
     cause = f"{how}{where} detaches the signal from the graph"
     return Explanation(cause=cause, remedy=f"remove {how} there, or freeze the layers in front of it")

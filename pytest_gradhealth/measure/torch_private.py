@@ -23,6 +23,7 @@ __all__ = [
     "NAMES",
     "copy_on_write",
     "counts_operations",
+    "eager",
     "hide_from_dynamo",
     "inside_backward",
     "inside_transform",
@@ -187,6 +188,11 @@ def is_batched(tensor: Tensor) -> bool:
     """Whether a tensor stands for many at once: several gradients computed together (``is_grads_batched``)."""
     keys = _keys(tensor)
     return bool(keys.has(_BATCHED)) if hasattr(keys, "has") else False
+
+
+def eager() -> AbstractContextManager[Any]:
+    """A context in which nothing that ``torch.compile`` has made is used, so that hooks see each module."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def is_compiled(module: nn.Module) -> bool:

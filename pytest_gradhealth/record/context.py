@@ -130,3 +130,5 @@ class OptimiserUse(Plain):
     """The largest of any group at any step."""
     eps_underflows: bool = False
     """Whether its ``eps`` is zero in the precision of a parameter that it holds."""
+    zeroed: bool = False
+    """Whether every gradient was zero, or gone, at each step that was looked at and had a backward in front of it."""

@@ -59,6 +59,9 @@ class GradientRecord(Plain):
     their root mean square; None: they agree, or it was not looked at."""
     mixed_at: str = ""
     """First module at which they differ; empty: behind all of them."""
+    softmax_over: int = 0
+    """Length of the first dimension, where a softmax in a test that trains runs over it, behind ``mixed_at``; 0: none
+    does, or another dimension could be the samples."""
     custom_functions: tuple[CustomFunction, ...] = ()
     """Functions whose backward the user wrote, beside the derivative of their forward."""
     optimisers: tuple[OptimiserUse, ...] = ()

@@ -30,8 +30,12 @@ class Plain:
         """
         kind: Any = type(self)
         defaults = _defaults(kind)
-        values = {name: getattr(self, name) for name in defaults}
-        return {name: encode(value) for name, value in values.items() if value != defaults[name]}
+        found: dict[str, Any] = {}
+        for name, default in defaults.items():
+            value = getattr(self, name)
+            if value is not default and value != default:
+                found[name] = encode(value)
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -78,19 +82,21 @@ def encode(value: Any) -> Any:
     Raises:
         TypeError: it is neither a number, a string, nor a list or mapping of them.
     """
+    kind = type(value)
+    if kind is float:  # most often: a record is numbers
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    if value is None or kind in (str, int, bool):
+        return value
     if isinstance(value, Plain):
         return value.to_dict()
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
         return str(value)
     if not hasattr(value, "__float__"):
         raise TypeError(f"{value!r} is neither a number, a string, nor a list or mapping of them")
-    number = float(value)
-    return float(f"{number:.6g}") if math.isfinite(number) else str(number)
+    return encode(float(value))

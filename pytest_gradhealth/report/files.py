@@ -46,7 +46,7 @@ def _is_special(target: Path) -> bool:
 
 
 def _written_unseen(draft: Path, content: bytes) -> bool:
-    """Write a file that gets its name only once it is whole, so that a kill leaves none behind; False: not here."""
+    """Write a file that gets its name only once it is whole, so that a kill leaves no part of one; False: not here."""
     if not hasattr(os, "O_TMPFILE"):  # Linux only
         return False
     try:
@@ -57,7 +57,7 @@ def _written_unseen(draft: Path, content: bytes) -> bool:
         stream.write(content)
         stream.flush()
         try:
-            os.link(f"/proc/self/fd/{handle}", draft)
+            os.link(f"/proc/self/fd/{handle}", draft, src_dir_fd=handle)  # without which Python links the link
         except OSError:
             return False
     return True

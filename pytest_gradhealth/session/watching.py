@@ -61,18 +61,16 @@ def watched(item: pytest.Item, health: Checker, seen: dict[str, Any]) -> Iterato
         _warn_once(problem)
         yield
         return
-    with health.new_watch() as watch:
-        try:
+    watch, passed = health.new_watch(), False
+    try:
+        with watch:
             yield
-        except (Exception, pytest.fail.Exception):
-            seen |= {"backwards": watch.backwards, "models": 0, "problems": [FAILED]}
-            raise
-    ended = not getattr(item, "_excinfo", None)  # unittest reports what went wrong, or a skip, without raising it
-    problems = [*watch.problems(), *_reasons(watch)] if ended else [FAILED]
-    seen |= {"backwards": watch.backwards, "models": 0, "problems": problems}
-    if not ended:
-        return
-    _judge(item, health, watch, marked, seen)
+        passed = not getattr(item, "_excinfo", None)  # unittest reports what went wrong, or a skip, without raising it
+    finally:
+        problems = [*watch.problems(), *_reasons(watch)] if passed else [FAILED]
+        seen |= {"backwards": watch.backwards, "models": 0, "problems": problems}
+    if passed:
+        _judge(item, health, watch, marked, seen)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from records import changed, found, layer, record, signal
+from test_edges import use
 
 from pytest_gradhealth import Limits
 from pytest_gradhealth.judge import localise
@@ -21,6 +22,7 @@ from pytest_gradhealth.judge.passes import verdict
 from pytest_gradhealth.judge.remarks import designed, remarks
 from pytest_gradhealth.judge.view import View
 from pytest_gradhealth.record import (
+    CustomFunction,
     Finding,
     GradientRecord,
     LayerGradient,
@@ -29,6 +31,7 @@ from pytest_gradhealth.record import (
     Operation,
     Signal,
     Underflow,
+    UnregisteredParameter,
 )
 
 
@@ -63,6 +66,35 @@ def tokens(first: float, last: float) -> GradientRecord:
 
 def steep(strongest: float, **fields: Any) -> GradientRecord:
     return record([layer(i, sensitivity=strongest if i == 5 else 0.0) for i in range(8)], loss=2.0, **fields)
+
+
+def lossy(**fields: Any) -> GradientRecord:
+    return record(loss_graph=LossGraph(output_bound="tanh", **fields))
+
+
+def recurrent(kind: str, steps: int, reach: float | None) -> GradientRecord:
+    return record(
+        [layer(0), layer(1)], signals=(signal(0), replace(signal(1), kind=kind, steps=steps, time_reach=reach))
+    )
+
+
+def nearly_constant(given: float | None, left: float, samples: int | None = 8) -> GradientRecord:
+    signals = [signal(i, input_variation=given, sample_variation=left, input_attached=bool(i)) for i in range(8)]
+    return record(signals=tuple(signals), samples=samples)
+
+
+def normalising(size: float, number: int = 3) -> GradientRecord:
+    norms = [replace(signal(i, rms=size), kind="LayerNorm", name=f"norm{i}") for i in range(number)]
+    return record(signals=(*(signal(i) for i in range(3)), *norms))
+
+
+def derived(backward: float, precision: str = "float64") -> GradientRecord:
+    return record(custom_functions=(CustomFunction(name="F", forward=1.0, backward=backward, precision=precision),))
+
+
+def feature(scale: float, peak: float) -> GradientRecord:
+    given = ModelInput(name="0", shape=(8, 5), high=peak, feature=3, feature_scale=scale)
+    return record(inputs=(given,), signals=(signal(0, input_max=peak), *(signal(i) for i in range(1, 8))))
 
 
 SMALL = {"sample_variation": 0.99e-3}
@@ -122,6 +154,40 @@ LIMITS: list[tuple[str, GradientRecord, bool]] = [
     ("negligible-gradients", record([layer(i, norm=1e-12 * 600**0.5) for i in range(8)]), True),
     ("negligible-gradients", record([layer(i, norm=1.01e-11 * 600**0.5) for i in range(8)]), False),
     ("mixed-samples", record(sample_mixing=0.0), True),
+    ("unreachable-targets", lossy(unreachable=0.4), False),
+    ("unreachable-targets", lossy(unreachable=0.41), True),
+    ("clamped-probabilities", lossy(clamped=0.5), False),
+    ("clamped-probabilities", lossy(clamped=0.51), True),
+    ("ignored-targets", lossy(ignored_targets=0.99), False),
+    ("ignored-targets", lossy(ignored_targets=1.0), True),
+    ("scores-as-log-probabilities", lossy(probability_sum=1.5), False),
+    ("scores-as-log-probabilities", lossy(probability_sum=1.51), True),
+    ("targets-out-of-range", lossy(target_excess=1e-3), False),
+    ("targets-out-of-range", lossy(target_excess=1.1e-3), True),
+    ("single-class", lossy(classes=2), False),
+    ("single-class", lossy(classes=1), True),
+    ("closed-recurrent-gate", recurrent("LSTM", 8, 0.301**6), False),
+    ("closed-recurrent-gate", recurrent("LSTM", 8, 0.299**6), True),
+    ("closed-recurrent-gate", recurrent("LSTM", 7, 1e-9), False),
+    ("closed-recurrent-gate", recurrent("RNN", 8, 1e-9), False),
+    ("vanishing-over-time", recurrent("RNN", 100, 1e-6), False),
+    ("vanishing-over-time", recurrent("RNN", 100, 0.99e-6), True),
+    ("vanishing-over-time", recurrent("RNN", 99, 1e-9), False),
+    ("constant-input", nearly_constant(0.01, 0.05), False),
+    ("constant-input", nearly_constant(0.0099, 0.099), True),
+    ("constant-input", nearly_constant(0.0099, 0.1), False),
+    ("constant-input", nearly_constant(None, 0.05), False),
+    ("constant-input", nearly_constant(0.0099, 0.05, samples=1), False),
+    ("ineffective-normalisation", normalising(0.03), False),
+    ("ineffective-normalisation", normalising(0.0299), True),
+    ("ineffective-normalisation", normalising(0.0299, 2), False),
+    ("wrong-backward", derived(0.9991), False),
+    ("wrong-backward", derived(0.9989), True),
+    ("wrong-backward", derived(0.91, "float32"), False),
+    ("wrong-backward", derived(0.89, "float32"), True),
+    ("unscaled-input", feature(100, 1000), True),
+    ("unscaled-input", feature(99, 1000), False),
+    ("unscaled-input", feature(100, 999), False),
     ("exploding-signal", record(signals=tuple(signal(i, rms=[1, math.inf, math.nan, 0, 1, 1][i]) for i in range(6))), False),
     ("exploding-signal", record(signals=tuple(signal(i, rms=[0, 1, math.inf, 1001, 1][i]) for i in range(5))), True),
 ]  # fmt: skip
@@ -632,8 +698,6 @@ def test_what_a_gated_recurrence_forgets_is_remarked(kind: str, reach: float, to
     [(0, ("fc6", "fc2")), (4, ("fc1",))],
 )
 def test_which_layers_an_idle_optimiser_names(foreign: int, named: tuple[str, ...]) -> None:
-    from test_edges import use
-
     held: dict[int, bool | None] = {1: False, 3: None}
     layers: list[LayerGradient] = [layer(i, norm=None if i in (2, 6, 3) else 0.1, optimised=held.get(i, True)) for i in range(8)]  # fmt: skip
     assert only("idle-optimiser", record(layers, optimisers=(use(foreign=foreign),))).layers == named
@@ -641,9 +705,135 @@ def test_which_layers_an_idle_optimiser_names(foreign: int, named: tuple[str, ..
 
 @pytest.mark.parametrize(("shares", "said", "value"), [((0.95, 0.91, 0.99), "a step left 91% of the weights of 3 layers", 0.91), ((0.95,), "of 1 layer exactly", 0.95)])  # fmt: skip
 def test_of_lost_updates_the_least_is_told(shares: Sequence[float], said: str, value: float) -> None:
-    from test_edges import use
-
     layers = [layer(i, lost_update=share) for i, share in enumerate(shares)]
     finding = only("lost-update", record(layers, precision="float16", optimisers=(use(reached=4),)))
     assert said in finding.message
     assert (finding.value, finding.layers) == (value, tuple(f"fc{i}" for i in range(len(shares))))
+
+
+# Numbers that are none
+
+
+LOG = Operation(name="log_", order=6, nonfinite=2, upstream=("fc3", "fc2"), where="a.py:3")
+
+
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [
+        ({}, "fc3"),
+        ({"operations": (replace(LOG, upstream=()),)}, "fc7"),
+        ({"operations": (replace(LOG, nonfinite=0),)}, "fc7"),
+        ({"operations": (replace(LOG, upstream=()), replace(LOG, upstream=("fc1",)))}, "fc1"),
+        ({"layers": tuple(changed(5, weight_norm=math.inf))}, "fc7"),  # the weights are broken already
+        ({"signals": tuple(signal(i, nonfinite=int(i > 4), nonfinite_input=int(i > 5)) for i in range(8))}, "fc5"),
+        ({"signals": tuple(signal(i, nonfinite=1, nonfinite_input=1) for i in range(8))}, "fc3"),
+        ({"loss": 1.0, "layers": tuple(changed(6, nan=1))}, "fc6"),
+        ({"loss": None, "layers": tuple(changed(6, nan=1))}, "fc6"),
+    ],
+)
+def test_behind_which_layer_an_operation_left_its_domain(fields: dict[str, Any], first: str) -> None:
+    finding = only("non-finite", record(**{"loss": math.nan, "operations": (LOG,), **fields}))
+    assert finding.layer == first
+    assert ("arises behind 'fc3'" in finding.message) is (first == "fc3")
+
+
+@pytest.mark.parametrize(("place", "is_batch"), [(0, True), (1, False)])
+def test_a_batch_that_is_none_from_the_start(place: int, is_batch: bool) -> None:
+    signals = tuple(signal(i, nonfinite_input=int(i >= place)) for i in range(8))
+    cause = only("non-finite", record(loss=math.nan, signals=signals)).cause
+    assert (cause == "the batch itself contains NaN or infinity") is is_batch
+
+
+def test_an_operation_is_told_with_the_places_where_it_left_its_domain() -> None:
+    finding = only("non-finite", record(loss=math.nan, operations=(LOG,)))
+    assert finding.cause == "log() at a.py:3 gives NaN or infinity at 2 places"
+    assert finding.message.endswith("arises behind 'fc3'")
+    assert finding.where == "a.py:3"
+    steep_one = replace(LOG, name="sqrt", nonfinite=0, infinite_slope=1)
+    finding = only("non-finite", record(changed(6, nan=1), operations=(steep_one,)))
+    assert finding.cause == "sqrt() at a.py:3 is 0 at 1 place, where its slope is infinite"
+
+
+@pytest.mark.parametrize(
+    ("names", "upstream", "said"),
+    [
+        (("argmin", "detach"), ("fc2",), "enters the loss by a choice (argmin) and a detach() alone"),
+        (("detach",), ("fc2",), "detach() detaches the signal"),
+        (("argmin",), ("fc2",), "argmin() makes a discrete choice"),
+        (("argmin", "detach"), ("fc1",), "argmin() makes a discrete choice"),
+    ],
+)
+def test_a_code_book_is_chosen_and_detached(names: tuple[str, ...], upstream: tuple[str, ...], said: str) -> None:
+    operations = [Operation(name=name, order=9, detaches=True, upstream=upstream) for name in names]
+    again = Operation(name="detach", order=5, detaches=False, upstream=("fc2",))
+    lost = changed(2, norm=None, missing=("weight",))
+    signals = tuple(signal(i, input_attached=False if i == 5 else None) for i in range(8))
+    assert said in only("detached-layer", record(lost, signals=signals, operations=(*operations, again))).cause
+
+
+@pytest.mark.parametrize(("order", "said"), [(4, "item() turns"), (3, "the graph ends right behind 'fc2'")])
+def test_what_cuts_comes_behind_what_it_cuts(order: int, said: str) -> None:
+    signals = tuple(signal(i, input_attached=False if i == 5 else None) for i in range(8))
+    cutting = (Operation(name="item", order=order, detaches=True),)
+    lost = changed(2, norm=None, missing=("weight",))
+    assert said in only("detached-layer", record(lost, signals=signals, operations=cutting)).cause
+
+
+# What the model was given
+
+
+@pytest.mark.parametrize(("first", "differ"), [(0.0, False), (0.8, True)])
+def test_where_a_graph_comes_in_everywhere_the_first_module_tells(first: float, differ: bool) -> None:
+    signals = tuple(signal(i, input_attached=True, input_variation=first if i == 0 else 0.8) for i in range(4))
+    assert View(record(signals=signals), Limits()).samples_differ is differ
+
+
+@pytest.mark.parametrize(("dead", "is_sick"), [((3,), False), ((0,), True), ((0, 3), True)])
+def test_positions_that_are_all_alike_excuse_what_lies_behind_a_layer_that_learns(dead: tuple[int, ...], is_sick: bool) -> None:  # fmt: skip
+    layers = [layer(i, norm=0.0 if i in dead else 0.1) for i in range(8)]
+    signals = tuple(signal(i, token_variation=0.0) for i in range(8))
+    assert has("dead-layer", record(layers, signals=signals)) is is_sick
+
+
+@pytest.mark.parametrize(("gradient", "silences"), [(1e-4, False), (0.99e-4, True)])
+def test_a_normalisation_at_the_edge_of_noise(gradient: float, silences: bool) -> None:
+    norm = signal(1, gradient=1.0, peak=1.0, input_gradient=gradient, input_min=-1.0, input_max=1.0)
+    signals = (signal(0), replace(norm, kind="LayerNorm"), signal(2))
+    assert (View(record(signals=signals), Limits()).silencing is not None) is silences
+
+
+@pytest.mark.parametrize(("module", "said"), [("", "the Linear that 'the model' creates"), ("block", "the Linear that 'block' creates")])  # fmt: skip
+def test_where_parameters_are_made_anew(module: str, said: str) -> None:
+    made = UnregisteredParameter(module=module, name="Linear", where="a.py:3", parameters=5)
+    finding = only("unregistered-parameter", record(unregistered=(made,)))
+    assert finding.message.startswith(f"{said} in its forward pass has 5 parameters")
+    assert "in 1 other place" not in finding.message
+    two = only("unregistered-parameter", record(unregistered=(made, replace(made, module="other"))))
+    assert two.message.endswith("(and in 1 other place)")
+    assert (two.value, two.layers) == (10.0, (module, "other"))
+
+
+@pytest.mark.parametrize(("free", "said"), [((2,), "'fc2' received"), ((2, 5), "'fc2' and 1 other layer received")])
+def test_how_many_layers_are_in_no_optimiser(free: tuple[int, ...], said: str) -> None:
+    layers = [layer(i, optimised=i not in free) for i in range(8)]
+    given = record(layers, optimisers=(use(reached=2, foreign=2),))
+    assert only("unoptimised-layer", given).message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("shares", "fields", "said"),
+    [
+        (dict.fromkeys(range(5), 0.91), {}, "most updates of 5 of 8 layers (91% in 'fc0')"),
+        ({i: 0.9 + i / 100 for i in range(1, 6)}, {}, "most updates of 5 of 8 layers (95% in 'fc5')"),
+        (dict.fromkeys(range(4), 0.91), {}, None),  # half of them
+        (dict.fromkeys(range(8), 0.9), {}, None),
+        (dict.fromkeys(range(8), 0.91), {"precision": "bfloat16"}, None),  # they are kept in it already
+    ],
+)
+def test_updates_that_weights_in_another_format_would_lose(shares: dict[int, float], fields: dict[str, Any], said: str | None) -> None:  # fmt: skip
+    forecasts = [Underflow(format="bfloat16", lost_update=shares.get(i, 0.0)) for i in range(8)]
+    eighths = [Underflow(format="float8_e4m3fn", lost_update=1.0), Underflow(format="float16")]
+    given = record([layer(i, underflow=(one, *eighths)) for i, one in enumerate(forecasts)], **fields)
+    notes = [note for note in remarks(given, Limits()) if "updates" in note]
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]

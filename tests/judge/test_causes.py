@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -350,3 +351,92 @@ def test_what_is_read_at_positions_that_are_all_alike() -> None:
     assert finding.layer == "memory"
     assert "stands at other positions" in finding.cause
     assert examined(lambda: Recalling(0.9), [(inputs, target)]).healthy
+
+
+class Weigh(torch.autograd.Function):
+    """A product whose backward forgets the second factor."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(values, weights)
+        return values * weights
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        _, weights = ctx.saved_tensors
+        return grads[0] * weights, None
+
+
+class WeighBoth(Weigh):
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        values, weights = ctx.saved_tensors
+        return grads[0] * weights, grads[0] * values
+
+
+class Weighed(nn.Module):
+    """Values times weights, by functions of its own; the weights may be detached behind another one."""
+
+    def __init__(self, weigh: type[torch.autograd.Function], detach: bool) -> None:
+        super().__init__()
+        self.values, self.weights, self.head = (
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, CLASSES),
+        )
+        self.weigh, self.detach = weigh, detach
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.weigh.apply(self.weights(x), torch.ones(WIDTH)) if self.detach else self.weights(x)
+        weights = weights.detach() if self.detach else weights
+        output: Tensor = self.head(self.weigh.apply(self.values(x), weights))  # type: ignore[no-untyped-call]
+        return output
+
+
+@pytest.mark.parametrize(
+    ("weigh", "detach", "word"), [(Weigh, False, "Weigh.backward returns None for it"), (WeighBoth, True, "detach()")]
+)
+def test_a_backward_that_returns_nothing_for_an_input(
+    weigh: type[torch.autograd.Function], detach: bool, word: str
+) -> None:
+    findings = examined(Weighed(weigh, detach), BATCHES).findings
+    (finding,) = (finding for finding in findings if finding.kind == "detached-layer")
+    assert finding.layers == ("weights",)
+    assert word in finding.cause
+    assert "test_causes.py:" in finding.cause
+
+
+class Singular(nn.Module):
+    """A layer whose outputs all are what its bias is, and a function that has no slope there."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.head, self.function = nn.Linear(WIDTH, 4), nn.Linear(WIDTH, CLASSES), function
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(x) + self.function(self.layer(x)).mean()
+        return output
+
+
+def vectors(x: Tensor) -> Tensor:
+    symmetric = torch.diag_embed(x + 1)
+    return torch.linalg.eigh(symmetric + symmetric.mT).eigenvectors.square()
+
+
+@pytest.mark.parametrize(
+    ("function", "cause", "remedy"),
+    [
+        (lambda x: (x + 1).acos(), "acos() at test_causes.py", "clamp"),
+        (lambda x: torch.asin(x.cos()), "is given 1 or -1 at", "clamp"),
+        (vectors, "finds equal values at", "values alone"),
+        (lambda x: x.sqrt(), "is 0 at", "sqrt(x + eps)"),
+    ],
+    ids=["acos", "asin", "eigh", "sqrt"],
+)
+def test_a_point_without_a_slope_is_named(function: Callable[[Tensor], Tensor], cause: str, remedy: str) -> None:
+    (finding, *_) = examined(Singular(function), BATCHES).findings
+    assert finding.fault == "non-finite"
+    assert cause in finding.cause
+    assert remedy in finding.remedy

@@ -27,7 +27,7 @@ WITHOUT_GRADIENTS = {
     "activation-before-loss", "broadcast-targets", "clamped-probabilities", "collapsed-positions", "collapsed-samples",
     "detached-layer", "excessive-dropout", "identical-units", "ignored-targets", "maximised-loss", "mixed-samples",
     "scores-as-log-probabilities", "signed-mean-loss", "single-class", "softmax-for-several-labels", "softmax-over-samples",
-    "targets-out-of-range", "unbounded-loss", "unreachable-targets", "unregistered-parameter", "unused-parameter", "wrong-backward",
+    "targets-out-of-range", "unbounded-loss", "unscaled-targets", "unreachable-targets", "unregistered-parameter", "unused-parameter", "wrong-backward",
 }  # fmt: skip
 """What does not hang on the size of a gradient, so that rounding noise in its place hides nothing."""
 

@@ -230,7 +230,7 @@ def test_a_linear_regression_on_large_targets() -> None:
     batch = torch.randn(32, 20, generator=draw), 3e5 + 1e4 * torch.randn(32, 1, generator=draw)
     assert not kinds(examined(lambda: nn.Linear(20, 1), [batch], loss=F.mse_loss))
     deep = lambda: nn.Sequential(nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 1))  # noqa: E731
-    assert kinds(examined(deep, [(batch[0], 1e6 * batch[1])], loss=F.mse_loss)) == ["weak"]
+    assert kinds(examined(deep, [batch], loss=F.mse_loss)) == ["objective"]
 
 
 def test_a_loss_over_nothing() -> None:
@@ -303,6 +303,31 @@ def pairs(values: Tensor) -> Tensor:
 )
 def test_a_broadcast_that_is_meant(loss: Loss, outputs: int) -> None:
     assert not kinds(regressed(loss, outputs))
+
+
+def policy_gradient(output: Tensor, target: Tensor, *, baseline: Tensor) -> Tensor:
+    """Each log-probability weighed by a reward less a baseline, as an advantage without a graph."""
+    return -((target - baseline).detach() * output.squeeze(1)).mean() + output.square().mean()
+
+
+def whitened(output: Tensor, target: Tensor) -> Tensor:
+    """Each output weighed by a row of a table that is made of all targets, and no difference."""
+    table = torch.outer(target, target).tanh()
+    return (table * (output.squeeze(1) - target)).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (lambda output, target: policy_gradient(output, target, baseline=output), ["objective"]),
+        (lambda output, target: policy_gradient(output, target, baseline=output.squeeze(1)), []),
+        (lambda output, target: policy_gradient(output, target, baseline=target.mean()), []),
+        (whitened, []),
+    ],
+    ids=["a column", "a row", "one number", "a table of products"],
+)
+def test_an_advantage_that_is_a_table_of_all_pairs(loss: Loss, found: list[str]) -> None:
+    assert kinds(regressed(loss, 1)) == found
 
 
 @pytest.mark.parametrize(("alike", "alarm"), [(True, False), (False, True)])

@@ -20,7 +20,7 @@ from pytest_gradhealth.record import Check
 
 ALL = [entry.rule for entry in entries()]
 SHOWN = [rule for rule in ALL if rule.sick]
-WITHOUT_A_NETWORK = {"GH109", "GH802", "GH603", "GH604", "GH605", "GH701", "GH702", "GH703", "GH801"}
+WITHOUT_A_NETWORK = {"GH109", "GH802", "GH603", "GH604", "GH605", "GH608", "GH609", "GH701", "GH702", "GH703", "GH801"}
 """Found in tests that train, by a limit of the user's own, or against a baseline: tested elsewhere."""
 
 

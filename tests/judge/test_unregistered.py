@@ -57,6 +57,17 @@ class ATensor(Net):
         return x * self.scale
 
 
+class Moved(Net):
+    """A parameter that is moved to a device as it is made: what is kept is a copy, as on any other device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(torch.ones(WIDTH)).to("cpu", copy=True)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return x * self.gate
+
+
 class MadeAnew(Net):
     def middle(self, x: Tensor) -> Tensor:
         return layer()(x)  # type: ignore[no-any-return]
@@ -74,6 +85,7 @@ class KeptAnew(Net):
         (InAList, "'blocks'", 2 * (WIDTH + 1) * WIDTH),
         (InADict, "'experts'", (WIDTH + 1) * WIDTH),
         (ATensor, "'scale'", WIDTH),
+        (Moved, "'gate'", WIDTH),
         (MadeAnew, "test_unregistered.py:", (WIDTH + 1) * WIDTH),
         (KeptAnew, "test_unregistered.py:", (WIDTH + 1) * WIDTH),
     ],
@@ -143,6 +155,19 @@ class ListedTwice(Net):
         self.order = [self.stem, self.head]
 
 
+class Kept(Net):
+    """A copy of a listed parameter, and a result of the last forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.half = self.stem.weight * 0.5
+        self.features: Tensor | None = None
+
+    def middle(self, x: Tensor) -> Tensor:
+        self.features = x
+        return x
+
+
 class MadeOnce(Net):
     """A layer of a width that only the first batch tells."""
 
@@ -172,7 +197,7 @@ class Endless(Net):
         self.table = [[0] * 1000] * 1000
 
 
-@pytest.mark.parametrize("kind", [Teacher, Perceptual, ListedTwice, MadeOnce, Vocabulary, Endless])
+@pytest.mark.parametrize("kind", [Teacher, Perceptual, ListedTwice, Kept, MadeOnce, Vocabulary, Endless])
 def test_what_is_held_for_another_purpose(kind: type[Net]) -> None:
     assert not kinds(examined(kind(), BATCHES))
 

@@ -142,6 +142,15 @@ def test_a_batch_of_thousands_of_sequences_is_measured(measured: Measured) -> No
     assert all(signal.position_reach for signal in record.signals if signal.name)
 
 
+def test_a_view_of_other_dimensions_shares_the_gradient_and_not_the_positions(measured: Measured) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Unflatten(0, (4, 16)), nn.Tanh())
+    record = measured(model, torch.randn(64, 8), loss=lambda output: output.square().mean())
+    flat, sequence = record.signals[1:3]
+    assert flat.position_reach is None
+    assert sequence.position_reach == pytest.approx(1.0, rel=0.5)
+    assert flat.gradient == pytest.approx(sequence.gradient, rel=1e-6)
+
+
 def test_every_gradient_is_freed_as_soon_as_its_norm_is_known(measured: Measured) -> None:
     model, held = chain(6), []
     parameters = list(model.parameters())

@@ -122,6 +122,82 @@ class Noisy(Recurrent):
         return super().forward(x + torch.randn_like(x))
 
 
+class Rolled(nn.Module):
+    """Rolls its input before anything has a graph."""
+
+    def __init__(self, *dims: int) -> None:
+        super().__init__()
+        self.head, self.dims = nn.Linear(FEATURES * LENGTH, CLASSES), dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head(torch.roll(x.flatten(1), 9, self.dims or None))
+        return made
+
+
+class Shuffled(nn.Module):
+    """Draws an order for its layers, and puts the samples back into theirs, or does not."""
+
+    def __init__(self, back: bool) -> None:
+        super().__init__()
+        self.inner, self.head, self.back = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES), back
+
+    def forward(self, x: Tensor) -> Tensor:
+        order = torch.randperm(len(x))
+        made: Tensor = self.head(self.inner(x[order]).tanh())
+        return made[order.argsort()] if self.back else made
+
+
+class Averaged(nn.Module):
+    """A module for samples, given the mean of sequences."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.inner(x.mean(1))
+        return made
+
+
+class EndToEnd(nn.Module):
+    """Picks the next element of each sequence from sequences laid end to end, which begin every ``stride``."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.inner, self.head, self.stride = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES), stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.inner(x).flatten(0, 1)
+        following = flat[torch.arange(len(x))[:, None] * self.stride + torch.arange(1, 3)]
+        made: Tensor = self.head(following.tanh().mean(1))
+        return made
+
+
+class AgainstNegatives(nn.Module):
+    """Scores each sample beside its class, and beside the next sample's: a negative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.score = nn.Linear(FEATURES, 16), nn.Linear(32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.inner(x).tanh()
+        pairs = (torch.cat([h, other], 1) for other in (h, h.roll(1, 0)))
+        return torch.cat([self.score(pair) for pair in pairs], 1)
+
+
+class Paired(nn.Module):
+    """A table of likenesses between samples and samples in a drawn order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(FEATURES, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.inner(x)
+        return h @ h[torch.randperm(len(h))].T
+
+
 def sequences(*shape: int) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     return torch.randn(*shape, FEATURES, generator=draw), torch.randint(CLASSES, (8,), generator=draw)
@@ -142,6 +218,9 @@ MIXED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "both directions joined by a view": (lambda: TwoWays(False), "head"),
     "softmax over the samples": (lambda: Weighed(0), "head"),
     "positions along the batch": (lambda: Positions(lambda p, x: p[: x.shape[0]]), "head"),
+    "roll without dims": (Rolled, "head"),
+    "a drawn order that is not undone": (lambda: Averaged(Shuffled(back=False)), "inner.inner"),
+    "indices that count another dimension": (lambda: EndToEnd(3), "head"),
 }
 
 
@@ -180,6 +259,11 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], Any]] = {
         lambda: Weighed(0),
         (sequences(8, LENGTH)[0], torch.randn(8, CLASSES)),
     ),
+    "roll along the sequence": (lambda: Rolled(-1), sequences(8, LENGTH)),
+    "a drawn order that is undone": (lambda: Averaged(Shuffled(back=True)), sequences(8, LENGTH)),
+    "indices into sequences laid end to end": (lambda: EndToEnd(LENGTH), sequences(8, LENGTH)),
+    "negatives": (AgainstNegatives, (sequences(8)[0], torch.zeros(8, dtype=torch.long))),
+    "a table of pairs": (Paired, (sequences(8)[0], torch.arange(8))),
     "noise": (lambda: Noisy(False, last_second), sequences(8, LENGTH)),
 }
 

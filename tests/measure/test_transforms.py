@@ -126,3 +126,15 @@ def test_a_strided_nested_input_is_measured() -> None:
     assert record["inner"].norm == pytest.approx(float(expected), rel=1e-5)
     signal = next(signal for signal in record.signals if signal.name == "inner")
     assert signal.rms == pytest.approx(float(model.inner(x).detach().values().square().mean().sqrt()), rel=1e-5)
+
+
+def test_a_check_sees_into_the_parts_of_a_model_that_are_compiled() -> None:
+    """As of large models each block is, in place."""
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
+    model = nn.Sequential(block, nn.Linear(16, 3))
+    plain = GradHealth().measure(model, BATCH, F.cross_entropy)
+    block.compile(backend="eager")
+    compiled = GradHealth().measure(model, BATCH, F.cross_entropy)
+    assert [(x.name, x.order, x.norm) for x in compiled] == [(x.name, x.order, x.norm) for x in plain]
+    assert [signal.name for signal in compiled.signals] == [signal.name for signal in plain.signals]

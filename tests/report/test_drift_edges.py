@@ -51,7 +51,7 @@ def test_half_of_the_layers_are_enough_to_compare(make_record, left, another):
     assert not another or findings[0].message == f"only {left} of the baseline's 8 layers are in this model"
 
 
-@pytest.mark.parametrize(("number", "rest"), [(3, "less)"), (5, "and 2 more")])
+@pytest.mark.parametrize(("number", "rest"), [(3, "less)"), (4, "and 1 more"), (5, "and 2 more")])
 def test_three_moves_are_named(make_record, scale, number, rest):
     before = make_record()
     layers = tuple(replace(x, norm=x.norm / 10) if i < number else x for i, x in enumerate(before))
@@ -61,7 +61,7 @@ def test_three_moves_are_named(make_record, scale, number, rest):
     assert found.message.count("gradient norm of") == 3
 
 
-@pytest.mark.parametrize(("number", "rest"), [(5, "e4"), (7, "e4 and 2 more")])
+@pytest.mark.parametrize(("number", "rest"), [(5, "e4"), (6, "e4 and 1 more"), (7, "e4 and 2 more")])
 def test_five_layers_are_told(make_record, make_layer, number, rest):
     before = make_record()
     after = make_record(*before.layers, *(make_layer(f"e{i}", 9 + i, kind="New") for i in range(number)))

@@ -276,6 +276,16 @@ def refused() -> list[str]:
     return told
 
 
+def static() -> str:
+    """What a check says of a model whose graph must be the same in every backward."""
+    model, mine = sharded_networks.ddp(Network, static_graph=True)
+    try:
+        GradHealth().measure(model, mine, F.cross_entropy, device="cpu")
+    except MeasurementError as error:
+        return str(error)
+    return ""
+
+
 def embedded() -> dict[str, Any]:
     """What is found in a model of tokens that deep sigmoid layers keep from learning, whole and spread."""
     return {"whole": examined(sharded_networks.tokens()), "tensor parallel": examined(sharded_networks.spread_tokens())}
@@ -312,13 +322,14 @@ def on_two_ranks() -> dict[str, Any]:
     ways = [way for way in sharded_networks.WAYS if way not in ("hybrid", "two dimensions")]
     return {
         "measured": measured(ways),
-        "watched": watched(["ddp", "fsdp", "checkpointed", "tensor parallel"]),
+        "watched": watched(["ddp", "hooked", "fsdp", "checkpointed", "tensor parallel"]),
         "embedded": embedded(),
         "accumulated": accumulated(),
         "sick": sick(["ddp", "fsdp", "tensor parallel"]),
         "disagreeing": disagreeing(),
         "unchanged": unchanged(),
         "refused": refused(),
+        "static": static(),
         "pipelined": pipelined(),
     }
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
@@ -66,6 +67,13 @@ def part(index: int, parts: int) -> tuple[Tensor, Tensor]:
 
 def ddp(make: Make, **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     return nn.parallel.DistributedDataParallel(make(), **options), part(dist.get_rank(), dist.get_world_size())
+
+
+def hooked(make: Make) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    """Gradients that are views of buckets, reduced by a hook of the user's."""
+    model, mine = ddp(make, gradient_as_bucket_view=True)
+    model.register_comm_hook(None, allreduce_hook)
+    return model, mine
 
 
 def fsdp(make: Make, mesh: DeviceMesh | None = None, **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
@@ -140,6 +148,7 @@ def spread_tokens() -> nn.Module:
 
 WAYS = {
     "ddp": ddp,
+    "hooked": hooked,
     "fsdp": fsdp,
     "checkpointed": checkpointed,
     "bfloat16": bfloat16,

@@ -59,6 +59,13 @@ def by_itself(gradhealth):
     for _ in range(2):
         F.cross_entropy(model(x), y).backward()
 
+def group_by_group(gradhealth, folder):
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    for number in range(2):
+        dist.destroy_process_group()
+        dist.init_process_group("gloo", init_method=f"file://{folder}/{number}", rank=rank, world_size=ranks)
+        gradhealth.check(nn.parallel.DistributedDataParallel(net()), data(), F.cross_entropy, device="cpu", name="once")
+
 def nothing(gradhealth): pass
 
 def its_own(gradhealth):
@@ -74,6 +81,7 @@ def on_one_rank(gradhealth):
 
 @pytest.mark.gradhealth
 def test_trains_by_itself(gradhealth): gradhealth.distributed(by_itself)
+def test_groups(gradhealth, tmp_path): gradhealth.distributed(group_by_group, str(tmp_path))
 def test_nothing(gradhealth): gradhealth.distributed(nothing)
 def test_healthy(gradhealth): gradhealth.distributed(train, "ReLU", 2)
 def test_sick(gradhealth): gradhealth.distributed(train, "Sigmoid", 20)
@@ -91,7 +99,7 @@ def test_stays(gradhealth): gradhealth.distributed(nothing, lambda: 1)
 def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(STARTED)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--gradhealth-json=health.json")
-    result.assert_outcomes(passed=1, failed=10)
+    result.assert_outcomes(passed=2, failed=10)
     result.stdout.fnmatch_lines_random(
         [
             "*vanishing gradient in Sequential: reach is *",
@@ -108,6 +116,8 @@ def test_a_test_starts_a_group_whose_checks_and_failures_are_its_own(pytester: p
     )
     checks = json.loads((pytester.path / "health.json").read_text())["checks"]
     assert [(c["test"].split("::")[1], c["name"]) for c in checks] == [
+        ("test_groups", "once"),
+        ("test_groups", "once #2"),
         ("test_healthy", "Sequential"),
         ("test_own", "stage"),
         ("test_own", "stage (rank 1)"),
@@ -198,3 +208,33 @@ def test_a_rank_that_leaves_the_others_waiting_ends_the_run_with_its_number(pyte
     assert time.monotonic() - began < 60 + 60  # starting takes its time on a busy machine
     assert done.returncode != 0
     assert "rank 1 of 2 raised ValueError: no such sample" in done.stdout, done.stdout + done.stderr
+
+
+LATE = """
+import torch, torch.distributed as dist, torch.nn.functional as F
+from torch import nn
+
+def test_imported_inside():
+    dist.init_process_group("gloo", init_method="file://{file}", rank=0, world_size=1)
+    try:
+        from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        schedule = ScheduleGPipe(PipelineStage(net, 0, 1, torch.device("cpu")), 2, loss_fn=F.cross_entropy)
+        for _ in range({steps}):
+            schedule.step(torch.randn(8, 4), target=torch.randint(3, (8,)))
+    finally:
+        dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_step_of_a_pipeline_that_nobody_was_told_of_is_not_judged_as_a_model(
+    pytester: pytest.Pytester, steps: int
+) -> None:
+    pytester.makepyfile(LATE.format(file=pytester.path / "store", steps=steps))
+    options = ("-p", "no:cacheprovider", "--gradhealth", "--gradhealth-json=health.json")
+    result = pytester.runpytest_subprocess(*options)
+    result.assert_outcomes(passed=1)
+    assert ("imported after the watch had begun" in result.stdout.str()) == (steps == 1)
+    assert len(json.loads((pytester.path / "health.json").read_text())["checks"]) == (steps > 1)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     reason="torch 2.6 cannot fully_shard on the CPU; Windows has not been tried",
 )
 
-TWO = ["ddp", "fsdp", "checkpointed", "offloaded", "tensor parallel"]
+TWO = ["ddp", "hooked", "fsdp", "checkpointed", "offloaded", "tensor parallel"]
 FOUR = ["fsdp", "hybrid", "two dimensions"]
 
 
@@ -88,7 +88,7 @@ def test_a_mixed_precision_policy_changes_gradients_as_it_does_without_us(two: l
     assert {layer.name: layer.norm for layer in record} == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("way", ["ddp", "fsdp", "checkpointed", "tensor parallel"])
+@pytest.mark.parametrize("way", ["ddp", "hooked", "fsdp", "checkpointed", "tensor parallel"])
 def test_a_watched_test_is_measured_as_the_whole_model_is(two: list[Any], way: str) -> None:
     agree(two[0]["watched"][way], two[0]["watched"]["whole"])
     agree(two[0]["watched"][way]["later"], two[0]["watched"]["whole"]["later"])
@@ -197,6 +197,11 @@ def test_a_parameter_that_one_rank_does_not_use_is_named(two: list[Any]) -> None
     assert "parameter 'second.weight' receives a gradient on some ranks and none on rank 1" in first["is unused"]
     assert "find_unused_parameters=True" in first["is unused"]
     assert first["is allowed"]
+
+
+def test_a_graph_that_is_static_from_its_first_backward_on_is_not_given_one(two: list[Any]) -> None:
+    assert two[0]["static"] == two[1]["static"]
+    assert "static_graph=True) would take a check's backward pass for the first" in two[0]["static"]
 
 
 def test_parameters_that_fsdp1_flattens_are_refused(two: list[Any]) -> None:

@@ -332,3 +332,43 @@ def test_samples_taken_for_time_are_seen_in_a_test_that_trains(batch_first: bool
             optimiser.step()
 
     assert kinds(train) == (set() if batch_first else {"mixed"})
+
+
+class Scored(nn.Module):
+    """Weighs positions by scores that are to sum to one along ``dim``; or by a table of its own, of the same shape."""
+
+    def __init__(self, dim: int, *, own: bool = False) -> None:
+        super().__init__()
+        self.score = None if own else nn.Linear(6, 1)
+        self.table = nn.Parameter(torch.randn(8, 5)) if own else None
+        self.head, self.dim = nn.Linear(6, 3), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.table if self.score is None else self.score(x).squeeze(-1)
+        assert scores is not None
+        made: Tensor = self.head((scores.softmax(self.dim)[..., None] * x).sum(1))
+        return made
+
+
+@pytest.mark.parametrize(
+    ("dim", "length", "own", "found"),
+    [
+        (0, 5, False, True),
+        (1, 5, False, False),
+        (0, 8, False, False),  # as many positions as samples: any of the two may be the samples
+        (0, 5, True, False),
+    ],
+)
+def test_a_softmax_over_the_samples_is_seen_in_a_test_that_trains(
+    dim: int, length: int, own: bool, found: bool
+) -> None:
+    def run() -> None:
+        model = Scored(dim, own=own)
+        optimiser = torch.optim.Adam(model.parameters())
+        for _ in range(5):
+            optimiser.zero_grad()
+            F.cross_entropy(model(x(8, length, 6)), torch.arange(8) % 3).backward()
+            optimiser.step()
+
+    findings = [finding for check in watched(run) for finding in check.findings]
+    assert [(finding.code, finding.layers) for finding in findings] == ([("GH406", ("score",))] if found else [])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pytest_gradhealth.measure.passes.paths import PathTrace
 from pytest_gradhealth.measure.watching.watch import Watch
 from pytest_gradhealth.record import GradientRecord
 
@@ -111,3 +113,88 @@ def test_a_module_that_is_called_very_often_is_looked_at_in_part_and_counted_in_
     record = record_of(run)
     assert next(signal.calls for signal in record.signals if signal.kind == "Tanh") == 100
     assert record["0.0"].norm
+
+
+class Cell(nn.Module):
+    """One step of a recurrence: what leads to the state alone shows in the next step."""
+
+    def __init__(self, *, forgets: bool = False) -> None:
+        super().__init__()
+        self.given, self.kept = (nn.Parameter(torch.randn(8, 8) / 3) for _ in range(2))
+        self.forgets = forgets
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        out = torch.tanh(x @ self.given)
+        return out, out * 2 if self.forgets else out @ self.kept
+
+
+@pytest.mark.parametrize("state_is_kept", [True, False])
+def test_what_leads_to_the_state_of_a_cell_alone_is_not_missing_after_one_step(state_is_kept: bool) -> None:
+    with Watch() as watch:
+        returned = list(Cell()(torch.randn(16, 8)))
+        out = returned[0] if state_is_kept else returned.pop(0)
+        if not state_is_kept:
+            returned.clear()
+        out.square().mean().backward()
+    ((record, *_),) = watch.passes()
+    assert not record[""].missing
+    assert any("kept not judged" in note for note in record.notes)
+
+
+def test_what_leads_to_nothing_that_a_cell_returns_is_missing() -> None:
+    with Watch() as watch:
+        out, state = Cell(forgets=True)(torch.randn(16, 8))
+        out.square().mean().backward()
+    ((record, *_),) = watch.passes()
+    assert state.requires_grad
+    assert record[""].missing == ("kept",)
+
+
+def test_of_a_jacobian_taken_row_by_row_few_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[int] = []
+    follow = PathTrace.follow
+
+    def noted(paths: PathTrace, *given: Any) -> None:
+        followed.append(1)
+        follow(paths, *given)
+
+    monkeypatch.setattr(PathTrace, "follow", noted)
+
+    def record_of(rows: int) -> GradientRecord:
+        torch.manual_seed(0)
+        model, x = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), torch.randn(16, 6, requires_grad=True)
+        with Watch() as watch:
+            out = model(x)
+            for row in range(rows):
+                torch.autograd.grad(out[row % 16, 0], x, retain_graph=True)
+            out.square().mean().backward()
+        ((record, *_),) = watch.passes()
+        return record
+
+    alone = record_of(0)
+    followed.clear()
+    behind = record_of(100)
+    assert [layer.norm for layer in behind] == [layer.norm for layer in alone]
+    assert [signal.gradient for signal in behind.signals] == pytest.approx([s.gradient for s in alone.signals])
+    assert len(followed) == 16 + 16 + 16 + 1
+
+
+class Frees(nn.Module):
+    """A reversible network gives back the memory of its input, which it can compute again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(600, 600) / 25)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x @ self.weight
+        x.untyped_storage().resize_(0)
+        return out
+
+
+@pytest.mark.parametrize("samples", [2, 64])
+def test_an_input_whose_memory_was_given_back_is_not_read(samples: int) -> None:
+    """Reading it would end the process."""
+    with Watch() as watch:
+        Frees()(torch.randn(samples, 600))
+    assert not list(watch.problems())

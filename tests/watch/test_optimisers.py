@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_gradhealth import GradHealth, GradientHealthError, Settings
-from pytest_gradhealth.record import Check
+from pytest_gradhealth.record import Check, Finding
 
 
 def watched(run: Callable[[], object]) -> list[Check]:
@@ -195,3 +196,104 @@ def test_no_hook_stays() -> None:
     before = (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
     watched(probe)
     assert before == (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
+
+
+def trained(optimiser: Callable[..., torch.optim.Optimizer], steps: int = 34) -> list[Finding]:
+    """What is found where a network is trained so many steps."""
+
+    def run() -> None:
+        model = net()
+        train(model, optimiser(model.parameters()), steps)
+
+    return [finding for check in watched(run) for finding in check.findings]
+
+
+@pytest.mark.parametrize("optimiser", [partial(torch.optim.Adam, lr=3.0), partial(torch.optim.SGD, lr=100.0)])
+def test_steps_that_sweep_the_weights_away(optimiser: Callable[..., torch.optim.Optimizer]) -> None:
+    (finding,) = trained(optimiser)
+    assert finding.kind == "excessive-steps"
+    assert "learning rate" in finding.cause
+    assert finding.value is not None
+    assert finding.value > 1
+
+
+def test_steps_that_are_nothing_beside_the_weights() -> None:
+    (finding,) = trained(partial(torch.optim.Adam, lr=1e-8))
+    assert finding.kind == "negligible-steps"
+    assert "1e-08" in finding.cause
+
+
+@pytest.mark.parametrize("optimiser", [partial(torch.optim.Adam, lr=0.02), partial(torch.optim.SGD, lr=1e-3)])
+def test_steps_of_a_common_size(optimiser: Callable[..., torch.optim.Optimizer]) -> None:
+    assert not trained(optimiser)
+
+
+def test_a_few_steps_of_any_size_are_no_training() -> None:
+    assert not trained(partial(torch.optim.Adam, lr=1e-8), steps=8)
+
+
+def test_a_learning_rate_that_warms_up_is_not_negligible() -> None:
+    def warming(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        optimiser = torch.optim.Adam(parameters, lr=0.0)
+        optimiser.register_step_pre_hook(
+            lambda held, *_: held.param_groups[0].update(lr=held.param_groups[0]["lr"] + 3e-9)
+        )
+        return optimiser
+
+    assert not trained(warming)
+
+
+def test_a_classifier_without_activations_in_a_training_but_not_in_a_few_steps() -> None:
+    def run(steps: int, *between: nn.Module) -> list[str]:
+        model = nn.Sequential(nn.Linear(6, 16), *between, nn.Linear(16, 3))
+        checks = watched(lambda: train(model, torch.optim.Adam(model.parameters()), steps))
+        return [finding.kind for check in checks for finding in check.findings]
+
+    assert run(34, nn.Linear(16, 16)) == ["missing-activation"]
+    assert run(8, nn.Linear(16, 16)) == []
+    assert run(34) == []  # an encoder and a head are a minimal example of anything
+
+
+@pytest.mark.parametrize(
+    ("lose", "cause"),
+    [
+        (lambda model, optimiser: nn.utils.clip_grad_norm_(model.parameters(), 0.0), "clip_grad_norm_"),
+        (lambda model, optimiser: optimiser.zero_grad(), "zero_grad() runs between"),
+        (lambda model, optimiser: nn.utils.clip_grad_norm_(model.parameters(), 1.0), None),
+    ],
+    ids=["clipped at 0", "zeroed before the step", "clipped at 1"],
+)
+def test_gradients_that_are_gone_before_the_step(
+    lose: Callable[[nn.Module, torch.optim.Optimizer], object], cause: str | None
+) -> None:
+    def run() -> None:
+        model = net()
+        optimiser = torch.optim.SGD(model.parameters(), 0.1)
+        for step in range(3):
+            x, y = batch(step)
+            optimiser.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            lose(model, optimiser)
+            optimiser.step()
+
+    findings = [finding for check in watched(run) for finding in check.findings]
+    assert [finding.kind for finding in findings] == ([] if cause is None else ["idle-optimiser"])
+    assert all(cause in finding.cause and finding.layers == ("0", "2", "4") for finding in findings if cause)
+
+
+def test_an_optimiser_that_asks_for_gradients_inside_its_step() -> None:
+    def run() -> None:
+        model = net()
+        optimiser = torch.optim.LBFGS(model.parameters(), max_iter=2)
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = F.cross_entropy(model(batch()[0]), batch()[1])
+            loss.backward()
+            return loss
+
+        for _ in range(3):
+            optimiser.step(closure)
+            optimiser.zero_grad()
+
+    assert kinds(watched(run)) == []

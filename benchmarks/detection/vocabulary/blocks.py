@@ -236,3 +236,8 @@ def symmetric(adjacency: Tensor) -> Tensor:
     """The adjacency over the root of both degrees."""
     root = adjacency.sum(-1).clamp(min=1).rsqrt()
     return root[:, :, None] * adjacency * root[:, None]
+
+
+def perceptron(inputs: int, outputs: int) -> nn.Sequential:
+    """Two layers, 32 wide."""
+    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, outputs))

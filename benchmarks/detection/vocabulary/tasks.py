@@ -85,3 +85,9 @@ def stripes(g: Generator, kind: Tensor, side: int, noise: float) -> Tensor:
     wave = (ways[:, 0, None, None] * rows + ways[:, 1, None, None] * columns) / 4 + phase
     image = 1.4 * (2 * math.pi * wave).sin()
     return (image + noise * torch.randn(image.shape, generator=g))[:, None]
+
+
+def sectors(g: Generator, size: int) -> TaskBatch:
+    """In which quarter around the origin a point lies."""
+    points, turn = angles(g, size, 6)
+    return (points,), (turn * 4).long().clamp(max=3)

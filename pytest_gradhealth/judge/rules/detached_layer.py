@@ -118,8 +118,11 @@ def _cutting(view: View, culprit: str) -> Operation | None:
     signal = view.signal(culprit)
     order = -1 if signal is None else signal.order
     cutting = [operation for operation in view.record.operations if operation.detaches]
-    exact = (operation for operation in cutting if culprit in operation.upstream)
-    return next(exact, None) or next((operation for operation in cutting if operation.order >= order), None)
+    exact = [operation for operation in cutting if culprit in operation.upstream]
+    exact.sort(
+        key=lambda operation: operation.name.endswith(".backward")
+    )  # runs without a graph, and may still be right
+    return next(iter(exact), None) or next((operation for operation in cutting if operation.order >= order), None)
 
 
 def _is_code_book(view: View, culprit: str) -> bool:

@@ -125,6 +125,17 @@ REMEDIES = {
     "truediv": "keep what it divides by away from 0: x / (y + eps)",
     "div": "keep what it divides by away from 0: x / (y + eps)",
 }
+ROOT = ("is 0 at {}, where its slope is infinite", "add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps")
+"""What is singular at a root, and the remedy."""
+ARC = (
+    "is given 1 or -1 at {}, where its slope is infinite",
+    "keep it inside: x.clamp(-1 + eps, 1 - eps), or use atan2",
+)
+SPECTRUM = ("finds equal values at {}, whose vectors have no slope", "train on the values alone, or set them apart")
+STEEP = {
+    **dict.fromkeys(("acos", "arccos", "arcsin", "asin"), ARC),
+    **dict.fromkeys(("linalg_eigh", "linalg_svd", "svd"), SPECTRUM),
+}
 CLAMP = "clamp its input, use the stable form (log_softmax, logsumexp), or mask differently"
 
 
@@ -145,8 +156,8 @@ def _steep(view: View) -> Explanation:
     """The operation whose slope is infinite; or what such operations are."""
     if found := next((o for o in view.record.operations if o.infinite_slope), None):
         name = found.name.strip("_")
-        cause = f"{name}(){place(found)} is 0 at {counted(found.infinite_slope, 'place')}, where its slope is infinite"
-        remedy = "add a small constant inside: sqrt(x + eps), and not sqrt(x) + eps"
+        what, remedy = STEEP.get(name, ROOT)
+        cause = f"{name}(){place(found)} {what.format(counted(found.infinite_slope, 'place'))}"
         return located(Explanation(cause=cause, remedy=remedy), found)
     cause = (
         "an operation has no finite slope at its input: sqrt, norm or a power at 0, log or division near 0, acos or "

@@ -23,9 +23,9 @@ RULE = Rule(
     theory="""\
 torch finds parameters in attributes that are a `Parameter` or a `Module` ([PyTorch:
 Module](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html)). Layers in a plain list or dict, a
-tensor with `requires_grad` that is no `Parameter`, and a layer that `forward` makes anew each time receive a
-gradient and belong to no optimiser. What is frozen, or runs under `no_grad` (a teacher hidden on purpose), is left
-alone.""",
+tensor with `requires_grad` that is no `Parameter` (`nn.Parameter(...).to(device)` is none), and a layer that `forward`
+makes anew each time receive a gradient and belong to no optimiser. What is frozen, or runs under `no_grad` (a teacher
+hidden on purpose), is left alone.""",
     remedies=(
         "Use `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` or `nn.Parameter`.",
         "Create layers in `__init__`, not in `forward`.",
@@ -95,5 +95,8 @@ def _explanation(found: UnregisteredParameter) -> Explanation:
         remedy = "create it once, in __init__, as an attribute of the module"
         return Explanation(cause=cause, remedy=remedy, where=found.where)
     cause = f"{found.name!r} is a plain attribute: torch finds parameters in Parameters and Modules only"
-    remedy = "use nn.ModuleList, nn.ModuleDict, nn.ParameterList or nn.Parameter; or requires_grad_(False)"
+    remedy = (
+        "use nn.ModuleList, nn.ModuleDict, nn.ParameterList or nn.Parameter, without .to() behind it; or "
+        "requires_grad_(False)"
+    )
     return Explanation(cause=cause, remedy=remedy)

@@ -86,6 +86,9 @@ def _explanation(view: View, layer: LayerGradient, whole: str) -> Explanation:
     if layer.kind in HELD:
         cause = f"nothing on the way to the loss uses the parameters in {name}"
         return Explanation(cause=cause, remedy="use them in forward, remove them, or list the layer in ignore=[...]")
+    if not view.record.signals:  # only what parameters receive is known
+        cause = f"nothing that reaches the loss with a graph was computed with {name}"
+        return Explanation(cause=cause, remedy="call it, use its output without detach(), or list it in ignore=[...]")
     if view.signal(layer.name) is None:
         left_out = whole if view.signal(whole) is None else layer.name
         cause = f"{left_out or 'the model'!r} is never called in the forward pass"

@@ -52,14 +52,13 @@ def _items(value: Any) -> Iterable[Any]:
     return ()
 
 
-def floating(value: Any) -> Iterator[Tensor]:
+def floating(value: Any) -> list[Tensor]:
     """The tensors that can carry a gradient: floating point or complex, with at least one element.
 
     Inside ``torch.vmap`` and other transforms of ``torch.func`` they are those that the transform works on.
     """
-    for tensor in map(unwrapped, (value,) if isinstance(value, Tensor) else tensors(value)):
-        if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
-            yield tensor
+    found = map(unwrapped, (value,) if isinstance(value, Tensor) else tensors(value))
+    return [tensor for tensor in found if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel()]
 
 
 def copied(value: Any, device: torch.device) -> Any:

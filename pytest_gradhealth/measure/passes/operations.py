@@ -14,12 +14,13 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import singular, statistics
 from pytest_gradhealth.measure.passes.nesting import floating, is_partial, map_leaves, tensors
-from pytest_gradhealth.measure.passes.source import caller, frames
+from pytest_gradhealth.measure.passes.source import TORCH, caller, frames
 from pytest_gradhealth.measure.torch_private import inside_transform, unseen, unwrapped
 from pytest_gradhealth.record import STEPS, Operation
 
@@ -110,7 +111,7 @@ class OperationTrace(TorchFunctionMode):
 
     def _behind(self, given: Any) -> Iterable[str]:
         """Owners of the parameters in the graphs of tensors; once much has been walked, no graph is walked twice."""
-        tensors = list(floating(given))
+        tensors = floating(given)
         yield from (self._owners[id(tensor)] for tensor in tensors if id(tensor) in self._owners)
         waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
         walked = set() if self._budget > 0 else self._shared
@@ -199,11 +200,26 @@ def _share(mask: Tensor) -> float:
 
 
 def _ungraphed_by() -> str:
-    """``no_grad``, or torch's own function that asks for it: ``Distribution.sample``, reentrant ``checkpoint``."""
+    """``no_grad``, or who asks for it: ``Distribution.sample``, reentrant ``checkpoint``, a function's own backward."""
     running = list(frames())
+    own = next((name for frame in running if (name := _function_of(frame))), "")
+    if own:
+        return f"{own}.backward"
     if any(frame.f_code.co_name == "sample" and _is_torchs(frame) for frame in running):
         return "sample"
     return "checkpoint" if any(frame.f_code.co_filename == CHECKPOINT for frame in running) else "no_grad"
+
+
+def _function_of(frame: FrameType) -> str:
+    """The ``torch.autograd.Function`` whose forward runs here, without a graph as any; empty: it is no such frame."""
+    code = frame.f_code
+    first = frame.f_locals.get(code.co_varnames[0]) if code.co_name == "forward" and code.co_argcount else None
+    kind = getattr(first, "_forward_cls", None) if isinstance(first, FunctionCtx) else None
+    return "" if kind is None or _is_torchs_own(frame) else str(kind.__name__)
+
+
+def _is_torchs_own(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(TORCH)
 
 
 def _is_torchs(frame: FrameType) -> bool:

@@ -17,7 +17,7 @@ from torch.autograd.function import BackwardCFunction
 from pytest_gradhealth.measure.torch_private import saved_dimension
 from pytest_gradhealth.record import LayerGradient
 
-__all__ = ["PathTrace", "Upstream", "place_of", "predecessors", "reaches", "with_reach"]
+__all__ = ["PathTrace", "Upstream", "leaves_behind", "place_of", "predecessors", "reaches", "with_reach"]
 
 MOST = 30_000
 """Nodes of a graph that are walked; of a larger one nothing is known. Torch frees nodes that Python has seen by
@@ -34,6 +34,11 @@ PLAIN = (
 BINARY = frozenset({"Div", "Mul"})
 STEP_NODES = {f"{name.title()}Backward0": name for name in ("round", "floor", "ceil", "trunc", "sign")}
 LONE_CHOICE = "softmax over a single element"
+SOFTMAXES = frozenset({"SoftmaxBackward0", "LogSoftmaxBackward0"})
+COMPUTED = frozenset({"AddmmBackward0", "BmmBackward0", "ConvolutionBackward0", "EmbeddingBackward0", "MmBackward0"})
+"""What makes scores of data; a softmax of a parameter alone holds nothing of the samples."""
+NEAR = 200
+"""Nodes in front of a softmax that are looked through for it."""
 UNNUMBERED = (1 << 64) - 1
 """What torch gives to nodes that do not stand in the order in which the graph was made."""
 
@@ -71,6 +76,7 @@ class PathTrace:
         """As in the record: how the loss was made of the outputs, where by next to nothing."""
         self.step_function = ""
         """A function of slope zero that the loss was computed through."""
+        self._over_first: list[tuple[int, str]] = []
 
     def owns(self, layer: str, parameter: Tensor) -> None:
         """A parameter belongs to a layer."""
@@ -94,13 +100,26 @@ class PathTrace:
         """
         ends = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
         self.toy_loss = _how_made(ends, self._returned) if len(ends) == 1 else ""
-        masks = self._masks(ends, visit)
+        over_first: list[tuple[int, int]] = []
+        masks = self._masks(ends, visit, over_first)
         if not masks:
             return
+        names = tuple(self._bits)
+        for place, length in over_first:
+            self._over_first.append((length, names[masks[place].bit_length() - 1] if masks[place] else ""))
         for layer, given in self._given.items():
             self._ahead[layer] = self._ahead.get(layer, 0)
             for place in given:
                 self._ahead[layer] |= masks[place] if place in masks else self._bit(place)
+
+    @property
+    def softmax_over(self) -> tuple[int, str]:
+        """The length of the first dimension, where softmaxes of computed scores run over it, and the layer in front.
+
+        0: there is none, or another dimension is a multiple of it, or each of so many samples has one of its own.
+        """
+        length, layer = next(iter(self._over_first), (0, ""))
+        return (length, layer) if length and len(self._over_first) % length else (0, "")
 
     def upstream(self) -> Upstream:
         """For each layer that was called, all whose parameters its input was computed from."""
@@ -110,7 +129,9 @@ class PathTrace:
         owner = self._owners.get(place)
         return 0 if owner is None else self._bits.setdefault(owner, 1 << len(self._bits))
 
-    def _masks(self, ends: list[Any], visit: Callable[[int, Any], None] | None) -> dict[int, int]:
+    def _masks(
+        self, ends: list[Any], visit: Callable[[int, Any], None] | None, over_first: list[tuple[int, int]]
+    ) -> dict[int, int]:
         """For each place in the graph the layers that its value depends on, one bit each; empty: it is too large."""
         masks: dict[int, int] = {}
         opened: dict[int, list[tuple[int, Any]]] = {}
@@ -129,7 +150,11 @@ class PathTrace:
                 return {}
             else:
                 self.runs_python = self.runs_python or isinstance(node, BackwardCFunction)
-                self.step_function = STEP_NODES.get(node.name(), self.step_function) or _lone_choice(node)
+                name = node.name()
+                self.step_function = STEP_NODES.get(name, self.step_function)
+                if name in SOFTMAXES:
+                    self.step_function = self.step_function or _lone_choice(node)
+                    over_first += ((place, length) for length in _over_first(node))
                 if visit is not None:
                     visit(place, node)
                 opened[place] = [(_place_of(child), child) for child, _ in node.next_functions if child is not None]
@@ -143,6 +168,27 @@ def _lone_choice(node: Any) -> str:
         return ""
     result = node._saved_result
     return LONE_CHOICE if result.ndim and result.shape[saved_dimension(node, result.ndim)] == 1 else ""
+
+
+def _over_first(node: Any) -> Iterator[int]:
+    """The length of the first dimension, where a softmax runs over it and it can be no other than the samples."""
+    shape = node._saved_result.shape
+    if len(shape) < 2 or shape[0] < 2 or shape.numel() == shape[0] or saved_dimension(node, len(shape)) != 0:
+        return
+    if all(other % shape[0] for other in shape[1:]) and _is_computed(node):
+        yield shape[0]
+
+
+def _is_computed(node: Any) -> bool:
+    """Whether data stand in front of a node, near it."""
+    waiting, seen = [node], set[Any]()
+    while waiting and len(seen) < NEAR:
+        found = waiting.pop()
+        if found.name() in COMPUTED:
+            return True
+        seen.add(found)
+        waiting += [child for child, _ in found.next_functions if child is not None and child not in seen]
+    return False
 
 
 def _how_made(ends: list[Any], returned: set[int]) -> str:
@@ -251,6 +297,17 @@ def _largest_behind(layers: Sequence[Any], size: Mapping[str, float]) -> dict[st
                     largest[name], changed = found, True
             running = max(running, found) if layer.predecessors is None else running
     return largest
+
+
+def leaves_behind(outputs: Iterable[Tensor]) -> set[int]:
+    """The places of all leaves that outputs were computed from; of a graph that is too large, of those near them."""
+    waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+    met = set(waiting)
+    while waiting and len(met) < MOST:
+        new = {child for child, _ in waiting.pop().next_functions if child is not None} - met
+        met |= new
+        waiting += new
+    return {_place_of(node) for node in met}
 
 
 def place_of(tensor: Tensor) -> int:

@@ -196,7 +196,7 @@ class Probe:
         if trace is None:
             trace = self._traces[name] = _trace_of(module, len(self._traces))
         trace.layout = layout_of(module, args)
-        inputs, outputs = _floating_in(args, kwargs), list(floating(output))
+        inputs, outputs = _floating_in(args, kwargs), floating(output)
         trace.calls += 1
         trace.dropped = float(module.p) if isinstance(module, _DropoutNd) and module.training else 0.0
         if any(tensor.requires_grad for tensor in outputs):
@@ -277,7 +277,7 @@ def layout_of(module: nn.Module, args: tuple[Any, ...]) -> tuple[int, int]:
 
 def _floating_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """Of what a module was given; most often that is one tensor."""
-    return list(floating(args[0] if len(args) == 1 and not kwargs else (args, kwargs)))
+    return floating(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
 
 
 def batched(*given: Any) -> Iterator[Tensor]:

@@ -25,11 +25,14 @@ WAITING = 1 << 17
 SEVERAL = 3
 """Gradients from which it is quicker to take them together."""
 
+LATER = (0.0, 0.0)
+"""Quarters that are known after :meth:`Reductions.collect`."""
+
 
 class Came:
     """One gradient that came, as numbers that are known after :meth:`Reductions.collect`."""
 
-    __slots__ = ("alive", "inf", "nan", "norm")
+    __slots__ = ("alive", "inf", "nan", "norm", "quarters")
 
     def __init__(self) -> None:
         self.norm: Scalar = 0.0
@@ -37,6 +40,8 @@ class Came:
         self.inf: Scalar = 0.0
         self.alive: npt.NDArray[np.bool_] | Tensor | None = None
         """Which units received any, shape (units,); None: nobody asks."""
+        self.quarters: tuple[float, float] | None = None
+        """L2 norms at the first and the last quarter of a sequence's positions; None: nobody asks."""
 
 
 class _Group(NamedTuple):
@@ -57,18 +62,26 @@ class Reductions:
         self._groups: dict[tuple[bool, torch.Size], _Group] = {}
         self._sizes: list[tuple[list[Came], Tensor]] = []
         self._elsewhere: list[Came] = []
+        self._sequences: dict[tuple[torch.Size, torch.dtype, torch.device], _Group] = {}
+        """Norms at the positions of gradients, (samples, positions, ...)."""
         self._latest: tuple[weakref.ref[Tensor], int, Came] | None = None
         """The last gradient without units, at which version, and its numbers."""
 
-    def passed_on(self, gradient: Tensor) -> Came:
-        """Reduce the gradient of an output. An addition and a view pass on what came to them: that is read once."""
+    def passed_on(self, gradient: Tensor, *, sequence: bool = False) -> Came:
+        """Reduce the gradient of an output. An addition and a view pass on what came to them: that is read once.
+
+        Args:
+            gradient: as it is now.
+            sequence: its shape is (samples, positions, features), and the quarters of its positions are asked for.
+        """
         if self._latest is not None:
             before, version, came = self._latest
             latest = before()
             same = latest is gradient or (latest is not None and gradient._base is latest)
-            if same and latest is not None and gradient.numel() == latest.numel() and gradient._version == version:
+            whole = latest is not None and gradient.numel() == latest.numel() and gradient._version == version
+            if same and whole and (came.quarters is not None or not sequence):
                 return came
-        came = self.add(gradient)
+        came = self._of_sequence(gradient) if sequence else self.add(gradient)
         self._latest = weakref.ref(gradient), gradient._version, came
         return came
 
@@ -91,6 +104,18 @@ class Reductions:
             self._reduce(gradient, units, came)
         return came
 
+    def _of_sequence(self, gradient: Tensor) -> Came:
+        came = Came()
+        came.norm, by_position = statistics.position_norms(gradient)
+        came.nan, came.inf = statistics.count_nonfinite(gradient, came.norm)
+        came.quarters = LATER
+        if not isinstance(came.norm, float):
+            self._elsewhere.append(came)
+        group = self._sequences.setdefault((by_position.shape, by_position.dtype, by_position.device), _Group([], []))
+        group.gradients.append(by_position)
+        group.came.append(came)
+        return came
+
     def collect(self, others: Sequence[list[Scalar]] = ()) -> None:
         """Fill in all numbers, and those of some lists, in one transfer from each device."""
         for (by_units, _), group in self._groups.items():
@@ -105,6 +130,16 @@ class Reductions:
         for came, (came.norm, came.nan, came.inf) in zip(self._elsewhere, lists, strict=True):
             came.alive = came.alive.cpu().numpy() if isinstance(came.alive, Tensor) else came.alive
         self._elsewhere.clear()
+        self._tell_quarters()
+
+    def _tell_quarters(self) -> None:
+        for device in {device for *_, device in self._sequences}:
+            groups = [group for key, group in self._sequences.items() if key[-1] == device]
+            ends = [torch.stack(statistics.quarters(torch.stack(group.gradients)), dim=1) for group in groups]
+            told = torch.cat([pairs.to(statistics.wide(pairs)) for pairs in ends]).tolist()
+            for came, (first, last) in zip((one for group in groups for one in group.came), told, strict=True):
+                came.quarters = first, last
+        self._sequences.clear()
 
     def _reduce(self, gradient: Tensor, units: int | None, came: Came) -> None:
         if units is None:

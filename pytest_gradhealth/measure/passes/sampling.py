@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from pytest_gradhealth.measure.passes import statistics
 
 __all__ = ["SAMPLED", "Samples"]
 
-SAMPLED = 1 << 13
+SAMPLED = 1 << 12
 """Elements of a tensor that its forward statistics are taken from."""
 WAITING = 1 << 18
 """Elements of samples that wait for others of their shape, at most: a megabyte."""
@@ -67,12 +68,6 @@ class Samples:
         self._put((statistics.describe, slope, sequence), self._sample(values, sequence), numbers)
         return numbers
 
-    def add_gradient(self, gradient: Tensor) -> Numbers:
-        """The L2 norms ``first`` and ``last`` of the gradient of a sequence, at the quarters of its positions."""
-        numbers: Numbers = {}
-        self._put((_ends, "", True), self._sample(statistics.real_values(gradient), sequence=True), numbers)
-        return numbers
-
     def collect(self) -> None:
         """Fill in all numbers, in one transfer from each device."""
         for (asked, *_), group in self._groups.items():
@@ -89,23 +84,12 @@ class Samples:
         self._described.clear()
 
     def _sample(self, values: Tensor, sequence: bool) -> Tensor:
-        """Short runs of elements at equal distances, the same of each sample; of a sequence, of each position."""
         limit = self._limit
         if limit is None or values.numel() <= limit:
             return values
         self.left_out = True
-        if sequence:
-            return _of_sequences(values, limit)
-        rows = values[:: _step(len(values), limit)]
-        limit = limit // len(rows)
-        if values.ndim == 1:
-            return rows
-        if limit < 2 * RUN or not rows[0].is_contiguous():
-            return _thinned(rows, limit)
-        length = rows[0].numel()
-        distance = RUN * _step(length // RUN, limit // RUN)
-        shape, strides = (len(rows), length // distance, RUN), (rows.stride(0), distance, 1)
-        return rows.as_strided(shape, strides, rows.storage_offset())
+        shape, strides, offset = _layout(values.shape, values.stride(), limit, sequence)
+        return values.as_strided(shape, strides, values.storage_offset() + offset)
 
     def _rows(self, values: Tensor) -> Tensor:
         """Distributions of a softmax over the last dimension, each whole."""
@@ -129,6 +113,30 @@ class Samples:
         describe, kind, sequence = asked
         stacked = samples[0][None] if len(samples) == 1 else torch.stack(samples)
         self._described.append((numbers, describe(stacked, kind=kind, sequence=sequence)))
+
+
+@lru_cache(maxsize=1 << 12)
+def _layout(
+    shape: torch.Size, strides: tuple[int, ...], limit: int, sequence: bool
+) -> tuple[torch.Size, tuple[int, ...], int]:
+    """Shape, strides and offset of a sample of a tensor: most of a model's outputs are alike."""
+    values = torch.empty_strided(shape, strides, device="meta")
+    sample = _of_sequences(values, limit) if sequence else _of_samples(values, limit)
+    return sample.shape, sample.stride(), int(sample.storage_offset())
+
+
+def _of_samples(values: Tensor, limit: int) -> Tensor:
+    """Short runs of elements at equal distances, the same of each sample: (samples, runs, elements)."""
+    rows = values[:: _step(len(values), limit)]
+    limit = limit // len(rows)
+    if values.ndim == 1:
+        return rows
+    if limit < 2 * RUN or not rows[0].is_contiguous():
+        return _thinned(rows, limit)
+    length = rows[0].numel()
+    distance = RUN * _step(length // RUN, limit // RUN)
+    shape, strides = (len(rows), length // distance, RUN), (rows.stride(0), distance, 1)
+    return rows.as_strided(shape, strides, rows.storage_offset())
 
 
 def _of_sequences(values: Tensor, limit: int) -> Tensor:
@@ -161,11 +169,6 @@ def _thinned(values: Tensor, limit: int) -> Tensor:
         index[longest] = slice(None, None, _step(values.shape[longest], kept))
         values = values[tuple(index)]
     return values
-
-
-def _ends(gradients: Tensor, **given: object) -> dict[str, Tensor]:
-    first, last = statistics.quarters(gradients)
-    return {"first": first, "last": last}
 
 
 def _saturation(rows: Tensor, kind: str, **given: object) -> dict[str, Tensor]:

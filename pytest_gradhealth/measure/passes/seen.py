@@ -15,7 +15,21 @@ from pytest_gradhealth.measure.passes.reductions import Came, Reductions
 from pytest_gradhealth.measure.passes.sampling import Samples
 from pytest_gradhealth.measure.torch_private import is_batched
 
-__all__ = ["Seen"]
+__all__ = ["Seen", "is_freed"]
+
+
+def is_freed(tensor: Tensor) -> bool:
+    """Whether its memory was given back, as reversible networks do with their inputs: reading it would crash."""
+    if type(tensor) not in statistics.ORDINARY:
+        return False
+    try:
+        return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
+    except (RuntimeError, NotImplementedError):  # sparse, or of a transform: it has no storage of its own
+        return False
+
+
+ENDS = ("first", "last")
+"""The quarters of a sequence, by the names that they have in a description."""
 
 
 class Seen:
@@ -31,7 +45,6 @@ class Seen:
         "_version",
         "came",
         "description",
-        "quarters",
     )
 
     def __init__(self, tensor: Tensor, kind: str, samples: Samples, reductions: Reductions) -> None:
@@ -39,19 +52,23 @@ class Seen:
         self._samples, self._reductions = samples, reductions
         self.description = self.describe(tensor, kind)
         self.came: list[Came] = []
-        self.quarters: list[dict[str, float]] = []
-        self._is_long = statistics.count_positions(tensor) >= statistics.POSITIONS
+        self._is_long = statistics.count_positions(tensor) >= statistics.POSITIONS and not tensor.is_complex()
         self._handle: RemovableHandle | None = None
         if tensor.requires_grad:
             self.await_gradient(tensor)
 
     def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
         """What it holds; filled in later."""
-        return {} if tensor.ndim == 0 or tensor.is_complex() else self._samples.add(tensor, kind)
+        return {} if tensor.ndim == 0 or tensor.is_complex() or is_freed(tensor) else self._samples.add(tensor, kind)
 
     def await_gradient(self, tensor: Tensor) -> None:
         """Note what comes back to the tensor, which carries a graph."""
         self._handle = tensor.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """None: it is not there any more."""
+        return self._tensor()
 
     @property
     def hooked(self) -> bool:
@@ -61,9 +78,10 @@ class Seen:
     @property
     def reach(self) -> Iterator[float]:
         """Sensitivity at the last quarter of a long sequence over that at the first, for each gradient that came."""
-        for came in self.quarters:
-            first, last = (came[end] * self.description[end] for end in ("first", "last"))
-            yield last / first if first else math.inf if last else math.nan
+        for came in self.came if self._is_long else ():
+            if came.quarters is not None:
+                first, last = (norm * self.description[end] for norm, end in zip(came.quarters, ENDS, strict=True))
+                yield last / first if first else math.inf if last else math.nan
 
     def release(self) -> None:
         """Take the hook off: parameters, and whatever else the user holds, pass through modules too."""
@@ -77,16 +95,14 @@ class Seen:
     def forget_last(self) -> None:
         """Forget the gradient that came last."""
         del self.came[-1:]
-        del self.quarters[-1:]
 
     def on_gradient(self, gradient: Tensor | None) -> None:
         """Note one gradient that came back."""
         if gradient is None or is_batched(gradient):
             return  # a custom backward may send nothing back, and a vectorised Jacobian many at once: it is no loss's
         gradient = shard_of(gradient)
-        self.came.append(self._reductions.passed_on(gradient))
-        if self._is_long and statistics.count_positions(gradient):
-            self.quarters.append(self._samples.add_gradient(gradient))
+        is_long = self._is_long and statistics.count_positions(gradient) >= statistics.POSITIONS
+        self.came.append(self._reductions.passed_on(gradient, sequence=is_long))
 
 
 def _version(tensor: Tensor) -> int:

@@ -10,8 +10,13 @@ from pytest_gradhealth.measure.passes.nesting import floating
 
 __all__ = ["count_made", "count_steep"]
 
-ROOTS = frozenset({"sqrt", "std", "pow", "__pow__"})
+POWERS = frozenset({"pow", "__pow__"})
+ROOTS = frozenset({"sqrt", "std"}) | POWERS
 """Functions whose slope is infinite where the result is 0."""
+ARCS = frozenset({"acos", "arccos", "arcsin", "asin"})
+"""Functions whose slope is infinite at 1 and -1."""
+SPECTRA = frozenset({"linalg_eigh", "linalg_svd", "svd"})
+"""Functions whose vectors have no slope where two of their values are equal."""
 FILLING = frozenset({"clone", "full", "full_like", "masked_fill", "new_full", "tensor", "triu", "tril", "where"})
 """Functions that put infinity in on purpose, for a mask."""
 
@@ -21,7 +26,7 @@ def count_made(name: str, args: tuple[Any, ...], result: Any) -> int:
     if not isinstance(result, Tensor) or not result.is_floating_point() or not result.requires_grad:
         return 0
     bad = int(result.isnan().sum())
-    given = list(floating(args))
+    given = floating(args)
     if bad:
         return 0 if any(bool(tensor.isnan().any()) for tensor in given) else bad
     if name.strip("_") in FILLING or any(bool(tensor.isinf().any()) for tensor in given):
@@ -30,12 +35,18 @@ def count_made(name: str, args: tuple[Any, ...], result: Any) -> int:
 
 
 def count_steep(name: str, args: tuple[Any, ...], result: Any) -> int:
-    """Zeros in what a root gives, at which a gradient that comes back is divided by zero."""
-    if name not in ROOTS or not isinstance(result, Tensor) or not result.requires_grad:
+    """Points at which a function has no finite slope, so that a gradient that comes back turns infinite or NaN."""
+    given = [tensor for tensor in args if isinstance(tensor, Tensor)]
+    if not given or not any(tensor.requires_grad for tensor in floating(result)):
         return 0
-    if name in ("pow", "__pow__") and not _is_root(args):
-        return 0
-    return int(result.eq(0).sum())
+    if name in ROOTS and isinstance(result, Tensor):
+        return int(result.eq(0).sum()) if name not in POWERS or _is_root(args) else 0
+    if name in ARCS:
+        return int(given[0].abs().eq(1).sum())
+    if name in SPECTRA:
+        values = next(iter(tensor for tensor in floating(result) if tensor.ndim == given[0].ndim - 1), None)
+        return 0 if values is None else int(values.diff(dim=-1).eq(0).sum())
+    return 0
 
 
 def _is_root(args: tuple[Any, ...]) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "is_ragged",
     "norm",
     "norms_by_step",
+    "position_norms",
     "quarters",
     "real_values",
     "row_norms",
@@ -62,6 +63,25 @@ def norm(tensor: Tensor) -> Scalar:
         if SQUARES[0] < quick < SQUARES[1]:
             return quick
     return float(torch.linalg.vector_norm(values, dtype=torch.float64))
+
+
+def position_norms(gradients: Tensor) -> tuple[Scalar, Tensor]:
+    """L2 norm to seven digits, and the norms at each position of (samples, positions, features).
+
+    The second has the shape (samples, positions, parts), as the features of a position may be taken in parts.
+    """
+    values = real_values(gradients)
+    samples, positions, width = values.shape
+    parts = _parts(width)
+    if parts and values.dtype == torch.float32 and values.device.type == "cpu":
+        by_parts = values.reshape(samples, positions, parts, width // parts)
+        sizes = torch.linalg.vector_norm(by_parts if by_parts.is_contiguous() else by_parts.contiguous(), dim=3)
+        size = float(torch.linalg.vector_norm(sizes, dtype=torch.float64))
+        if SQUARES[0] < size < SQUARES[1]:
+            return size, sizes
+    sizes = torch.linalg.vector_norm(values, dim=2, keepdim=True, dtype=wide(values))
+    whole: Tensor = torch.linalg.vector_norm(sizes)
+    return (float(whole) if values.device.type == "cpu" else whole), sizes
 
 
 def fetch(lists: Iterable[list[Scalar]]) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
+from pytest_gradhealth.measure.passes.nesting import PLAIN
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.record import path_of
 
-__all__ = ["modules_of", "names_of", "own_parameters", "parameters_of", "unit_dimensions"]
+__all__ = ["modules_of", "names_of", "own_attributes", "own_parameters", "parameters_of", "unit_dimensions"]
+
+EVERYWHERE = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 
 def modules_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -40,6 +45,11 @@ def names_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         waiting += reversed(children)
 
 
+def own_attributes(module: Any) -> list[tuple[str, Any]]:
+    """What an object is bound to beside what every module has, without numbers and texts."""
+    return [(name, x) for name, x in vars(module).items() if name not in EVERYWHERE and type(x) not in PLAIN]
+
+
 def own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """As ``named_parameters(recurse=False)``."""
     for name, parameter in module._parameters.items():
@@ -52,7 +62,7 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
     found: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for prefix, module in modules.items():
-        for name, parameter in own_parameters(module):
+        for name, parameter in own_parameters(module) if module._parameters else ():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 found[path_of(prefix, name)] = parameter
@@ -66,8 +76,8 @@ def unit_dimensions(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     """
     dimensions: dict[str, int] = {}
     for prefix, module in modules.items():
-        kind = class_of(module).__name__
-        if "Embedding" in kind:
+        kind = class_of(module).__name__ if module._parameters else ""
+        if not kind or "Embedding" in kind:
             continue
         transposed = "Transpose" in kind or kind == "Conv1D"  # transformers' Conv1D keeps its weight as (in, out)
         for name, parameter in own_parameters(module):

@@ -77,8 +77,8 @@ class ModuleTrace:
             if came:
                 numbers[norm] = math.hypot(*(float(one.norm) for one in came))
                 numbers[bad] = sum(float(one.nan) + float(one.inf) for one in came)
-        if any(seen.quarters for seen in self.outputs):
-            numbers["late"] = max(share for seen in dict.fromkeys(self.outputs) for share in seen.reach)
+        if late := [share for seen in dict.fromkeys(self.outputs) for share in seen.reach]:
+            numbers["late"] = max(late)
         if self.by_step or self.calls >= MANY:
             self._tell_time(numbers)
 

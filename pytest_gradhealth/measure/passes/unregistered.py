@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradhealth.measure.passes.nesting import PLAIN, shard_of
+from pytest_gradhealth.measure.passes.nesting import shard_of
 from pytest_gradhealth.measure.passes.source import caller, frames
-from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
+from pytest_gradhealth.measure.passes.structure import modules_of, own_attributes, parameters_of
 from pytest_gradhealth.record import UnregisteredParameter
 
 __all__ = ["Unmoved", "UnregisteredParameters", "hidden_modules"]
 
 MOST = 1000
 """Things in an attribute that are looked at: a model may hold its whole vocabulary in a list."""
-OWN = frozenset({"_parameters", "_buffers", "_modules", *(name for name in vars(nn.Module()) if "hooks" in name)})
-"""Attributes that every module has, and that list what is its own."""
+CONVERSIONS = 4
+"""Nodes between a copy of a parameter and the parameter: moved, converted, scaled."""
 
 
 class _Place(NamedTuple):
@@ -42,8 +42,9 @@ class UnregisteredParameters:
     """A context that notes which parameters receive a gradient without being listed by the model."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._names = {id(module): name for name, module in modules_of(model).items()}
-        self._held = dict(_held(model))
+        modules = modules_of(model)
+        self._names = {id(module): name for name, module in modules.items()}
+        self._held = dict(_held(modules))
         self._handles: list[RemovableHandle] = []
         self._passes: list[dict[_Place, int]] = []
 
@@ -116,7 +117,7 @@ class Unmoved:
     """What a model holds without listing it, from now on; for tests that train, whose tensors are not to be hooked."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._held = [(place, *_noted(tensor)) for tensor, place in _held(model)]
+        self._held = [(place, *_noted(tensor)) for tensor, place in _held(modules_of(model))]
         self._listed = [_noted(parameter) for parameter in model.parameters() if parameter.requires_grad]
 
     def found(self) -> tuple[UnregisteredParameter, ...]:
@@ -140,35 +141,52 @@ def _has_moved(reference: weakref.ref[Tensor], version: int) -> bool:
     return tensor is not None and tensor._version != version
 
 
-def hidden_modules(model: nn.Module) -> Iterator[nn.Module]:
+def hidden_modules(modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
     """Modules in plain attributes of a model's modules, with all in them, without those that the model lists."""
-    listed = set(map(id, modules_of(model).values()))
-    for _, value in _plain(model):
+    listed = set(map(id, modules.values()))
+    for _, value in _plain(modules):
         for module in value.modules() if isinstance(value, nn.Module) else ():
             if id(module) not in listed:
                 yield module
 
 
-def _held(model: nn.Module) -> Iterator[tuple[Tensor, _Place]]:
-    """Leaves that ask for a gradient in plain attributes of modules, without those that the model lists."""
-    listed = set(map(id, parameters_of(modules_of(model)).values()))
-    for place, value in _plain(model):
-        for tensor in value.parameters() if isinstance(value, nn.Module) else [value]:
-            if tensor.is_leaf and tensor.requires_grad and id(tensor) not in listed:
+def _held(modules: Mapping[str, nn.Module]) -> Iterator[tuple[Tensor, _Place]]:
+    """Leaves that ask for a gradient in plain attributes of modules, or behind copies there, without those listed."""
+    listed = set(map(id, parameters_of(modules).values()))
+    for place, value in _plain(modules):
+        for tensor in value.parameters() if isinstance(value, nn.Module) else _leaves(value):
+            if tensor.requires_grad and id(tensor) not in listed:
                 yield tensor, place
 
 
-def _plain(model: nn.Module) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
+def _leaves(tensor: Tensor) -> list[Tensor]:
+    """The leaf itself, or the one that a moved or converted copy was made of: ``nn.Parameter(...).to(device)``.
+
+    What was computed from several, or in more steps than that, is a result that the model keeps.
+    """
+    node = tensor.grad_fn
+    for _ in range(CONVERSIONS):
+        if node is None:
+            break
+        following = [child for child, _ in node.next_functions if child is not None]
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            return [leaf]
+        node = following[0] if len(following) == 1 else None
+    return [tensor] if tensor.is_leaf else []
+
+
+def _plain(modules: Mapping[str, nn.Module]) -> Iterator[tuple[_Place, nn.Module | Tensor]]:
     """Modules and tensors in plain attributes, alone or in containers."""
-    for path, module in modules_of(model).items():
-        for name, value in vars(module).items():
-            if type(value) not in PLAIN and name not in OWN and _may_hold(value):
+    for path, module in modules.items():
+        for name, value in own_attributes(module):
+            if _may_hold(value):
                 for found in _unpacked(value):
                     yield _Place(path, name), found
 
 
 def _may_hold(value: Any) -> bool:
-    """Most attributes are switches, and empty dictionaries of hooks."""
+    """Most attributes are switches and functions."""
     return bool(value) if isinstance(value, list | tuple | dict) else isinstance(value, Tensor | nn.Module | Mapping)
 
 

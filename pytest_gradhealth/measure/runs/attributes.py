@@ -41,16 +41,21 @@ class Attributes:
     def __init__(self, owner: Any) -> None:
         self._owner, self._class, self._bound = owner, type(owner), vars(owner).copy()
         self._slots = [(slot, value) for slot in _slots(type(owner)) for value in _set_in(slot, owner)]
-        self._empty: list[Any] = []
+        nested = [value for value in self._bound.values() if type(value) in NESTING]
+        self._empty = [value for value in nested if not value and type(value) is not tuple]
         """Containers that hold nothing: of those that every module has for hooks, almost all."""
         self._containers: list[_Container] = []
-        nested = [value for value in self._bound.values() if type(value) in NESTING]
-        for found in _containers([*nested, *(value for _, value in self._slots)] if self._slots else nested):
+        for found in _containers([value for value in nested if value] + [value for _, value in self._slots]):
             self._containers.append(_Container(found, found.copy())) if found else self._empty.append(found)
 
     def values(self, besides: frozenset[str] = frozenset()) -> list[Any]:
-        """What they are bound to, without some names, and without numbers and texts."""
-        bound = [value for name, value in self._bound.items() if type(value) not in PLAIN and name not in besides]
+        """What they are bound to, without some names, numbers, texts and what is empty."""
+        empty = set(map(id, self._empty))
+        bound = [
+            value
+            for name, value in self._bound.items()
+            if name not in besides and type(value) not in PLAIN and id(value) not in empty
+        ]
         return [*bound, *(value for _, value in self._slots)] if self._slots else bound
 
     def restore(self) -> None:

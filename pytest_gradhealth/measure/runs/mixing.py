@@ -11,6 +11,7 @@ over the samples then is one over the wrong dimension, and other samples beside 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,10 @@ ROUNDING = 1e-5
 SEQUENCE = 3
 """Dimensions of (time, samples, features)."""
 SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+MOVING = frozenset({"flip", "flipud", "randperm", "roll"})
+"""Functions that move samples, where they are called without a dimension or with the wrong one."""
+PICKING = frozenset({"Flip", "Gather", "Index", "IndexSelect", "Roll"})
+"""Nodes that pick what stands somewhere."""
 SEQUENTIAL = (nn.RNNBase, nn.MultiheadAttention)
 
 Forward = Callable[[Any, int], Any]
@@ -53,6 +58,8 @@ class Suspicion(NamedTuple):
     """Something could take another dimension for the batch."""
     company: bool = False
     """A softmax runs over the samples."""
+    places: bool = False
+    """Samples could be moved or picked by their place, although each has a target of its own."""
 
 
 def suspicion(model: nn.Module, nodes: Iterable[Any], batch: Any) -> Suspicion:
@@ -61,8 +68,24 @@ def suspicion(model: nn.Module, nodes: Iterable[Any], batch: Any) -> Suspicion:
     size = 0 if any(map(is_ragged, given)) else next((tensor.shape[0] for tensor in given if tensor.ndim > 1), 0)
     if size < 2:
         return Suspicion()
-    order = any(map(_counts_first, modules_of(model).values())) or any(_transposes(node, size) for node in nodes)
-    return Suspicion(order, any(_sums_to_one(node, size) for node in nodes))
+    modules = modules_of(model).values()
+    order = any(map(_counts_first, modules)) or any(_transposes(node, size) for node in nodes)
+    places = bool(_count_singles(batch)) and (any(map(_moves, modules)) or any(_picks(node, size) for node in nodes))
+    return Suspicion(order, any(_sums_to_one(node, size) for node in nodes), places)
+
+
+def _moves(module: nn.Module) -> bool:
+    """Whether its forward pass names a function that moves samples: what is done to the input leaves no node."""
+    code = getattr(type(module).forward, "__code__", None)
+    return code is not None and not MOVING.isdisjoint(code.co_names)
+
+
+def _picks(node: Any, size: int) -> bool:
+    """Whether something picks samples, or what stands in them, from all that are laid end to end."""
+    if name_of(node) not in PICKING or getattr(node, "_saved_dim", None):
+        return False
+    before: Any = getattr(node, "_saved_self_sym_sizes", None) or shape_of(node)
+    return bool(before) and before[0] > 1 and before[0] % size == 0
 
 
 def _sums_to_one(node: Any, size: int) -> bool:
@@ -85,6 +108,9 @@ def mixing(model: nn.Module, batch: Any, forward: Forward, suspected: Suspicion)
     few = _mapped(batch, 0, lambda tensor: tensor[:size])
     try:
         with torch.no_grad(), _Outputs(model) as seen:
+            moved = _displacement(seen, forward, batch) if suspected.places else None
+            if moved is not None or not (suspected.order or suspected.company):
+                return moved
             outputs = seen.of(forward, few, 0)
             if _differ(outputs[""], seen.of(forward, few, 1)[""]):
                 return None
@@ -158,6 +184,53 @@ def _dependence(seen: _Outputs, forward: Forward, batch: Any, size: int, names: 
     return None
 
 
+def _displacement(seen: _Outputs, forward: Forward, batch: Any) -> Mixing | None:
+    """The first module in which some samples change with the others; None: the model's outputs do not.
+
+    A model that holds samples against each other on purpose, as against negatives, keeps a part of its output for
+    each alone, or returns a table of all pairs. One that draws random numbers is tried twice.
+    """
+    outputs = list[Tensor]()
+    for seed in (0, 1):
+        size, one = _alone(seen, forward, batch, seed)
+        if not size or (seed and not _differ(outputs, one[""])):
+            return None
+        for kept in (slice(size // 2), slice(size // 2, size)):
+            other = seen.of(forward, _mapped(batch, 0, partial(_others_changed, size=size, kept=kept)), seed)
+            changed = {name: _changes(one[name], other[name], kept, size) for name in one if name in other}
+            if changed[""] and all(bool((change > 0).all()) for change in changed[""]):
+                first = next(name for name, found in changed.items() if any(map(torch.any, found)))
+                return Mixing(first, max(float(change.max()) for change in changed[""]))
+        outputs = one[""]
+    return None
+
+
+def _alone(seen: _Outputs, forward: Forward, batch: Any, seed: int) -> tuple[int, dict[str, list[Tensor]]]:
+    """A few samples and their outputs, none of which is a table of pairs; 0: there is no such number of samples."""
+    for size in _sizes(batch):
+        made = seen.of(forward, _mapped(batch, 0, partial(_others_changed, size=size, kept=slice(size))), seed)
+        if _samples(made[""], size) and not any(size in tensor.shape[1:] for tensor in made[""]):
+            return size, made
+    return 0, {}
+
+
+def _others_changed(tensor: Tensor, size: int, kept: slice) -> Tensor:
+    """The first samples, of which those that are not kept give way to the last ones."""
+    changed = tensor[-size:].clone()
+    changed[kept] = tensor[:size][kept]
+    return changed
+
+
+def _changes(one: Sequence[Tensor], other: Sequence[Tensor], kept: slice, size: int) -> list[Tensor]:
+    """For each output, and each of its columns, how much it changed for the samples that were kept, over its size."""
+    changes = []
+    for a, b in zip(one, other, strict=True):
+        if a.ndim > 1 and a.shape == b.shape and a.shape[0] == size:
+            change = (a[kept] - b[kept]).abs().amax(0) / a.abs().square().mean().sqrt()
+            changes.append(torch.where(change > _rounding(a), change, 0))
+    return changes
+
+
 def _rounding(values: Tensor) -> float:
     """What the same sums over the same numbers may differ by, over their size: the shapes of both passes are one."""
     return max(ROUNDING, torch.finfo(values.dtype).eps)
@@ -196,12 +269,17 @@ def _transposes(node: Any, size: int) -> bool:
 
 def _size(batch: Any) -> int | None:
     """How many samples to take; None: something in the batch may name samples by their place."""
+    return next(iter(_sizes(batch)), None)
+
+
+def _sizes(batch: Any) -> list[int]:
+    """All numbers of samples that are no other dimension of the batch; the best one first."""
     given = [tensor for tensor in tensors(batch) if tensor.ndim]
     whole = {tensor.shape[0] for tensor in given}
     if len(whole) != 1 or any(tensor.ndim > 1 and tensor.shape[1] in whole for tensor in given):
-        return None
+        return []
     taken = {size for tensor in given for size in tensor.shape[1:]}
-    return next((size for size in SIZES if size <= min(whole) and size not in taken), None)
+    return [size for size in SIZES if size <= min(whole) and size not in taken]
 
 
 def _mapped(batch: Any, dim: int, change: Callable[[Tensor], Tensor]) -> Any:

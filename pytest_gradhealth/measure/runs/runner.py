@@ -41,6 +41,7 @@ from pytest_gradhealth.measure.runs.state import isolated_rng, preserved
 from pytest_gradhealth.measure.sharding.ranks import placed as spread_over
 from pytest_gradhealth.measure.sharding.ranks import unwrapped
 from pytest_gradhealth.measure.sharding.team import team_of
+from pytest_gradhealth.measure.torch_private import eager
 from pytest_gradhealth.record import GradientRecord, LossGraph, Operation
 
 __tracebackhide__ = True
@@ -212,6 +213,7 @@ class Runner:
         with (
             uninterrupted(),
             paused(),
+            eager(),
             isolated_rng(seed),
             torch.inference_mode(False),
             torch.enable_grad(),

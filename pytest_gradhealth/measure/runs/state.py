@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
-from pytest_gradhealth.measure.passes.nesting import PLAIN, shard_of, tensors
+from pytest_gradhealth.measure.passes.nesting import shard_of, tensors
 from pytest_gradhealth.measure.passes.pause import without_collections
 from pytest_gradhealth.measure.passes.statistics import is_ragged
-from pytest_gradhealth.measure.passes.structure import modules_of
+from pytest_gradhealth.measure.passes.structure import modules_of, own_attributes
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.runs.attributes import Attributes
 from pytest_gradhealth.measure.runs.generators import LEAVES, held_by, isolated_rng, kept
@@ -27,8 +27,6 @@ __all__ = ["isolated_rng", "preserved"]
 TENSORLESS = frozenset({"_modules", "training", *(name for name in vars(nn.Module()) if "hooks" in name)})
 """Attributes of every module that hold no tensor of its own."""
 HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-EMPTY = TENSORLESS | {"_parameters", "_buffers"}
-"""Those that hold nothing that could draw."""
 
 
 @contextmanager
@@ -61,15 +59,14 @@ def _parts(owner: Any) -> Iterator[nn.Module | Optimizer]:
     if isinstance(owner, Optimizer):
         yield owner
     elif isinstance(owner, nn.Module):
-        yield from modules_of(owner).values()
-        yield from hidden_modules(owner)
+        modules = modules_of(owner)
+        yield from modules.values()
+        yield from hidden_modules(modules)
 
 
 def _may_draw(module: nn.Module | Optimizer) -> Iterator[Any]:
     """Attributes that are no tensor and no number: one may be a generator, or hold one."""
-    for name, value in vars(module).items():
-        if type(value) not in PLAIN and name not in EMPTY and not isinstance(value, LEAVES):
-            yield value
+    return (value for _, value in own_attributes(module) if not isinstance(value, LEAVES))
 
 
 def _restore_later(owners: Iterable[Any], undo: ExitStack) -> None:

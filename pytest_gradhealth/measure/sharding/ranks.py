@@ -7,10 +7,10 @@ is named instead of waited for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
-from functools import cache
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -124,10 +124,16 @@ def ranks_of_group(group: Any) -> Ranks | Alone:
     return Ranks(tuple(sorted(members))) if len(members) > 1 else Alone()
 
 
-@cache
+_groups_of: MutableMapping[Any, dict[tuple[int, ...], Any]] = WeakKeyDictionary()
+"""Groups of our own, by the default group that they were made under: it may be destroyed, and another made."""
+
+
 def _group(members: tuple[int, ...]) -> Any:
     """Made once: every rank of the model comes here with its first pass."""
-    return dist.new_group(list(members), timeout=PATIENCE, backend="gloo", use_local_synchronization=True)
+    made = _groups_of.setdefault(dist.group.WORLD, {})
+    if members not in made:
+        made[members] = dist.new_group(list(members), timeout=PATIENCE, backend="gloo", use_local_synchronization=True)
+    return made[members]
 
 
 def ranks_of(model: nn.Module) -> Ranks | None:

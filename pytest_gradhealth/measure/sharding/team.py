@@ -25,6 +25,11 @@ __tracebackhide__ = True
 
 __all__ = ["Team", "team_of"]
 
+STATIC = (
+    "DistributedDataParallel(static_graph=True) would take a check's backward pass for the first of the training: "
+    "check the model before it is wrapped, or train it in a watched test"
+)
+
 
 class Team:
     """The ranks of one model, and what they measure together.
@@ -137,6 +142,8 @@ class Team:
         if self._wrapper is None:
             yield
             return
+        if self._wrapper.static_graph:
+            raise MeasurementError(STATIC)
         with self._wrapper.no_sync():
             yield
 

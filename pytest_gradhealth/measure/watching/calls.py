@@ -14,26 +14,16 @@ from typing import Any
 from torch import Tensor
 
 from pytest_gradhealth.measure.passes import statistics
-from pytest_gradhealth.measure.passes.nesting import floating
 from pytest_gradhealth.measure.passes.paths import place_of
 from pytest_gradhealth.measure.passes.reductions import Reductions
 from pytest_gradhealth.measure.passes.sampling import SAMPLED, Samples
-from pytest_gradhealth.measure.passes.seen import Seen
-from pytest_gradhealth.measure.torch_private import unwrapped
+from pytest_gradhealth.measure.passes.seen import Seen, is_freed
 from pytest_gradhealth.measure.watching.schedule import is_observed
 
-__all__ = ["Call", "Met", "Note", "floats"]
+__all__ = ["Call", "Met", "Note"]
 
 Arrived = Callable[[], Callable[[Seen, Tensor | None], None] | None]
 """Refers to who is told that a gradient came back; none once nobody listens any more."""
-
-
-def floats(value: Any) -> list[Tensor]:
-    """As :func:`floating`, quick where the value is one plain tensor."""
-    if type(value) is Tensor:
-        tensor = unwrapped(value)
-        return [tensor] if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() else []
-    return list(floating(value))
 
 
 class Met(Seen):
@@ -48,7 +38,7 @@ class Met(Seen):
 
     def describe(self, tensor: Tensor, kind: str) -> dict[str, float]:
         """Small tensors are described later, many at a time; of large ones a sample is taken."""
-        if tensor.ndim == 0 or tensor.is_complex():
+        if tensor.ndim == 0 or tensor.is_complex() or is_freed(tensor):
             return {}
         if self.size > SAMPLED or type(tensor) not in statistics.ORDINARY or statistics.is_ragged(tensor):
             return self._samples.add(tensor, kind)

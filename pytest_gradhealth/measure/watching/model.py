@@ -70,7 +70,7 @@ class Watched:
         self._current: Records = {}
         self._roots: dict[str, bool] = {}
         self._failed = self._scaled_away = ""
-        self._passes = self._forwards = self._overflows = 0
+        self._passes = self._forwards = self._barren = self._overflows = 0
         self._finished = True
         self._samples: int | None = None
         self._untouched: GradientRecord | None = None
@@ -89,6 +89,11 @@ class Watched:
     def armed(self) -> bool:
         """Whether the pass at hand is measured."""
         return self._probe is not None
+
+    @property
+    def looks(self) -> bool:
+        """Whether the backward at hand is looked at."""
+        return self._probe is not None and not self._probe.passed_over
 
     @property
     def problem(self) -> str:
@@ -141,7 +146,8 @@ class Watched:
     def _begin_pass(self, called: nn.Module) -> None:
         self.close()
         self._passes += 1
-        self._finished, self._forwards, self._samples, self._roots = False, 0, None, {}
+        self._finished, self._samples, self._roots = False, None, {}
+        self._forwards = self._barren = 0
         model = self._model()
         if model is not None and not self._failed and (is_due(self._passes) or self._overflows):
             self._team = self._team_of(called, model)
@@ -159,11 +165,15 @@ class Watched:
             with suppress(Exception):  # a model of a kind not thought of
                 self._untouched = summarise(as_torch(model), [Pass({}, {}, None)], samples=self._samples, seed=None)
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
-        """What comes from now on belongs to this backward; what it walks through is still there to be read."""
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> None:
+        """What comes from now on belongs to this backward; what it walks through is still there to be read.
+
+        A Jacobian is taken row by row: of backward passes that bring parameters nothing, few are looked at.
+        """
         if self._model() is None:
             self.close()  # it was measured; walking the graphs of other models would tell nothing of it
         if self._probe is not None:
+            self._probe.passed_over = not trains and not is_observed(self._barren + 1)
             self._probe.backward_begins(outputs)
             if self._team is not None:
                 self._team.mark()
@@ -192,10 +202,11 @@ class Watched:
         if self._probe is None:
             self._finished = True
         elif self.was_reached:
-            self._finished = True
+            self._finished, self._barren = True, 0
             self._measure(loss, scale, objective)
             self._held = None
         else:
+            self._barren += 1
             self._probe.back_to_mark()  # gradients of inputs alone: a penalty, forces
 
     def close(self) -> None:
@@ -267,10 +278,13 @@ class Watched:
         if self.has_own_call:
             record = _without_signals(record, offers_more=probe.offers_more(self._roots))
         elif probe.offers_more(self._roots):
-            record = _without_unused(record)
+            record = _without_unused(record, probe.fed_elsewhere(self._roots))
         paths = probe.paths
+        over, layer = paths.softmax_over
         return replace(
             record,
+            softmax_over=over,
+            mixed_at=layer,
             steps=self._passes - 1,
             toy_loss=paths.toy_loss,
             step_function=paths.step_function,
@@ -321,8 +335,8 @@ def _without_signals(record: GradientRecord, *, offers_more: bool) -> GradientRe
     return replace(record, layers=kept, signals=(), notes=(*record.notes, OWN_CALL))
 
 
-def _without_unused(record: GradientRecord) -> GradientRecord:
-    """Leave out layers that feed only what the model offers beside what this test's loss uses."""
+def _without_unused(record: GradientRecord, fed_elsewhere: set[str]) -> GradientRecord:
+    """Leave out layers and parameters that feed only what the model offers beside what this test's loss uses."""
     signals = {signal.name: signal for signal in record.signals}
     cuts = [signal.order for signal in record.signals if signal.input_attached is False and signal.gradient is not None]
 
@@ -332,9 +346,20 @@ def _without_unused(record: GradientRecord) -> GradientRecord:
             return False
         return not any(order > signal.order for order in cuts)
 
-    left_out = [layer.name for layer in record if unused(layer)]
+    left_out, kept = list[str](), list[LayerGradient]()
+    for layer in record:
+        spared = [name for name in layer.missing if _full(layer, name) in fed_elsewhere]
+        missing = tuple(name for name in layer.missing if name not in spared)
+        if unused(layer) or (spared and not missing and not layer.arrived):
+            left_out.append(layer.name)
+        else:
+            left_out += [_full(layer, name) for name in spared]
+            kept.append(replace(layer, missing=missing))
     if not left_out:
         return record
     note = f"only a part of what the model returns is used here: {', '.join(left_out)} not judged"
-    kept = tuple(layer for layer in record if layer.name not in left_out)
-    return replace(record, layers=kept, notes=(*record.notes, note))
+    return replace(record, layers=tuple(kept), notes=(*record.notes, note))
+
+
+def _full(layer: LayerGradient, parameter: str) -> str:
+    return f"{layer.name}.{parameter}" if layer.name else parameter

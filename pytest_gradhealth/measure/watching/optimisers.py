@@ -84,6 +84,12 @@ class _Use:
     models: set[int] = field(default_factory=set)
     before: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Parameters in a step that is looked at, each with a copy of what it was."""
+    blank: bool = False
+    """Whether none of them had a gradient other than zero as the step began."""
+    looked_at: int = 0
+    """Steps that were looked at, of the informed ones."""
+    zeroed: int = 0
+    """Those of them that began and ended without a gradient other than zero: some optimisers ask for one inside."""
 
     def hold(self, optimiser: Optimizer) -> None:
         """Parameters may be added at any time."""
@@ -105,6 +111,11 @@ class _Use:
         """Those that are still there."""
         return (parameter for reference in self.held.values() if (parameter := reference()) is not None)
 
+    def is_blank(self) -> bool:
+        """Whether all that is looked at in this step has no gradient, or one of zeros; each is held here as a whole."""
+        held = [parameter for parameter, _ in self.before.values()]
+        return all(shard_of(p) is p and (p.grad is None or not p.grad.any()) for p in held) and bool(held)
+
     def summary(self) -> OptimiserUse:
         """As it stands in the record."""
         return OptimiserUse(
@@ -116,6 +127,7 @@ class _Use:
             frozen=self.frozen,
             learning_rate=self.learning_rate,
             eps_underflows=self.eps_underflows,
+            zeroed=0 < self.looked_at == self.zeroed,
         )
 
 
@@ -143,6 +155,7 @@ class OptimiserTrace:
         use.before.clear()
         if is_due(use.steps + 1) and sum(parameter.numel() for parameter in use.parameters()) < LARGE:
             use.before = {id(p): (p, shard_of(p.detach()).clone()) for p in use.parameters() if _is_ordinary(p)}
+            use.blank = use.is_blank()
 
     def ended(self, optimiser: Optimizer, models: Callable[[], Mapping[int, nn.Module]], backwards: int) -> None:
         """A step has been made.
@@ -154,7 +167,10 @@ class OptimiserTrace:
         """
         use = self._use_of(optimiser)
         use.steps += 1
-        use.informed += backwards > use.backwards
+        if backwards > use.backwards:
+            use.informed += 1
+            use.looked_at += bool(use.before)
+            use.zeroed += bool(use.before) and use.blank and use.is_blank()
         use.backwards = backwards
         use.look_for_gradients()
         if is_due(use.steps):

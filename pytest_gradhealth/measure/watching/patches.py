@@ -22,7 +22,7 @@ from pytest_gradhealth.measure.passes.pause import is_paused
 from pytest_gradhealth.measure.torch_private import counts_operations, unseen
 from pytest_gradhealth.measure.watching.callers import runs_forward
 from pytest_gradhealth.measure.watching.own_calls import OwnCalls
-from pytest_gradhealth.measure.watching.pipeline_steps import PipelineSteps, runs_microbatch
+from pytest_gradhealth.measure.watching.pipeline_steps import PipelineSteps
 from pytest_gradhealth.measure.watching.quiet import OuterCall
 from pytest_gradhealth.record import LossGraph
 
@@ -40,8 +40,11 @@ class Listener(Protocol):
     def could_not_begin(self, module: nn.Module, error: Exception) -> None:
         """A call that was not measured through a fault of ours."""
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
-        """The engine is about to run; what is read of the loss comes back with :meth:`backward_done`."""
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> LossGraph | None:
+        """The engine is about to run; what is read of the loss comes back with :meth:`backward_done`.
+
+        ``trains`` is whether parameters are asked for: it was not ``autograd.grad`` of inputs alone.
+        """
 
     def backward_done(self, outputs: tuple[Any, ...], objective: LossGraph | None) -> None:
         """It has run."""
@@ -150,10 +153,8 @@ def _called_from_outside(
 
 def _begun(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OuterCall | None:
     try:
-        if _pipeline_steps.came_late and _active:
-            _pipeline_steps.wrap()
-            if runs_microbatch():
-                raise MeasurementError(LATE)
+        if _active and _pipeline_steps.is_in_missed_step():
+            raise MeasurementError(LATE)
         with unseen():
             return _active[-1].begin(module, args, kwargs) if _active else None
     except Exception as error:  # a module or arguments of a kind not thought of: the test goes on, and is told
@@ -174,12 +175,18 @@ def _ran_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
         return _unheard(listeners, outputs, args, kwargs)
     given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     with unseen():
-        objectives = [listener.backward_begins(given) for listener in listeners]
+        trains = bool(kwargs.get("accumulate_grad")) or _asks_for_parameters(args)
+        objectives = [listener.backward_begins(given, trains) for listener in listeners]
     result = _engine_run(outputs, *args, **kwargs)
     with unseen():
         for listener, objective in zip(listeners, objectives, strict=True):
             listener.backward_done(given, objective)
     return result
+
+
+def _asks_for_parameters(args: tuple[Any, ...]) -> bool:
+    """Whether ``autograd.grad`` was given any: its inputs stand behind gradients and two switches."""
+    return any(isinstance(wanted, nn.Parameter) for wanted in args[3]) if len(args) > 3 else True
 
 
 def _unheard(listeners: list[Listener], outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

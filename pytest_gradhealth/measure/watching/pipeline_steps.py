@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from types import FrameType
 from typing import Any
+
+from pytest_gradhealth.measure.passes.source import frames
 
 __all__ = ["PipelineSteps", "runs_microbatch"]
 
@@ -28,11 +29,17 @@ class PipelineSteps:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._original: dict[type, Any] = {}
+        self._missed = False
 
-    @property
-    def came_late(self) -> bool:
-        """Whether the schedules have been imported since, so that a step may be under way that nobody was told of."""
-        return not self._original and SCHEDULES in sys.modules
+    def is_in_missed_step(self) -> bool:
+        """Whether a step is under way of which nobody was told, as the schedules were imported since."""
+        if not self._original and SCHEDULES in sys.modules:
+            self.wrap()
+            self._missed = True
+        if self._missed:
+            codes = {getattr(step, "__code__", None) for step in self._original.values()}
+            self._missed = any(frame.f_code in codes for frame in frames())
+        return self._missed
 
     def wrap(self) -> None:
         """Take the place of ``step``, where anybody has imported it."""
@@ -47,16 +54,12 @@ class PipelineSteps:
         for kind, original in self._original.items():
             kind.step = original  # type: ignore[attr-defined]
         self._original.clear()
+        self._missed = False
 
 
 def runs_microbatch() -> bool:
     """Whether a stage is at work on one."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name in ONE_CHUNK:
-            return True
-        frame = frame.f_back
-    return False
+    return any(frame.f_code.co_name in ONE_CHUNK for frame in frames())
 
 
 def _standing_in(original: Callable[..., Any], handler: Handler) -> Callable[..., Any]:

@@ -76,7 +76,7 @@ class Stage(Watched):
             return None
         return super().forward_begins(called, root, args, kwargs)
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> None:
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> None:
         """Microbatches are sent back one by one."""
         if self._probe is not None and runs_microbatch():
             self._probe.backward_begins(outputs)

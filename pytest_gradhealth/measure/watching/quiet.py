@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from pytest_gradhealth.measure.passes import statistics
 from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import floating
-from pytest_gradhealth.measure.passes.paths import place_of
+from pytest_gradhealth.measure.passes.paths import leaves_behind, place_of
 from pytest_gradhealth.measure.passes.probe import Probe, batched, layout_of
 from pytest_gradhealth.measure.passes.sampling import Samples
 from pytest_gradhealth.measure.passes.seen import Seen
@@ -27,7 +27,7 @@ from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.measure.passes.structure import modules_of, parameters_of
 from pytest_gradhealth.measure.passes.traces import ModuleTrace
 from pytest_gradhealth.measure.torch_private import counts_operations, is_batched, is_wrapped, unseen, without_graph
-from pytest_gradhealth.measure.watching.calls import Call, Met, Note, floats
+from pytest_gradhealth.measure.watching.calls import Call, Met, Note
 from pytest_gradhealth.measure.watching.keras import leaves
 
 __all__ = ["OuterCall", "QuietProbe", "describe_error"]
@@ -58,7 +58,7 @@ class QuietProbe(Probe):
     """A probe that is told of calls, raises nothing, and is not seen by those who count a test's operations."""
 
     def __init__(self, model: nn.Module, *, histograms: bool = False) -> None:
-        self.problem, self.came, self.muted = "", False, False
+        self.problem, self.came, self.muted, self.passed_over = "", False, False, False
         self._recent: list[Seen] = []
         self._met: dict[int, tuple[str, weakref.ref[nn.Parameter]]] = {}
         """Parameters whose gradients will be observed once a backward begins."""
@@ -110,8 +110,8 @@ class QuietProbe(Probe):
         call, kind = self._calls[-1], class_of(module).__name__
         if call.is_counted_only(name):
             return
-        inputs = floats(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
-        outputs = floats(output)
+        inputs = floating(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
+        outputs = floating(output)
         given = inputs[:1] if inputs or name else [*islice(batched(args, kwargs), 1)]
         attached = any(map(_has_graph, outputs))
         call.add(
@@ -153,8 +153,9 @@ class QuietProbe(Probe):
         """Note which layers lie in front of which, and look out for what the backward will bring."""
         self.came = False
         self._recent.clear()
-        with uninterrupted():  # a hook without its handle would stay
-            self._quietly(self._look_out, outputs)
+        if not self.passed_over:
+            with uninterrupted():  # a hook without its handle would stay
+                self._quietly(self._look_out, outputs)
 
     def _look_out(self, outputs: tuple[Any, ...]) -> None:
         for name, reference in self._met.values():
@@ -224,14 +225,34 @@ class QuietProbe(Probe):
 
     def signal_came(self, seen: Seen, gradient: Tensor | None) -> None:
         """A gradient came to what a module has returned."""
-        if not self.muted and _is_ordinary(gradient) and self._quietly(Seen.on_gradient, seen, gradient):
+        ignored = self.muted or self.passed_over
+        if not ignored and _is_ordinary(gradient) and self._quietly(Seen.on_gradient, seen, gradient):
             self._recent.append(seen)
 
     def offers_more(self, roots: dict[str, bool]) -> bool:
         """Whether the model returned values of which this backward used some only."""
-        traces = [self._traces[root] for root in roots if root in self._traces]
-        offered = [bool(seen.came) for trace in traces for seen in trace.outputs if seen.hooked]
+        offered = [bool(seen.came) for seen in self._offered(roots)]
         return any(offered) and not all(offered)
+
+    def fed_elsewhere(self, roots: dict[str, bool]) -> set[str]:
+        """Parameters that a value depends on which this backward did not use, such as the state of a cell.
+
+        What a value that is gone depended on is not known: it may be each that the called module holds itself.
+        """
+        model = self._model()
+        left = [seen.tensor for seen in self._offered(roots) if not seen.came]
+        places = leaves_behind(tensor for tensor in left if tensor is not None)
+        gone = any(tensor is None for tensor in left)
+        held = parameters_of(modules_of(model)).items() if model is not None else ()
+        return {
+            name
+            for name, parameter in held
+            if place_of(parameter) in places or (gone and name.rpartition(".")[0] in roots)
+        }
+
+    def _offered(self, roots: dict[str, bool]) -> list[Seen]:
+        traces = [self._traces[root] for root in roots if root in self._traces]
+        return [seen for trace in traces for seen in trace.outputs if seen.hooked]
 
     def close(self) -> None:
         """Leave nothing behind, whatever went wrong."""

@@ -169,18 +169,18 @@ class Watch:
         self._entries.append(Watched(module, histograms=self._histograms, formats=self._formats))
         return self._entries[-1]
 
-    def backward_begins(self, outputs: tuple[Any, ...]) -> LossGraph | None:
+    def backward_begins(self, outputs: tuple[Any, ...], trains: bool) -> LossGraph | None:
         """Tell what comes now from what an earlier backward brought, and read the loss before it is freed."""
         with self._bookkeeping:
             self._senders.add(threading.get_ident())
             entries = self._sent_here()
             for entry in entries:
                 if entry.armed:
-                    entry.backward_begins(outputs)
+                    entry.backward_begins(outputs, trains)
             loss = _loss_of(outputs)
             if loss is not None and loss.grad_fn is None and not loss.ndim and not isinstance(loss, nn.Parameter):
                 self._detached_loss = True
-            if loss is not None and any(entry.armed for entry in entries) and not counts_operations():
+            if loss is not None and any(entry.looks for entry in entries) and not counts_operations():
                 with suppress(Exception):  # a test's graph may hold anything
                     return aside(graph.read, loss)
             return None

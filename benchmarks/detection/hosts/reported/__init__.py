@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from benchmarks.detection.cases import Case
 
-from . import generative, language, routing, sequence, tabular, vision
+from . import crossed, generative, language, routing, sequence, singular, tabular, vision, withheld
 from .report import Report
 
 __all__ = ["REPORTS", "Report", "reported_cases"]
 
 REPORTS: tuple[Report, ...] = tuple(
-    r for field in (generative, language, routing, sequence, tabular, vision) for r in field.REPORTS
+    report
+    for field in (generative, language, routing, sequence, tabular, vision, withheld, crossed, singular)
+    for report in field.REPORTS
 )
 
 

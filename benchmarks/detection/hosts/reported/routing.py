@@ -8,18 +8,19 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Categorical
 
 from benchmarks.detection.hosts.reported.report import GITHUB, Report
-from benchmarks.detection.vocabulary.tasks import Task, TaskBatch, angles, classify, explained, randint, regress
+from benchmarks.detection.vocabulary.blocks import perceptron
+from benchmarks.detection.vocabulary.tasks import (
+    Task,
+    TaskBatch,
+    angles,
+    classify,
+    explained,
+    randint,
+    regress,
+    sectors,
+)
 
 WIDTH, EXPERTS, WORDS = 16, 4, 6
-
-
-def perceptron(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, outputs))
-
-
-def sectors(g: Generator, size: int) -> TaskBatch:
-    points, turn = angles(g, size, 6)
-    return (points,), (turn * 4).long().clamp(max=3)
 
 
 def marked(g: Generator, size: int) -> TaskBatch:
