@@ -440,3 +440,16 @@ def test_a_point_without_a_slope_is_named(function: Callable[[Tensor], Tensor], 
     assert finding.fault == "non-finite"
     assert cause in finding.cause
     assert remedy in finding.remedy
+
+
+def test_a_layer_that_rectifies_inside_is_not_linear() -> None:
+    class Linear(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).relu()
+
+    def kinds(layer: type[nn.Linear]) -> list[str]:
+        model = nn.Sequential(layer(WIDTH, 16), layer(16, 16), nn.Linear(16, CLASSES))
+        return [finding.kind for finding in examined(lambda: model, BATCHES).findings]
+
+    assert kinds(nn.Linear) == ["missing-activation"]
+    assert kinds(Linear) == []
