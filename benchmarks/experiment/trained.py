@@ -1,6 +1,6 @@
 """Does training disprove a cure? Faulty cases are trained as they are, and with the first cure that was told.
 
-    python -m benchmarks.experiment.trained [--cases N]
+    python -m benchmarks.experiment.trained [--cases N] [--skip N]
 
 Takes cases from ``remedies.json`` in which something cured. A cure is disproved where the cured case gains less over
 chance than 40 % of what its healthy twin gains, the line below which the detection benchmark calls a case faulty. Each
@@ -121,6 +121,7 @@ def main() -> None:
     """Train and compare."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cases", type=int, default=40)
+    options.add_argument("--skip", type=int, default=0, help="leave out so many, whose results stay as they are")
     given = options.parse_args()
     prepare()
     tried, twins, cases = json.loads(TRIED.read_text()), read()["hosts"], all_cases()
@@ -128,16 +129,17 @@ def main() -> None:
         (name for name, one in tried.items() if one["cured"] and name in cases),
         key=lambda name: hashlib.sha256(name.encode()).digest(),
     )
-    found = {}
-    for name in names[: given.cases]:
+    found = json.loads(RESULTS.read_text()) if given.skip else {}
+    for name in names[given.skip : given.skip + given.cases]:
         case, change, twin = cases[name], tried[name]["cured"][0], twins[cases[name].host]["gain"]
         before, after = (max(gain(case, what, rate) for rate in RATES) / twin for what in ("", change))
         found[name] = {"cure": change, "before": round(before, 2), "after": round(after, 2)}
         print(name, change, f"{before:.2f} -> {after:.2f}", flush=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    kept = sum(one["after"] >= FAILS for one in found.values())
-    better = sum(one["after"] > one["before"] for one in found.values())
-    print(f"{kept} of {len(found)} learn with the cure; {better} learn more than before")
+    trained = [found[name] for name in names[given.skip : given.skip + given.cases]]
+    kept = sum(one["after"] >= FAILS for one in trained)
+    better = sum(one["after"] > one["before"] for one in trained)
+    print(f"{kept} of {len(trained)} learn with the cure; {better} learn more than before")
 
 
 if __name__ == "__main__":
