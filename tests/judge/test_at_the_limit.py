@@ -837,3 +837,40 @@ def test_updates_that_weights_in_another_format_would_lose(shares: dict[int, flo
     notes = [note for note in remarks(given, Limits()) if "updates" in note]
     assert len(notes) == (said is not None)
     assert said is None or said in notes[0]
+
+
+def swept(
+    count: int = 8, update: float = 1.0, grown: float = 1.0, *, steps: int = 33, loss: float = 1.0, dead: int = -1
+) -> GradientRecord:
+    """A training whose first step changed so many of eight layers by that share of their weights."""
+    layers = [layer(i, update=update if i < count else 0.0) for i in range(8)]
+    later = [
+        replace(x, weight_norm=x.weight_norm * (grown if i < count else 1.0), norm=0.0 if i == dead else x.norm)
+        for i, x in enumerate(layers)
+    ]
+    return record(
+        layers, loss=1.0, optimisers=(use(reached=16, steps=steps),), later=record(later, loss=loss, steps=steps)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "is_found"),
+    [
+        (swept(), True),
+        (swept(update=0.99), False),
+        (swept(update=0.5, grown=5.0), True),
+        (swept(update=0.5, grown=4.99), False),
+        (swept(5), True),
+        (swept(4), False),
+        (swept(steps=31), False),
+        (swept(loss=0.99), False),
+        (swept(loss=0.99, dead=3), True),
+    ],
+)
+def test_steps_are_excessive_where_most_layers_are_swept_away(given: GradientRecord, is_found: bool) -> None:
+    assert has("excessive-steps", given) is is_found
+
+
+def test_what_excessive_steps_did_is_told() -> None:
+    assert "the loss has gone from 1 to 2" in only("excessive-steps", swept(loss=2.0)).message
+    assert "'fc3' has died since" in only("excessive-steps", swept(loss=0.5, dead=3)).message
