@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_gradhealth.experiment.subject import Subject
 from pytest_gradhealth.measure.losses import function
-from pytest_gradhealth.measure.passes.source import frames
+from pytest_gradhealth.measure.passes.source import forwards, frames
 
 __all__ = ["Call", "is_in_module", "name_of", "rewrite"]
 
@@ -64,8 +64,7 @@ def rewrite(subject: Subject, names: frozenset[str], begin: Callable[[], Rewrite
 
 def is_in_module() -> bool:
     """Whether the call at hand is made inside a module, and not by the loss or the step around it."""
-    running = (frame for frame in frames() if frame.f_code.co_name == "forward" and frame.f_code.co_argcount)
-    return any(isinstance(frame.f_locals.get(frame.f_code.co_varnames[0]), nn.Module) for frame in running)
+    return any(isinstance(running, nn.Module) for _, running in forwards())
 
 
 def _is_measuring() -> bool:

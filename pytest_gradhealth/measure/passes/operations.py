@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes import singular, statistics
 from pytest_gradhealth.measure.passes.nesting import floating, is_partial, map_leaves, tensors
-from pytest_gradhealth.measure.passes.source import TORCH, caller, frames
+from pytest_gradhealth.measure.passes.source import TORCH, caller, forwards, frames
 from pytest_gradhealth.measure.torch_private import inside_transform, unseen, unwrapped
 from pytest_gradhealth.record import STEPS, Operation
 
@@ -202,7 +202,7 @@ def _share(mask: Tensor) -> float:
 def _ungraphed_by() -> str:
     """``no_grad``, or who asks for it: ``Distribution.sample``, reentrant ``checkpoint``, a function's own backward."""
     running = list(frames())
-    own = next((name for frame in running if (name := _function_of(frame))), "")
+    own = next((name for frame, context in forwards() if (name := _function_of(frame, context))), "")
     if own:
         return f"{own}.backward"
     if any(frame.f_code.co_name == "sample" and _is_torchs(frame) for frame in running):
@@ -210,11 +210,9 @@ def _ungraphed_by() -> str:
     return "checkpoint" if any(frame.f_code.co_filename == CHECKPOINT for frame in running) else "no_grad"
 
 
-def _function_of(frame: FrameType) -> str:
+def _function_of(frame: FrameType, context: Any) -> str:
     """The ``torch.autograd.Function`` whose forward runs here, without a graph as any; empty: it is no such frame."""
-    code = frame.f_code
-    first = frame.f_locals.get(code.co_varnames[0]) if code.co_name == "forward" and code.co_argcount else None
-    kind = getattr(first, "_forward_cls", None) if isinstance(first, FunctionCtx) else None
+    kind = getattr(context, "_forward_cls", None) if isinstance(context, FunctionCtx) else None
     return "" if kind is None or _is_torchs_own(frame) else str(kind.__name__)
 
 

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from types import FrameType
+from typing import Any
 
 import torch
 
-__all__ = ["caller", "class_of", "frames", "is_installed", "source_file", "source_of"]
+__all__ = ["caller", "class_of", "forwards", "frames", "is_installed", "source_file", "source_of"]
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 TORCH = os.path.dirname(torch.__file__)
@@ -60,3 +61,14 @@ def frames() -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def forwards() -> Iterator[tuple[FrameType, Any]]:
+    """The ``forward`` methods that are running, the innermost first, each with its first argument.
+
+    That is the module, or the context of a ``torch.autograd.Function``.
+    """
+    for frame in frames():
+        code = frame.f_code
+        if code.co_name == "forward" and code.co_argcount:
+            yield frame, frame.f_locals.get(code.co_varnames[0])

@@ -11,7 +11,15 @@ from pytest_gradhealth.measure.passes.nesting import PLAIN
 from pytest_gradhealth.measure.passes.source import class_of
 from pytest_gradhealth.record import path_of
 
-__all__ = ["modules_of", "names_of", "own_attributes", "own_parameters", "parameters_of", "unit_dimensions"]
+__all__ = [
+    "EVERYWHERE",
+    "modules_of",
+    "names_of",
+    "own_attributes",
+    "own_parameters",
+    "parameters_of",
+    "unit_dimensions",
+]
 
 EVERYWHERE = frozenset(vars(nn.Module()))
 """Attributes that every module has."""

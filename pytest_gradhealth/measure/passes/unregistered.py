@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradhealth.measure.passes.nesting import shard_of
-from pytest_gradhealth.measure.passes.source import caller, frames
+from pytest_gradhealth.measure.passes.source import caller, forwards
 from pytest_gradhealth.measure.passes.structure import modules_of, own_attributes, parameters_of
 from pytest_gradhealth.record import UnregisteredParameter
 
@@ -91,8 +91,7 @@ class UnregisteredParameters:
 
     def _maker(self) -> str | None:
         """The module of the model whose forward pass is running; None: none of them."""
-        running = (frame for frame in frames() if frame.f_code.co_name == "forward" and frame.f_code.co_argcount)
-        owners = (self._names.get(id(frame.f_locals.get(frame.f_code.co_varnames[0]))) for frame in running)
+        owners = (self._names.get(id(running)) for _, running in forwards())
         return next((name for name in owners if name is not None), None)
 
     def _follow(self, tensor: Tensor, place: _Place) -> None:

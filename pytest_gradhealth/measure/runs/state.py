@@ -15,7 +15,7 @@ from pytest_gradhealth.measure.passes.interrupts import uninterrupted
 from pytest_gradhealth.measure.passes.nesting import shard_of, tensors
 from pytest_gradhealth.measure.passes.pause import without_collections
 from pytest_gradhealth.measure.passes.statistics import is_ragged
-from pytest_gradhealth.measure.passes.structure import modules_of, own_attributes
+from pytest_gradhealth.measure.passes.structure import EVERYWHERE, modules_of, own_attributes
 from pytest_gradhealth.measure.passes.unregistered import hidden_modules
 from pytest_gradhealth.measure.runs.attributes import Attributes
 from pytest_gradhealth.measure.runs.generators import LEAVES, held_by, isolated_rng, kept
@@ -24,7 +24,7 @@ from pytest_gradhealth.measure.torch_private import copy_on_write, is_unwritten,
 
 __all__ = ["isolated_rng", "preserved"]
 
-TENSORLESS = frozenset({"_modules", "training", *(name for name in vars(nn.Module()) if "hooks" in name)})
+TENSORLESS = EVERYWHERE - {"_parameters", "_buffers"}
 """Attributes of every module that hold no tensor of its own."""
 HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
